@@ -1,0 +1,174 @@
+"""The run record: what one run was, what it scored and what it cost; written last and atomically."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from petbench.errors import UserError
+
+SCHEMA_VERSION = 1
+Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Headline(_Part):
+    """The one number of the run: the task's headline metric on the report rows."""
+
+    name: str
+    value: float
+    split: str
+    n: int
+
+
+class Metrics(_Part):
+    """Every metric, by split; values in [-1, 1], never NaN."""
+
+    selection: dict[str, float] = {}
+    report: dict[str, dict[str, float]] = {}  # split -> metric -> value
+    unparsable: dict[str, int] = {}  # split -> generated answers that were no label
+    warnings: tuple[str, ...] = ()
+
+
+class Params(_Part):
+    """Counts, in parameters. `trainable` = adapter + head + norm + other."""
+
+    adapter: int
+    head: int
+    norm: int
+    other: int
+    trainable: int
+    backbone: int
+    adapter_percent: float  # 100 * (adapter + norm + other) / backbone
+    trainable_percent: float  # 100 * trainable / backbone
+
+
+class Cost(_Part):
+    """What the run cost; seconds and bytes; null where it was not measured."""
+
+    step_seconds_median: float | None = None
+    train_seconds: float | None = None
+    eval_seconds: float | None = None
+    load_seconds: float | None = None
+    examples_per_second: float | None = None
+    tokens_per_second: float | None = None
+    padding_fraction: float | None = None
+    peak_memory_bytes: int | None = None
+    adapter_bytes: int | None = None
+    lanes: int = 1
+    time_to_best_seconds: float | None = None
+    latency_unmerged_ms: float | None = None
+    latency_merged_ms: float | None = None
+
+
+class Best(_Part):
+    """Where the reported checkpoint was taken."""
+
+    step: int
+    epoch: float
+
+
+class Merge(_Part):
+    """What merging changes: measured on the selection rows, null where it was not."""
+
+    mergeable: bool
+    max_abs_logit_change: float | None = None
+    labels_flipped: int | None = None
+
+
+class Record(_Part):
+    """`results/runs/<run_id>/record.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    status: Status
+    reason: str | None = None  # why, when the status is not `done`
+    task: str
+    model: str  # label
+    adapter: str  # label: the YAML's name, such as `krona` or `peft/lora`
+    seed: int
+    config: dict[str, Any]
+    protocol: str
+    metrics: Metrics = Metrics()
+    headline: Headline | None = None
+    params: Params | None = None
+    cost: Cost = Cost()
+    best: Best | None = None
+    merge: Merge | None = None
+    curve: tuple[dict[str, float], ...] = ()  # one entry an evaluation: step, epoch, seconds, loss, score
+    provenance: dict[str, Any] = {}
+    wandb: dict[str, Any] = {}
+
+
+def run_folder(results_dir: str | Path, run_id: str) -> Path:
+    """`<results_dir>/runs/<run_id>`."""
+    return Path(results_dir) / "runs" / run_id
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half: temp, fsync, rename."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic text write in the folder of `path`. Raises UserError when the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}. Free space or give another results_dir.") from error
+
+
+def write_record(record: Record, results_dir: str | Path) -> Path:
+    """Write the record; the file's existence with status `done` is the definition of done."""
+    path = run_folder(results_dir, record.run_id) / "record.json"
+    write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record in a run's folder, or None when there is none. Raises UserError on a broken one."""
+    path = folder / "record.json"
+    if not path.is_file():
+        return None
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a petbench record (schema {SCHEMA_VERSION}): {first}. Move it away.") from error
+
+
+def read_records(results_dir: str | Path) -> Iterator[Record]:
+    """All records of a results folder, by run id."""
+    for path in sorted(Path(results_dir).glob("runs/*/record.json")):
+        record = read_record(path.parent)
+        if record is not None:
+            yield record
+
+
+def matches(record: Record, where: Mapping[str, str]) -> bool:
+    """Whether a record has these values: `task`, `model`, `adapter`, `seed`, or a config path as `optim.lr`."""
+    for key, wanted in where.items():
+        value: Any = getattr(record, key, None) if key in Record.model_fields and key != "config" else record.config
+        if value is record.config:
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+        if str(value) != wanted:
+            return False
+    return True
