@@ -18,6 +18,7 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("retry",),
     ("logger",),
+    ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
     ("data", "dir"),
@@ -78,8 +79,14 @@ class AdapterSpec(Frozen):
     """What every method's spec holds; each method file subclasses it with its own fields."""
 
     method: str
+    name: str = ""  # the label in tables; empty: the method's name
     layers: Literal["all"] | str | tuple[int, ...] = "all"  # all | last:8 | first:4 | [0, 3, 5]
     train_norms: bool = False  # also train every norm of the encoder and decoder
+
+    @property
+    def label(self) -> str:
+        """What tables call it: the chosen YAML's name."""
+        return self.name or self.method
 
 
 class BudgetSpec(Frozen):
@@ -262,7 +269,11 @@ def _messages(error: ValidationError, spec_class: type[BaseModel], prefix: str) 
     """One line per problem: `optim.lr: got -1; Input should be greater than 0.`"""
     lines = []
     for item in error.errors():
-        location = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "constrained", "function-"))]
+        location = [
+            str(part)
+            for part in item["loc"]
+            if not str(part).startswith(("literal[", "constrained", "function-"))
+        ]
         path = ".".join([*([prefix] if prefix else []), *location])
         if item["type"] == "extra_forbidden":
             legal = _fields_at(spec_class, location[:-1])

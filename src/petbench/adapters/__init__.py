@@ -1,0 +1,1 @@
+"""The tuning methods: one file each, found by the registry in `base`."""

@@ -1,0 +1,205 @@
+"""Hooks: hang adapters on exactly resolved modules, take them off, fold them in and out of the weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from petbench.adapters.base import Adapter, Affine, Attachment
+from petbench.errors import UserError
+from petbench.models.sites import Site
+
+OWNER = "petbench"  # the ModuleDict on the model that owns every adapter parameter
+
+
+class Wire:
+    """Carries the output of a site that is read to the adapter that reads it, within one forward call."""
+
+    def __init__(self) -> None:
+        self.value: Tensor | None = None
+
+    def put(self, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        self.value = output
+
+    def take(self) -> Tensor:
+        value, self.value = self.value, None  # not kept: it would hold the activation until the next call
+        if value is None:
+            raise RuntimeError("the site that is read has not run in this forward call")
+        return value
+
+
+class HookedAdapters:
+    """Adapters on hooks; see `base.Installed`."""
+
+    def __init__(self, model: nn.Module, attachments: Sequence[Attachment]) -> None:
+        self.model = model
+        self.attachments = list(attachments)
+        self._saved: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._on = True
+        keys = [attachment.key for attachment in attachments]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"two attachments share a key: {sorted(k for k in keys if keys.count(k) > 1)}")
+        model.add_module(OWNER, nn.ModuleDict({a.key: a.adapter for a in attachments}))
+        self.adapter_names = frozenset(
+            name for name, _ in model.named_parameters() if name.startswith(f"{OWNER}.")
+        )
+        self._handles: list[RemovableHandle] = []
+        for attachment in attachments:
+            self._handles += self._hang(attachment)
+
+    def _hang(self, attachment: Attachment) -> list[RemovableHandle]:
+        module = self.model.get_submodule(attachment.site.module)
+        adapter, columns = attachment.adapter, attachment.site.columns
+        if attachment.at == "prompt":
+            from petbench.adapters.prompt import hang_prompt
+
+            return hang_prompt(self, attachment)
+        if attachment.at == "input":
+            return [module.register_forward_pre_hook(self._input_hook(adapter, 0))]
+        if attachment.at == "parallel" and attachment.site.residual_argument is not None:
+            return [
+                module.register_forward_pre_hook(self._input_hook(adapter, attachment.site.residual_argument))
+            ]
+        if attachment.reads is None:
+            return [module.register_forward_hook(self._output_hook(adapter, columns))]
+        return self._hang_reader(attachment, attachment.reads)
+
+    def _hang_reader(self, attachment: Attachment, reads: Site) -> list[RemovableHandle]:
+        module = self.model.get_submodule(attachment.site.module)
+        adapter, columns = attachment.adapter, attachment.site.columns
+        if reads.module == attachment.site.module:  # a fused projection holds both
+            start, stop = reads.columns or (0, reads.d_out)
+
+            def source_of(output: Tensor) -> Tensor:
+                return output[..., start:stop]
+
+            return [module.register_forward_hook(self._output_hook(adapter, columns, source_of))]
+        wire = Wire()
+        put = self.model.get_submodule(reads.module).register_forward_hook(wire.put)
+        hook = self._output_hook(adapter, columns, lambda _: wire.take())
+        return [put, module.register_forward_hook(hook)]
+
+    def _output_hook(
+        self,
+        adapter: Adapter,
+        columns: tuple[int, int] | None,
+        source_of: Callable[[Tensor], Tensor] | None = None,
+    ) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            if not self._on:
+                return None
+            source = arguments[0] if source_of is None else source_of(output)
+            if columns is None:
+                return adapter(source, output)
+            start, stop = columns
+            changed = adapter(source, output[..., start:stop])
+            return torch.cat([output[..., :start], changed.to(output.dtype), output[..., stop:]], dim=-1)
+
+        return hook
+
+    def _input_hook(self, adapter: Adapter, position: int) -> Callable[..., tuple[Any, ...] | None]:
+        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not self._on:
+                return None
+            x = arguments[position]
+            return (*arguments[:position], adapter(x, x), *arguments[position + 1 :])
+
+        return hook
+
+    def enable(self, on: bool) -> None:
+        self._on = on
+
+    def remove(self) -> None:
+        """Take the hooks and the adapters off: the model is the plain backbone again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        delattr(self.model, OWNER)
+
+    def after_step(self, step: int) -> None:
+        """Nothing to do."""
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        if self._saved:
+            return
+        unmergeable = next((a for a in self.attachments if a.at in ("parallel", "prompt")), None)
+        if unmergeable is not None:
+            raise UserError(
+                f"{type(unmergeable.adapter).__name__} stands {unmergeable.at} to {unmergeable.site.role}, "
+                "which no plain layer equals: it cannot be merged."
+            )
+        # Every layer is worked out from the untouched backbone before any is changed: a reader may need both.
+        for attachment in self.attachments:
+            module = self.model.get_submodule(attachment.site.module)
+            name = attachment.site.module
+            if name not in self._saved:
+                bias = getattr(module, "bias", None)
+                self._saved[name] = (
+                    module.weight.detach().clone(),
+                    None if bias is None else bias.detach().clone(),
+                )
+        try:
+            for attachment in self.attachments:
+                self._fold(attachment)
+        except UserError:
+            self.unmerge()
+            raise
+        self.enable(False)
+
+    def _fold(self, attachment: Attachment) -> None:
+        site, adapter = attachment.site, attachment.adapter
+        read = None
+        if attachment.reads is not None:
+            weight, bias = self._saved.get(attachment.reads.module) or _plain(self.model, attachment.reads)
+            read = _part(weight, bias, attachment.reads)
+        module = self.model.get_submodule(site.module)
+        bias = getattr(module, "bias", None)
+        merged = adapter.merged(_part(module.weight, bias, site), read)
+        if merged.bias is not None and bias is None and bool(merged.bias.any()):
+            raise UserError(
+                f"cannot merge into {site}: the method needs a bias there and this architecture's layer has none."
+            )
+        start, stop = site.columns or (0, site.d_out)
+        weight = merged.weight.to(module.weight.dtype)
+        if site.transposed:
+            module.weight[:, start:stop] = weight.t()
+        elif site.columns is None:
+            module.weight.copy_(weight)
+        else:
+            module.weight[start:stop] = weight
+        if merged.bias is not None and bias is not None:
+            bias[start:stop] = merged.bias.to(bias.dtype)
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        for name, (weight, bias) in self._saved.items():
+            module = self.model.get_submodule(name)
+            module.weight.copy_(weight)
+            if bias is not None:
+                module.bias.copy_(bias)
+        self._saved.clear()
+        self.enable(True)
+
+
+def _plain(model: nn.Module, site: Site) -> tuple[Tensor, Tensor | None]:
+    module = model.get_submodule(site.module)
+    return module.weight, getattr(module, "bias", None)
+
+
+def _part(weight: Tensor, bias: Tensor | None, site: Site) -> Affine:
+    """The rows of a layer that belong to a site, in (d_out, d_in) form."""
+    if weight.dim() == 1:  # a norm: its output bias is all that an adapter may fold into
+        return Affine(weight, bias)
+    plain = weight.t() if site.transposed else weight
+    if site.columns is None:
+        return Affine(plain, bias)
+    start, stop = site.columns
+    return Affine(plain[start:stop], None if bias is None else bias[start:stop])
+
+
+def install_hooks(model: nn.Module, attachments: Sequence[Attachment]) -> HookedAdapters:
+    """Hang the attachments on the model."""
+    return HookedAdapters(model, attachments)
