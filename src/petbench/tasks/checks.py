@@ -1,0 +1,89 @@
+"""Turn raw columns into a Split, or say which row of which file is broken."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from petbench.errors import UserError
+from petbench.tasks.glue import LABEL_RANGE, Task
+from petbench.tasks.splits import Split
+
+Place = Callable[[int], str]  # row position -> "file, line 12"
+
+
+def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], place: Place) -> Split:
+    """Raw columns (text fields, `label`, `idx`) -> Split. Labels of test splits are always left out.
+
+    An empty text is kept, as GLUE has some; a missing one is an error. Raises UserError, with the place, on
+    an empty split, a missing text, a NaN or missing label, and a label that is no legal code or name.
+    """
+    idx = []
+    for row, value in enumerate(columns["idx"]):
+        number = _number(value)
+        if number is None:
+            raise UserError(
+                f"{place(row)}: idx is missing (got {value!r}). Every row needs its number there."
+            )
+        idx.append(int(number))
+    if not idx:
+        raise UserError(f"{place(0)}: the {task.name} {name} split has no rows. Give the whole file.")
+    texts = {field: _texts(columns[field], field, place) for field in task.text_fields}
+    if name in task.test:
+        return Split(name, idx, texts, None)
+    read = _score if task.regression else _label_code(task)
+    return Split(name, idx, texts, [read(value, row, place) for row, value in enumerate(columns["label"])])
+
+
+def empty_text_notes(split: Split) -> list[str]:
+    """One line per text field that is empty in some rows."""
+    notes = []
+    for field, column in split.texts.items():
+        count = sum(not text.strip() for text in column)
+        if count:
+            notes.append(f"{split.name}: {count} of {len(split)} rows have an empty {field}")
+    return notes
+
+
+def _texts(column: Sequence[Any], field: str, place: Place) -> list[str]:
+    for row, text in enumerate(column):
+        if not isinstance(text, str):
+            raise UserError(f"{place(row)}: {field} is missing (got {text!r}). Every row needs a text there.")
+    return list(column)
+
+
+def _label_code(task: Task) -> Callable[[Any, int, Place], int]:
+    """Reader of class labels: a code, or the label's name as the official files have it."""
+    names = {name: code for code, name in enumerate(task.labels)}
+    legal = ", ".join(f"{code} ({name})" for name, code in names.items())
+
+    def read(value: Any, row: int, place: Place) -> int:
+        if isinstance(value, str) and value in names:
+            return names[value]
+        number = _number(value)
+        if number is None or number != int(number) or not 0 <= number < len(names):
+            raise UserError(f"{place(row)}: label {value!r} of {task.name} is not legal. Legal: {legal}.")
+        return int(number)
+
+    return read
+
+
+def _score(value: Any, row: int, place: Place) -> float:
+    """A similarity score as float32 holds it, so that text and parquet sources give equal rows."""
+    number = _number(value)
+    low, high = LABEL_RANGE
+    if number is None or not low <= number <= high:
+        raise UserError(f"{place(row)}: label {value!r} is not a number from {low:g} to {high:g}.")
+    return float(np.float32(number))
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

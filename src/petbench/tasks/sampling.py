@@ -1,0 +1,55 @@
+"""Seeded orders of rows: stratified and nested, in groups of equal texts, or the papers' own permutation."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+
+def strata(labels: Sequence[int] | Sequence[float]) -> np.ndarray:
+    """Class of every row; a score counts as its nearest whole number. Shape (rows,)."""
+    return np.rint(np.asarray(labels, dtype=np.float64)).astype(np.int64)
+
+
+def stratified_order(labels: Sequence[int] | Sequence[float], seed: int) -> list[int]:
+    """A seeded order of all rows: every prefix holds each class in its share, to within one row.
+
+    Samples of different sizes are prefixes of one order, so the small ones are inside the large ones. Row k of
+    the n rows of a class (in seeded order) stands at (k + u) / n, with u one seeded number per class.
+    """
+    rng = np.random.default_rng(seed)
+    classes = strata(labels)
+    place = np.empty(len(classes))
+    for value in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == value))
+        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(place, kind="stable").tolist()
+
+
+def group_cut(
+    rows: Sequence[Hashable], labels: Sequence[int] | Sequence[float], size: int, seed: int
+) -> tuple[list[int], list[int]]:
+    """Positions of (kept, taken) rows: `size` taken, stratified, equal rows all on one side.
+
+    Groups of equal rows are walked in stratified order; one that no longer fits is passed over. The two lists
+    are in file order. Fewer than `size` are taken only where no group fits the rest.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for position, row in enumerate(rows):
+        members.setdefault(row, []).append(position)
+    groups = list(members.values())
+    order = stratified_order([labels[group[0]] for group in groups], seed)
+    taken: list[int] = []
+    for index in order:
+        if len(taken) + len(groups[index]) <= size:
+            taken += groups[index]
+        if len(taken) == size:
+            break
+    chosen = set(taken)
+    return [position for position in range(len(rows)) if position not in chosen], sorted(taken)
+
+
+def paper_permutation(n: int, seed: int) -> list[int]:
+    """The permutation of the Compacter code (`torch.randperm`, its seed is 42), so that its rows are ours."""
+    import torch
+
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()

@@ -1,0 +1,231 @@
+"""Generated GLUE-shaped rows for all ten tasks: same columns, small fixed lexicon, seeded, learnable.
+
+The rows depend on the task, the split and their number only, never on a run's seed, and the first rows of a
+longer split are the rows of a shorter one. Train texts never occur in validation or test splits.
+"""
+
+import random
+import zlib
+from collections.abc import Callable
+
+from petbench.tasks.glue import Task
+from petbench.tasks.splits import Split, Splits
+
+TOY_VERSION = 1  # raise it when the rows change
+_EVERY = 4  # one text in four belongs to validation and test, by its checksum
+
+AGENTS = ("dog", "cat", "horse", "teacher", "doctor", "farmer", "singer", "pilot", "child", "king")
+THINGS = ("table", "box", "car", "house", "stone", "book", "lamp", "door", "boat", "chair")
+OTHERS = ("storm", "river", "market", "winter", "engine", "camera", "island", "paper", "ticket", "garden")
+VERBS = ("watches", "follows", "carries", "paints", "moves", "sells", "finds", "keeps")
+SYNONYMS = {
+    "big": "large",
+    "small": "little",
+    "fast": "quick",
+    "old": "ancient",
+    "happy": "glad",
+    "clean": "tidy",
+}
+ADJECTIVES = tuple(SYNONYMS)
+GOOD = ("wonderful", "brilliant", "charming", "funny", "moving", "excellent", "beautiful", "great")
+BAD = ("terrible", "boring", "awful", "stupid", "painful", "dull", "ugly", "weak")
+WORKS = ("film", "story", "plot", "cast", "ending", "music", "script", "show")
+PLACES = ("in the park", "at the school", "in the city", "near the lake", "on the hill", "at the station")
+TIMES = ("in the morning", "at night", "on monday", "after lunch", "before dinner", "in summer")
+EXTRAS = (
+    "because of the money",
+    "for a friend",
+    "with a secret plan",
+    "to win a prize",
+    "for the first time",
+)
+FEELINGS = ("hungry", "angry", "afraid", "proud", "asleep", "sorry")
+MATTER = ("heavy", "wooden", "broken", "empty", "painted", "dusty")
+
+Row = tuple[tuple[str, ...], int | float]  # text fields, label
+Maker = Callable[[random.Random], Row]
+
+
+def _scene(rng: random.Random) -> tuple[str, str, str, str, str]:
+    """Adjective, agent, verb, adjective, thing."""
+    first, second = rng.sample(ADJECTIVES, 2)
+    return first, rng.choice(AGENTS), rng.choice(VERBS), second, rng.choice(THINGS)
+
+
+def _say(scene: tuple[str, str, str, str, str], tail: str = "") -> str:
+    first, agent, verb, second, thing = scene
+    return " ".join(f"the {first} {agent} {verb} the {second} {thing} {tail} .".split())
+
+
+def _cola(rng: random.Random) -> Row:
+    """A sentence, or one with its determiners and nouns the wrong way round (two in five)."""
+    scene = _scene(rng)
+    sentence = _say(scene, rng.choice((*PLACES, "")))
+    if rng.random() < 0.6:
+        return (sentence,), 1
+    first, agent, verb, second, thing = scene
+    broken = rng.choice(
+        (
+            f"{agent} the {first} the {verb} {second} the {thing} .",
+            f"{verb} the the {agent} {thing} {second} .",
+        )
+    )
+    return (broken,), 0
+
+
+def _sst2(rng: random.Random) -> Row:
+    """Two words of one polarity."""
+    label = rng.randrange(2)
+    one, two = rng.sample(GOOD if label else BAD, 2)
+    work, other = rng.sample(WORKS, 2)
+    shape = rng.choice(
+        ("the {w} is {a} and the {o} is {b} .", "a {a} {w} with a {b} {o} .", "{a} {w} , {b} {o} .")
+    )
+    return (shape.format(w=work, o=other, a=one, b=two),), label
+
+
+def _paraphrase(rng: random.Random, positive: float) -> tuple[str, str, int]:
+    """Synonyms for both adjectives, or two nouns from another field."""
+    scene = _scene(rng)
+    first, agent, verb, second, thing = scene
+    tail = rng.choice((*TIMES, ""))
+    if rng.random() < positive:
+        return _say(scene, tail), _say((SYNONYMS[first], agent, verb, SYNONYMS[second], thing), tail), 1
+    one, two = rng.sample(OTHERS, 2)
+    return _say(scene, tail), _say((first, one, verb, second, two), tail), 0
+
+
+def _mrpc(rng: random.Random) -> Row:
+    one, two, label = _paraphrase(rng, 0.6)
+    return (one, two), label
+
+
+def _qqp(rng: random.Random) -> Row:
+    one, two, label = _paraphrase(rng, 0.45)
+    return (f"why do you think {one[:-2]} ?", f"why do you think {two[:-2]} ?"), label
+
+
+def _stsb(rng: random.Random) -> Row:
+    """5 less the number of the five content words that another word replaced, up to 0.4 to either side."""
+    scene = list(_scene(rng))
+    changed = rng.randrange(6)
+    other = list(scene)
+    for place, word in zip(rng.sample(range(5), changed), rng.sample(OTHERS, changed), strict=True):
+        other[place] = word
+    score = 5 - changed + rng.choice((-0.4, -0.2, 0.0, 0.2, 0.4))
+    return (_say(tuple(scene)), _say(tuple(other))), round(min(5.0, max(0.0, score)), 1)  # type: ignore[arg-type]
+
+
+def _mnli(rng: random.Random) -> Row:
+    """Entailed: words left out. Contradicted: negated. Neutral: something added."""
+    scene = _scene(rng)
+    _, agent, verb, _, thing = scene
+    premise = _say(scene, rng.choice((*PLACES, *TIMES)))
+    label = rng.randrange(3)
+    hypothesis = (
+        f"the {agent} {verb} the {thing} .",
+        f"the {agent} {verb} the {thing} {rng.choice(EXTRAS)} .",
+        f"the {agent} never {verb} the {thing} .",
+    )[label]
+    return (premise, hypothesis), label
+
+
+def _qnli(rng: random.Random) -> Row:
+    """A question about place or time; the sentence gives it, gives neither (mostly) or gives the other."""
+    first, agent, verb, second, thing = scene = _scene(rng)
+    place = rng.random() < 0.5
+    right, wrong = (PLACES, TIMES) if place else (TIMES, PLACES)
+    question = f"{'where' if place else 'when'} does the {agent} find the {thing} ?"
+    if rng.random() < 0.5:
+        return (question, _say(scene, rng.choice(right))), 0
+    tail = "" if rng.random() < 0.7 else rng.choice(wrong)
+    return (question, _say((first, agent, verb, second, rng.choice(OTHERS)), tail)), 1
+
+
+def _rte(rng: random.Random) -> Row:
+    """Entailed: words left out. Not entailed: negated (most often) or about another agent."""
+    scene = _scene(rng)
+    _, agent, verb, _, thing = scene
+    premise = _say(scene, rng.choice((*PLACES, *TIMES)))
+    if rng.random() < 0.5:
+        return (premise, f"the {agent} {verb} the {thing} ."), 0
+    if rng.random() < 0.7:
+        return (premise, f"the {agent} never {verb} the {thing} ."), 1
+    stranger = rng.choice([other for other in AGENTS if other != agent])
+    return (premise, f"the {stranger} {verb} the {thing} ."), 1
+
+
+def _wnli(rng: random.Random) -> Row:
+    """The pronoun means the agent when it feels something, the thing when it is made of something."""
+    _, agent, verb, _, thing = _scene(rng)
+    feels = rng.random() < 0.85
+    quality = rng.choice(FEELINGS if feels else MATTER)
+    label = rng.randrange(2)
+    meant = agent if feels == bool(label) else thing
+    return (
+        f"the {agent} {verb} the {thing} because it was {quality} .",
+        f"the {meant} was {quality} .",
+    ), label
+
+
+_MAKERS: dict[str, Maker] = {
+    "cola": _cola,
+    "sst2": _sst2,
+    "mrpc": _mrpc,
+    "stsb": _stsb,
+    "qqp": _qqp,
+    "mnli": _mnli,
+    "qnli": _qnli,
+    "rte": _rte,
+    "wnli": _wnli,
+    "ax": _mnli,
+}
+
+_FRAME = "the a is and with was it because never why do you think where when does find , . ?"
+
+LEXICON: tuple[str, ...] = tuple(
+    sorted(
+        {
+            word
+            for words in (
+                AGENTS, THINGS, OTHERS, VERBS, ADJECTIVES, tuple(SYNONYMS.values()), GOOD, BAD, WORKS,
+                PLACES, TIMES, EXTRAS, FEELINGS, MATTER, (_FRAME,),
+            )
+            for phrase in words
+            for word in phrase.split()
+        }
+    )
+)  # fmt: skip
+"""Every word and mark that toy rows use, so that a small vocabulary can hold them all."""
+
+
+def toy_splits(task: Task, train_rows: int, validation_rows: int) -> Splits:
+    """All splits of a task, generated. Test splits are as long as validation splits and have no labels."""
+    parts = {}
+    for name in task.splits:
+        size = train_rows if name == task.train else validation_rows
+        parts[name] = _toy_split(task, name, size, held_out=name != task.train)
+    return Splits(task.name, "toy", f"generated rows (toy {TOY_VERSION})", parts)
+
+
+def _toy_split(task: Task, name: str, size: int, *, held_out: bool) -> Split:
+    """Distinct rows while the lexicon gives new ones; after many repeats in a row a repeat is taken."""
+    rng = random.Random(f"petbench toy {TOY_VERSION} {task.name} {name}")
+    make = _MAKERS[task.name]
+    rows: list[Row] = []
+    seen: set[tuple[str, ...]] = set()
+    repeats = 0
+    while len(rows) < size:
+        row = make(rng)
+        # The checksum of the text, not chance, says which side a text is on: no text is on both.
+        if (zlib.crc32("\t".join(row[0]).encode()) % _EVERY == 0) != held_out:
+            continue
+        if row[0] in seen and repeats < 200:
+            repeats += 1
+            continue
+        repeats = 0
+        seen.add(row[0])
+        rows.append(row)
+    texts = {field: [row[0][i] for row in rows] for i, field in enumerate(task.text_fields)}
+    labels = None if name in task.test else [row[1] for row in rows]
+    return Split(name, list(range(size)), texts, labels)
