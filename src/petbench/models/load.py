@@ -1,0 +1,263 @@
+"""The backbone and its head, from any source or from a config alone; and the same on the meta device."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from petbench.config import ModelSpec
+from petbench.errors import UserError
+from petbench.models.families import layout_of
+from petbench.models.sites import Layout
+from petbench.models.source import (
+    Source,
+    cannot_load,
+    check_weights,
+    config_of,
+    find_source,
+    first_line,
+    weights_digest,
+)
+from petbench.models.tokenizer import build_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+Form = Literal["head", "text"]
+
+# Random backbones stand in for a checkpoint, so they are the same whatever the run's seed is.
+BACKBONE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded model in float32 on the CPU, in evaluation mode.
+
+    new_modules: modules outside the head whose weights the checkpoint did not hold: they must train.
+    fresh: parameter names that were drawn from the run's seed (the head's and those of new_modules).
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    layout: Layout
+    form: Form
+    source: str  # such as `hub roberta-base`, `folder DIR`, `random tiny_bert`
+    digest: str  # sha256 of the weights, or `random:<seed>`
+    new_modules: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) -> Form:
+    """auto: text for encoder-decoders, head elsewhere. Raises UserError for text elsewhere."""
+    config = config_of(spec)
+    if task_form == "auto":
+        return "text" if config.is_encoder_decoder else "head"
+    if task_form == "text" and not config.is_encoder_decoder:
+        raise UserError(
+            f"task.form: got 'text', but a {config.model_type} model is no encoder-decoder. "
+            "Legal here: auto, head; or choose a model such as model=t5_base."
+        )
+    return task_form
+
+
+def skeleton(
+    spec: ModelSpec, form: Form, num_labels: int, regression: bool
+) -> tuple["PreTrainedModel", Layout]:
+    """The model on the meta device and its layout: shapes and counts without weights."""
+    config = config_of(spec)
+    _adapt(config, form, num_labels, regression, None)
+    with torch.device("meta"):
+        model = _from_config(config, form, spec)
+    return model, layout_of(model)
+
+
+def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: int) -> Backbone:
+    """The model with weights, its tokenizer and layout. The head is drawn from `seed`, whatever was
+    drawn before; the global generator is left as it was.
+
+    Raises UserError when the source is missing, out of reach, corrupted or of an unknown family.
+    """
+    random = spec.weights == "random"
+    config = config_of(spec, from_weights=not random)
+    tokenizer = _tokenizer(spec, config)
+    _adapt(config, form, num_labels, regression, tokenizer)
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"model.tokenizer: '{spec.tokenizer}' has {len(tokenizer)} tokens, the model's embedding only "
+            f"{config.vocab_size}. Choose the tokenizer that belongs to the model."
+        )
+    if random:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(BACKBONE_SEED)
+            model = _from_config(config, form, spec)
+        layout = layout_of(model)
+        new_modules: tuple[str, ...] = ()
+        fresh = [name for name, _ in model.named_parameters() if _inside(name, layout.head_modules)]
+        origin, digest = f"random {spec.name}", f"random:{BACKBONE_SEED}"
+    else:
+        source = find_source(spec.name, spec.revision)
+        check_weights(spec, source)
+        model, fresh = _from_pretrained(config, form, spec, source)
+        layout = layout_of(model)
+        new_modules = _new_modules(spec, layout, fresh)
+        origin, digest = f"{source.kind} {spec.name}", weights_digest(source)
+    draw(model, fresh, seed)
+    return Backbone(model.eval(), tokenizer, layout, form, origin, digest, new_modules, tuple(fresh))
+
+
+def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
+    """Initialise these parameters as the architecture does, from `seed` alone; leave all others."""
+    names = set(fresh)
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        tensor._is_hf_initialized = name not in names  # type: ignore[attr-defined]
+    for module in model.modules():
+        module._is_hf_initialized = False  # type: ignore[assignment]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model.initialize_weights()
+
+
+def _adapt(
+    config: "PreTrainedConfig",
+    form: Form,
+    num_labels: int,
+    regression: bool,
+    tokenizer: "PreTrainedTokenizerBase | None",
+) -> None:
+    """Set what the task and the tokenizer decide in the config."""
+    if form == "head":
+        config.num_labels = num_labels
+        config.problem_type = "regression" if regression else "single_label_classification"
+        config.use_cache = False  # nothing is generated
+    if tokenizer is not None:
+        for name in ("pad", "bos", "eos", "cls", "sep"):
+            number = getattr(tokenizer, f"{name}_token_id", None)
+            current = getattr(config, f"{name}_token_id", None)
+            if number is not None and (current is None or _built(tokenizer)):
+                setattr(config, f"{name}_token_id", number)
+    if getattr(config, "pad_token_id", None) is None:
+        end = getattr(config, "eos_token_id", None)
+        config.pad_token_id = (end[0] if isinstance(end, list) else end) or 0
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = config.pad_token_id
+
+
+def _auto_class(form: Form) -> Any:
+    from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+    return AutoModelForSeq2SeqLM if form == "text" else AutoModelForSequenceClassification
+
+
+def _arguments(spec: ModelSpec) -> dict[str, Any]:
+    # Without dtype, a checkpoint in bfloat16 would give bfloat16 weights.
+    chosen = {} if spec.attn == "auto" else {"attn_implementation": spec.attn}
+    return {"dtype": torch.float32, **chosen}
+
+
+def _from_config(config: "PreTrainedConfig", form: Form, spec: ModelSpec) -> "PreTrainedModel":
+    try:
+        with _quiet():
+            model = _auto_class(form).from_config(config, **_arguments(spec))
+    except (ValueError, ImportError) as error:
+        raise UserError(f"model: cannot build '{spec.name}': {first_line(error)}") from error
+    if form == "text" and not getattr(config, "scale_decoder_outputs", True):
+        _untie(model)
+    return model
+
+
+def _untie(model: "PreTrainedModel") -> None:
+    """Give T5 v1.1 its own output matrix; transformers 5 ties it unless a checkpoint holds two."""
+    tied = getattr(model, "all_tied_weights_keys", {})
+    tied.pop("lm_head.weight", None)
+    head = model.get_output_embeddings()
+    head.weight = nn.Parameter(torch.empty_like(head.weight))
+    if not head.weight.is_meta:
+        torch.nn.init.normal_(head.weight, std=model.config.hidden_size**-0.5)
+
+
+def _from_pretrained(
+    config: "PreTrainedConfig", form: Form, spec: ModelSpec, source: Source
+) -> tuple["PreTrainedModel", list[str]]:
+    """The model and the names of parameters that the checkpoint did not hold."""
+    from safetensors import SafetensorError
+
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            model, info = _auto_class(form).from_pretrained(
+                source.where,
+                config=config,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # a head of another task is drawn anew; the rest is checked
+                **source.arguments,
+                **_arguments(spec),
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise cannot_load(spec.name, source, error) from error
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    lost = set(info["missing_keys"]) | mismatched
+    return model, [name for name, _ in model.named_parameters() if name in lost]
+
+
+def _new_modules(spec: ModelSpec, layout: Layout, fresh: list[str]) -> tuple[str, ...]:
+    """Modules outside the head that were drawn anew. Raises UserError when part of a layer is among them."""
+    outside = [name for name in fresh if not _inside(name, layout.head_modules)]
+    places = [site.module for site in layout.all_sites if site.role != "head"]
+    broken = [name for name in outside if _inside(name, places) or any(p.isdigit() for p in name.split("."))]
+    if broken:
+        raise UserError(
+            f"model.name: the weights of '{spec.name}' do not fit its config: {len(broken)} tensors of the "
+            f"backbone are missing or have other shapes, such as {broken[0]}.\n"
+            "Fetch it again, or give another folder."
+        )
+    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in outside))
+
+
+def _inside(name: str, modules: Iterable[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
+    """The model's own tokenizer, petbench's small one, or the one that a name gives."""
+    from transformers import AutoTokenizer
+
+    if spec.tokenizer == "built":
+        if spec.weights != "random":
+            raise UserError(
+                "model.tokenizer: 'built' numbers its tokens otherwise than any pretrained model. "
+                "Legal with model.weights=pretrained: same, a hub id or a folder."
+            )
+        return build_tokenizer(config.model_type)
+    name = spec.name if spec.tokenizer == "same" else spec.tokenizer
+    source = find_source(name, spec.revision if spec.tokenizer == "same" else None)
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source.where, config=config, **source.arguments)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise cannot_load(name, source, error) from error
+    if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _built(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    return not tokenizer.name_or_path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no notices about new heads: petbench reports them itself."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

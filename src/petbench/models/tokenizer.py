@@ -1,0 +1,123 @@
+"""petbench's own small tokenizer for models without one, so that tiny and random models need no download."""
+
+import hashlib
+import json
+import string
+from typing import TYPE_CHECKING, Any
+
+from petbench.tasks.toy import LEXICON
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+MAX_LENGTH = 512
+
+# Words of prompts and of answers, so that a text answer such as `not_duplicate` is one token.
+LABEL_WORDS = (
+    *("acceptable", "unacceptable", "positive", "negative", "equivalent", "not_equivalent"),
+    *("duplicate", "not_duplicate", "entailment", "not_entailment", "neutral", "contradiction"),
+    *("true", "false", "yes", "no", "sentence", "sentence1", "sentence2", "question", "question1"),
+    *("question2", "premise", "hypothesis"),
+    *("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"),
+)
+
+_BERT_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+_BERT_ROLES = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
+_ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+_ROBERTA_ROLES = {
+    "bos": "<s>",
+    "cls": "<s>",
+    "pad": "<pad>",
+    "eos": "</s>",
+    "sep": "</s>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+}
+_T5_SPECIALS = ("<pad>", "</s>", "<unk>")
+_T5_ROLES = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+_DECODER_SPECIALS = ("<pad>", "<unk>")
+_DECODER_ROLES = {"pad": "<pad>", "unk": "<unk>"}
+
+# Style of special tokens by architecture; the ids are those that each config class expects.
+_STYLES: dict[str, tuple[tuple[str, ...], dict[str, str], str | None, str | None]] = {
+    "bert": (_BERT_SPECIALS, _BERT_ROLES, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
+    "roberta": (_ROBERTA_SPECIALS, _ROBERTA_ROLES, "<s> $A </s>", "<s> $A </s> </s> $B </s>"),
+    "t5": (_T5_SPECIALS, _T5_ROLES, "$A </s>", "$A </s> $B </s>"),
+    "decoder": (_DECODER_SPECIALS, _DECODER_ROLES, None, None),
+}
+_STYLE_OF = {
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "mpnet": "roberta",
+    "t5": "t5",
+    "gpt2": "decoder",
+    "llama": "decoder",
+    "qwen2": "decoder",
+    "qwen3": "decoder",
+}
+_WITHOUT_SEGMENTS = {"distilbert", "modernbert"}  # BERT's special tokens, no token_type_ids
+
+
+def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
+    """The small tokenizer in the style of an architecture: its special tokens and pair template.
+
+    Lower-case WordPiece over whitespace-split text: the toy tasks' words, label words and every
+    printable ASCII character, alone and as a continuation. Text of single-spaced lower-case printable
+    ASCII decodes back exactly, so `3.8` and `not_entailment` are safe as answers. The same each time.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    style = _STYLE_OF.get(model_type, "bert")
+    specials, roles, single, pair = _STYLES[style]
+    vocabulary = {token: index for index, token in enumerate(_vocabulary(specials))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=roles["unk"], max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
+    # Whitespace only: splitting at punctuation would lose where the spaces were.
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    if single is not None and pair is not None:
+        used = [token for token in specials if token in single.split() or token in pair.split()]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=single, pair=pair, special_tokens=[(token, vocabulary[token]) for token in used]
+        )
+    inputs = ["input_ids", "attention_mask"]
+    if style == "bert" and model_type not in _WITHOUT_SEGMENTS:
+        inputs.insert(1, "token_type_ids")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_LENGTH,
+        model_input_names=inputs,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+        **{f"{role}_token": token for role, token in roles.items()},
+    )
+
+
+def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 (hex) of everything that decides which ids a text gets; equal before and after use."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules: Any
+    if backend is not None:
+        rules = json.loads(backend.to_str())
+        # What the last call asked for, not what the tokenizer is.
+        rules.pop("truncation", None)
+        rules.pop("padding", None)
+    else:
+        rules = {"class": type(tokenizer).__name__, "vocab": tokenizer.get_vocab()}
+    content = {
+        "rules": rules,
+        "special": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
+        "inputs": list(tokenizer.model_input_names),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _vocabulary(specials: tuple[str, ...]) -> list[str]:
+    """Special tokens, characters, their continuations, numbers and words, in a fixed order."""
+    characters = sorted({char.lower() for char in string.printable if not char.isspace()})
+    words = sorted({word.lower() for word in (*LEXICON, *LABEL_WORDS)})
+    everything = [*specials, *characters, *(f"##{char}" for char in characters), *words]
+    return list(dict.fromkeys(everything))
