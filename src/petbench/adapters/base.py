@@ -97,8 +97,11 @@ class Installed(Protocol):
     def unmerge(self) -> None:
         """Restore the backbone's weights bit for bit and the adapters beside them."""
 
+    def start(self, total_steps: int) -> None:
+        """Called once before the first step, for methods whose schedule depends on the length of the run."""
+
     def after_step(self, step: int) -> None:
-        """Called after every optimiser step, for methods that act then (rank allocation)."""
+        """Called after every optimiser step, gradients still there, for methods that act then (rank allocation)."""
 
 
 class Method(ABC, Generic[S]):

@@ -118,6 +118,9 @@ class HookedAdapters:
         self._handles.clear()
         delattr(self.model, OWNER)
 
+    def start(self, total_steps: int) -> None:
+        """Nothing to do."""
+
     def after_step(self, step: int) -> None:
         """Nothing to do."""
 

@@ -1,0 +1,153 @@
+"""PEFT in: any method of huggingface/peft as a petbench method, through `get_peft_model` alone.
+
+The formula, the initial values and the merge are PEFT's. petbench says where (roles become exact module
+names, and the number of adapted modules is checked) and keeps the head: PEFT never holds a second copy.
+Parameters that PEFT adds are the adapter; its closed-form count is taken from PEFT's own modules, built
+without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps (rank allocation).
+
+A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from petbench.adapters.base import Attachment, Installed, Method, register
+from petbench.adapters.peft_config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.errors import UserError
+from petbench.models.sites import Layout
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+# PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
+_MERGEABLE = (
+    *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
+    *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
+)
+
+
+class PeftInstalled:
+    """A model inside a PeftModel; see `base.Installed`."""
+
+    def __init__(self, model: "PeftModel", adapter_names: frozenset[str], allocates: bool) -> None:
+        self.model: Any = model
+        self.adapter_names = adapter_names
+        self._allocates = allocates
+        self._off: AbstractContextManager[None] | None = None
+        self._saved: dict[str, Tensor] | None = None
+
+    def enable(self, on: bool) -> None:
+        if on and self._off is not None:
+            self._off.__exit__(None, None, None)
+            self._off = None
+        elif not on and self._off is None:
+            self._off = self.model.disable_adapter()
+            self._off.__enter__()
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        if self._saved is None:
+            # PEFT unmerges by subtracting, which does not restore the last bits: keep the weights.
+            self._saved = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+            self.model.merge_adapter()
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        if self._saved is None:
+            return
+        self.model.unmerge_adapter()
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self._saved[name])
+        self._saved = None
+
+    def start(self, total_steps: int) -> None:
+        """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
+        if not self._allocates:
+            return
+        config = self.model.peft_config["default"]
+        if config.total_step == 10**6:  # the user gave no schedule of their own
+            config.tinit, config.tfinal = total_steps // 10, 3 * total_steps // 10
+            config.deltaT = max(1, total_steps // 100)
+            self.model.base_model.rankallocator.set_total_step(total_steps)
+
+    def after_step(self, step: int) -> None:
+        """AdaLoRA's rank allocation; reads the gradients of the step, so call it before they are cleared."""
+        if self._allocates:
+            self.model.base_model.update_and_allocate(step)
+
+
+@register
+class Peft(Method[PeftSpec]):
+    """Any PEFT method by type and arguments."""
+
+    name = "peft"
+    Spec = PeftSpec
+
+    def attachments(self, spec: PeftSpec, layout: Layout) -> Iterable[Attachment]:
+        return ()
+
+    def count(self, spec: PeftSpec, layout: Layout) -> int:
+        return count_peft(spec, layout)
+
+    def identity_at_init(self, spec: PeftSpec) -> bool:
+        return not spec.is_prompt
+
+    def mergeable(self, spec: PeftSpec, layout: Layout) -> bool:
+        return spec.kind in _MERGEABLE
+
+    def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
+        """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
+        from peft import get_peft_model
+
+        if spec.is_prompt and layout.encoder_decoder and layout.head_modules:
+            raise UserError(
+                f"adapter={spec.label}: {layout.family} with a task head takes no input vectors. Use task.form=text."
+            )
+        body = {id(parameter): name for name, parameter in model.named_parameters()}
+        config = peft_config(spec, layout)
+        try:
+            wrapped: Any = get_peft_model(model, config)  # type: ignore[arg-type]
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise UserError(
+                f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
+            ) from error
+        _keep_one_head(wrapped)
+        _check(wrapped, spec, layout, body)
+        added = {
+            name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
+        }
+        # AdaLoRA's rank counters are parameters that never train.
+        names = frozenset(name for name, parameter in added.items() if parameter.requires_grad)
+        return PeftInstalled(wrapped, names, allocates=spec.kind == "ADALORA")
+
+
+def _keep_one_head(wrapped: nn.Module) -> None:
+    """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for module in wrapped.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            module.modules_to_save["default"] = module.original_module
+
+
+def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:
+    """Every target adapted, nothing else, and the backbone's own tensors still there."""
+    wanted = target_modules(spec, layout)
+    if wanted is not None:
+        found = set(wrapped.targeted_module_names)
+        if found != set(wanted):
+            odd = sorted(found ^ set(wanted))[0]
+            raise UserError(
+                f"adapter={spec.label}: {len(wanted)} modules asked for, PEFT adapted {len(found)}; "
+                f"the first that differs is {odd}. Check adapter.targets and adapter.arguments."
+            )
+    lost = body.keys() - {id(parameter) for parameter in wrapped.parameters()}
+    if lost:
+        raise UserError(
+            f"adapter={spec.label}: PEFT's {spec.kind} replaces {len(lost)} of the backbone's weights "
+            f"(such as {body[next(iter(lost))]}), so it cannot be compared here. Choose another type."
+        )
