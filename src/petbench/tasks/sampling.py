@@ -11,10 +11,10 @@ def strata(labels: Sequence[int] | Sequence[float]) -> np.ndarray:
 
 
 def stratified_order(labels: Sequence[int] | Sequence[float], seed: int) -> list[int]:
-    """A seeded order of all rows: every prefix holds each class in its share, to within one row.
+    """A seeded order of all rows: every prefix holds each class in its share, within one row.
 
-    Samples of different sizes are prefixes of one order, so the small ones are inside the large ones. Row k of
-    the n rows of a class (in seeded order) stands at (k + u) / n, with u one seeded number per class.
+    Samples of different sizes are prefixes of one order, so the small ones are inside the large ones. Row k of the
+    n rows of a class (in seeded order) stands at (k + u) / n, with u one seeded number per class.
     """
     rng = np.random.default_rng(seed)
     classes = strata(labels)

@@ -1,0 +1,83 @@
+"""Text-to-text form of the tasks: the exact input text, the label strings, and back.
+
+compacter: as the Compacter authors' code builds its rows: field names and texts joined by blanks, the label's
+digits as target, and no task prefix, because that code adds one only where no task adapter is trained. Its
+MNLI rows have no colon after `hypothesis`; so have ours. t5: T5's own multi-task wording, `mnli hypothesis: …
+premise: …` (fields in alphabetical order) and label words. words: field names, no prefix, label words.
+STS-B's target is a number with one decimal, on a grid of 0.2, or 0.1 as the Compacter code's rounding does.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from petbench.config import TaskSpec
+from petbench.tasks.glue import LABEL_RANGE, Task, task_named
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
+_PREFIX = {"ax": "mnli"}  # T5 asks the diagnostic rows as mnli rows
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One task in one style. `style` is compacter, t5 or words; `step` is STS-B's grid."""
+
+    task: Task
+    style: str
+    step: float = 0.2
+
+    def render(self, texts: Mapping[str, str]) -> str:
+        """The input text of one row, from its text fields."""
+        fields = list(self.task.text_fields)
+        if self.style == "t5":
+            fields.sort()
+        pieces = [_PREFIX.get(self.task.name, self.task.name)] if self.style == "t5" else []
+        for name in fields:
+            colon = "" if self.style == "compacter" and name == "hypothesis" else ":"
+            pieces += [f"{name}{colon}", texts[name]]
+        return " ".join(pieces)
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Every legal label string, in label order; for STS-B the grid from 0.0 to 5.0."""
+        if self.task.regression:
+            return tuple(f"{value:.1f}" for value in self.values)
+        if self.style == "compacter":
+            return tuple(str(code) for code in range(len(self.task.labels)))
+        return self.task.labels
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """The label that each target stands for: codes, or STS-B's grid."""
+        if not self.task.regression:
+            return tuple(range(len(self.task.labels)))
+        low, high = LABEL_RANGE
+        return tuple(round(low + i * self.step, 1) for i in range(round((high - low) / self.step) + 1))
+
+    def target_of(self, label: int | float) -> str:
+        """The target string of a label. A half step goes to the even grid point, as in T5 and NumPy."""
+        if not self.task.regression:
+            return self.targets[int(label)]
+        per_unit = round(1 / self.step)
+        return f"{round(label * per_unit) / per_unit:.1f}"
+
+    def parse(self, text: str) -> int | float | None:
+        """The label that an answer stands for; None when it is no label.
+
+        STS-B: any number, clamped to 0 to 5. Else the exact label string, blanks around it aside.
+        """
+        text = text.strip()
+        if not self.task.regression:
+            return self.targets.index(text) if text in self.targets else None
+        if not _NUMBER.fullmatch(text):
+            return None
+        value = float(text)
+        low, high = LABEL_RANGE
+        return min(high, max(low, value)) if math.isfinite(value) else None
+
+
+def wording_of(spec: TaskSpec) -> Wording:
+    """The wording that a task's spec asks for. Raises UserError for an unknown task."""
+    return Wording(task_named(spec.name), spec.wording, spec.stsb_step)
