@@ -42,7 +42,12 @@ def sync(results_dir: str | Path, timeout: float = SYNC_SECONDS) -> str:
         )
     if not reachable(base_url()):
         raise RunError(f"{len(folders)} W&B runs wait, but {base_url()} does not answer. Nothing was sent.")
-    lines = [_upload(folder, timeout) for folder in folders]
+    lines: list[str] = []
+    for folder in folders:
+        lines.append(_upload(folder, timeout))
+        if lines[-1].startswith("not sent") and not reachable(base_url()):
+            lines.append(f"not tried: the rest, since {base_url()} does not answer any more")
+            break
     sent = sum(line.startswith("sent") for line in lines)
     text = "\n".join([*lines, f"{sent} of {len(folders)} W&B runs uploaded."])
     if sent < len(folders):

