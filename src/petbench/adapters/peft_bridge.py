@@ -33,15 +33,22 @@ _MERGEABLE = (
 class PeftInstalled:
     """A model inside a PeftModel; see `base.Installed`."""
 
-    def __init__(self, model: "PeftModel", adapter_names: frozenset[str], allocates: bool) -> None:
+    def __init__(self, model: "PeftModel", adapter_names: frozenset[str], spec: PeftSpec) -> None:
         self.model: Any = model
         self.adapter_names = adapter_names
-        self._allocates = allocates
+        self._allocates = spec.kind == "ADALORA"
+        self._is_prompt = spec.is_prompt
         self._off: AbstractContextManager[None] | None = None
         self._saved: dict[str, Tensor] | None = None
 
     def enable(self, on: bool) -> None:
-        if on and self._off is not None:
+        if self._is_prompt:
+            # PEFT's own switch fails for models that generate nothing.
+            for name in ("forward", "generate"):
+                self.model.__dict__.pop(name, None)
+                if not on and hasattr(self.model.base_model, name):
+                    self.model.__dict__[name] = getattr(self.model.base_model, name)
+        elif on and self._off is not None:
             self._off.__exit__(None, None, None)
             self._off = None
         elif not on and self._off is None:
@@ -94,7 +101,8 @@ class Peft(Method[PeftSpec]):
         return count_peft(spec, layout)
 
     def identity_at_init(self, spec: PeftSpec) -> bool:
-        return not spec.is_prompt
+        random = spec.kind == "FOURIERFT" and not spec.arguments.get("init_weights", False)
+        return not (spec.is_prompt or random)
 
     def mergeable(self, spec: PeftSpec, layout: Layout) -> bool:
         return spec.kind in _MERGEABLE
@@ -103,14 +111,12 @@ class Peft(Method[PeftSpec]):
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
         from peft import get_peft_model
 
-        if spec.is_prompt and layout.encoder_decoder and layout.head_modules:
-            raise UserError(
-                f"adapter={spec.label}: {layout.family} with a task head takes no input vectors. Use task.form=text."
-            )
+        if spec.is_prompt and layout.head_modules:
+            _check_prompt_head(spec, layout)
         body = {id(parameter): name for name, parameter in model.named_parameters()}
         config = peft_config(spec, layout)
         try:
-            wrapped: Any = get_peft_model(model, config)  # type: ignore[arg-type]
+            wrapped: Any = get_peft_model(model, config)
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(
                 f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
@@ -120,9 +126,24 @@ class Peft(Method[PeftSpec]):
         added = {
             name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
         }
-        # AdaLoRA's rank counters are parameters that never train.
-        names = frozenset(name for name, parameter in added.items() if parameter.requires_grad)
-        return PeftInstalled(wrapped, names, allocates=spec.kind == "ADALORA")
+        # AdaLoRA's rank counters are parameters that never train (on the meta device they seem to).
+        names = frozenset(n for n, p in added.items() if p.requires_grad and ".ranknum." not in n)
+        return PeftInstalled(wrapped, names, spec)
+
+
+def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
+    """Raise UserError where PEFT's prompt learners would silently read the head at a wrong place."""
+    decoder_only = set(layout.layers) == {"decoder"}
+    prefix = spec.kind == "PREFIX_TUNING"
+    if layout.encoder_decoder:
+        reason, instead = "takes no input vectors", "task.form=text"
+    elif decoder_only and not prefix:
+        reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
+    elif prefix and not decoder_only and layout.family != "bert":
+        reason, instead = "is not called by PEFT's prefix tuning", "adapter=prefix_tuning"
+    else:
+        return
+    raise UserError(f"adapter={spec.label}: under PEFT the head of {layout.family} {reason}. Use {instead}.")
 
 
 def _keep_one_head(wrapped: nn.Module) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from petbench.adapters.base import target_sites
@@ -28,7 +29,7 @@ class PeftSpec(AdapterSpec):
     """Any method of PEFT: its type, its arguments under PEFT's own names, and where it goes in roles."""
 
     peft_type: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     targets: tuple[str, ...] | None = None  # null: PEFT's own choice for the architecture
     feedforward: tuple[str, ...] = ()  # IA3 alone: those of `targets` whose input is scaled
 
