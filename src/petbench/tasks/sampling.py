@@ -13,7 +13,7 @@ def strata(labels: Sequence[int] | Sequence[float]) -> np.ndarray:
 def stratified_order(labels: Sequence[int] | Sequence[float], seed: int) -> list[int]:
     """A seeded order of all rows: every prefix holds each class in its share, within one row.
 
-    Samples of different sizes are prefixes of one order, so the small ones are inside the large ones. Row k of the
+    Samples of different sizes are prefixes of one order: small ones are inside large ones. Row k of the
     n rows of a class (in seeded order) stands at (k + u) / n, with u one seeded number per class.
     """
     rng = np.random.default_rng(seed)
