@@ -1,0 +1,46 @@
+"""Fold factors into the dense tensors that they stand for, once for each set of values, in evaluation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def may_fold(module: nn.Module) -> bool:
+    """Whether a module may use folded tensors now: in evaluation mode and with gradients off."""
+    return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
+class Fold:
+    """The last folded tensors and the values that they were made from.
+
+    A value counts as unchanged when it is the same tensor, at the same address, with the same version
+    number: optimiser steps, loading and moves between devices all change one of them.
+    """
+
+    def __init__(self) -> None:
+        self._made_from: tuple[tuple[Tensor, int, int], ...] = ()
+        self._folded: tuple[Tensor, ...] = ()
+
+    def get(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """make() the first time that these values are seen, the same result until one of them changes."""
+        if not all(isinstance(value, nn.Parameter) for value in values):
+            return make()  # a functional call: nothing that lives on
+        if len(values) != len(self._made_from) or any(
+            value is not old or value._version != version or value.data_ptr() != address
+            for value, (old, version, address) in zip(values, self._made_from, strict=True)
+        ):
+            self._folded = make()
+            self._made_from = tuple((value, value._version, value.data_ptr()) for value in values)
+        return self._folded
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._made_from, self._folded = (), ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Fold":
+        return Fold()
+
+    def __reduce__(self) -> tuple[type["Fold"], tuple[()]]:
+        return Fold, ()

@@ -1,0 +1,158 @@
+"""KronA^B and KronA^B_res: Kronecker products in parallel to the whole FFN block.
+
+    krona_b      Y = FFN(X) + Σ_m [ s · X (A_m ⊗ B_m) + c_m ]
+    krona_b_res  Y = FFN(X) + Σ_m [ s · X (A_m ⊗ B_m) + c_m + r_m · X ]        r_m learned, 1 at the start
+
+X is the input of the FFN's first matrix (after the norm in a pre-norm block); A (a1, a2), B (b1, b2) with
+a1·b1 = a2·b2 = d; m runs over `modules_per_ffn`, 2 by default: only two added branches fit the paper's
+counts. No nonlinearity. biases=1: c_m (d) on the output. biases=2: one more, e_m (a2, b1), between the two
+factor products, s · (AᵀX + e) B with X read as (a1, b1). Parameters a module: a1·a2 + b1·b2 + biases (+ 1).
+A is Kaiming-uniform(√5), B and biases zero, so krona_b is the backbone at step 0; krona_b_res is not, a claim
+of the method. Encoder and decoder; all layer norms train too. They do not merge: no layer spans the FFN.
+
+Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-III 2023, arXiv 2212.10650.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from petbench.adapters.base import Adapter, Attachment, Method, register
+from petbench.adapters.krona import FactorShape, init_factors, shape_for
+from petbench.adapters.kronecker import (
+    Shape,
+    cheaper_order,
+    dense_product,
+    divisors,
+    factor_params,
+    kron_product,
+    other_factor,
+)
+from petbench.config import AdapterSpec, PositiveInt
+from petbench.models.sites import Layout, Site
+
+
+class KronABSpec(AdapterSpec):
+    """krona_b's hyper-parameters; `scale` is s, `factor_shape` the shape of A."""
+
+    factor_shape: FactorShape = "auto"
+    scale: float = 16.0
+    biases: Annotated[int, Field(ge=0, le=2)] = 1
+    modules_per_ffn: PositiveInt = 2
+    init: Literal["kaiming", "normal"] = "kaiming"  # normal: all factors N(0, 1/√d), the paper's ablation
+    train_norms: bool = True
+
+
+class KronABResSpec(KronABSpec):
+    """krona_b_res's hyper-parameters: krona_b's, and the start of the learned residual scales."""
+
+    residual_init: float = 1.0
+
+
+class KronABAdapter(Adapter):
+    """target + Σ_m [s · source (A_m ⊗ B_m) + c_m + r_m · source]; (batch, tokens, d) in and out.
+
+    A (m, a1, a2), B (m, b1, b2), c (m, d), e (m, a2, b1), r (m).
+    """
+
+    def __init__(self, d: int, shape: Shape, spec: KronABSpec, residual_init: float | None) -> None:
+        super().__init__()
+        m, other = spec.modules_per_ffn, other_factor(d, d, shape)
+        self.A = nn.Parameter(torch.empty(m, *shape))
+        self.B = nn.Parameter(torch.empty(m, *other))
+        for a, b in zip(self.A, self.B, strict=True):
+            init_factors(a, b, spec.init, d)
+        self.c = nn.Parameter(torch.zeros(m, d)) if spec.biases >= 1 else None
+        self.e = nn.Parameter(torch.zeros(m, shape[1], other[0])) if spec.biases == 2 else None
+        self.r = None if residual_init is None else nn.Parameter(torch.full((m,), residual_init))
+        self.scale = spec.scale
+        self.order = cheaper_order(shape, other)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        scaled = self.B * self.scale
+        if self.r is not None:
+            target = torch.addcmul(target, source, self.r.sum())
+        for a, b in zip(self.A, scaled, strict=True):
+            target = target + kron_product(source, a, b, self.order)
+        constant: Tensor | None = self.c
+        if self.e is not None and self.c is not None:
+            # (AᵀX + e) B = AᵀXB + eB: one vector, the same for every token.
+            constant = self.c + (self.e @ scaled).flatten(1)
+        return target if constant is None else target + constant.sum(0)
+
+    def reference(self, source: Tensor, target: Tensor) -> Tensor:
+        for m, (a, b) in enumerate(zip(self.A, self.B, strict=True)):
+            target = target + self.scale * dense_product(source, a, b)
+            if self.e is not None:
+                target = target + self.scale * (self.e[m] @ b).flatten()
+            if self.c is not None:
+                target = target + self.c[m]
+            if self.r is not None:
+                target = target + self.r[m] * source
+        return target
+
+
+def _count(spec: KronABSpec, layout: Layout, scalars: int) -> int:
+    total = 0
+    for site in layout.sites("ffn_block", layers=spec.layers):
+        shape = shape_for(site, spec.factor_shape)
+        middle = shape[1] * other_factor(site.d_in, site.d_out, shape)[0]
+        biases = (0, site.d_out, site.d_out + middle)[spec.biases]
+        total += spec.modules_per_ffn * (factor_params(site.d_in, site.d_out, shape) + biases + scalars)
+    return total
+
+
+def _sizes(spec: KronABSpec, layout: Layout) -> Iterable[dict[str, Shape]]:
+    """Every shape of A."""
+    legal = divisors(layout.hidden)
+    return ({"factor_shape": (a1, a2)} for a1 in legal for a2 in legal)
+
+
+def _sites(spec: KronABSpec, layout: Layout) -> Iterable[tuple[Site, Shape]]:
+    for site in layout.sites("ffn_block", layers=spec.layers):
+        yield site, shape_for(site, spec.factor_shape)
+
+
+@register
+class KronAB(Method[KronABSpec]):
+    """Kronecker products in parallel to the FFN."""
+
+    name = "krona_b"
+    Spec = KronABSpec
+
+    def attachments(self, spec: KronABSpec, layout: Layout) -> Iterable[Attachment]:
+        for site, shape in _sites(spec, layout):
+            yield Attachment(site, KronABAdapter(site.d_in, shape, spec, None), at="parallel")
+
+    def count(self, spec: KronABSpec, layout: Layout) -> int:
+        return _count(spec, layout, scalars=0)
+
+    def identity_at_init(self, spec: KronABSpec) -> bool:
+        return spec.init == "kaiming"
+
+    def sizes(self, spec: KronABSpec, layout: Layout) -> Iterable[KronABSpec]:
+        return (spec.model_copy(update=size) for size in _sizes(spec, layout))
+
+
+@register
+class KronABRes(Method[KronABResSpec]):
+    """krona_b with a learned residual."""
+
+    name = "krona_b_res"
+    Spec = KronABResSpec
+
+    def attachments(self, spec: KronABResSpec, layout: Layout) -> Iterable[Attachment]:
+        for site, shape in _sites(spec, layout):
+            yield Attachment(site, KronABAdapter(site.d_in, shape, spec, spec.residual_init), at="parallel")
+
+    def count(self, spec: KronABResSpec, layout: Layout) -> int:
+        return _count(spec, layout, scalars=1)
+
+    def identity_at_init(self, spec: KronABResSpec) -> bool:
+        return spec.init == "kaiming" and spec.residual_init == 0
+
+    def sizes(self, spec: KronABResSpec, layout: Layout) -> Iterable[KronABResSpec]:
+        return (spec.model_copy(update=size) for size in _sizes(spec, layout))
