@@ -132,7 +132,9 @@ def write_text(path: Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Free space or give another results_dir.") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Free space or give another results_dir."
+        ) from error
 
 
 def write_record(record: Record, results_dir: str | Path) -> Path:
@@ -151,7 +153,9 @@ def read_record(folder: Path) -> Record | None:
         return Record.model_validate_json(path.read_bytes())
     except ValueError as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a petbench record (schema {SCHEMA_VERSION}): {first}. Move it away.") from error
+        raise UserError(
+            f"{path} is not a petbench record (schema {SCHEMA_VERSION}): {first}. Move it away."
+        ) from error
 
 
 def read_records(results_dir: str | Path) -> Iterator[Record]:
@@ -165,7 +169,9 @@ def read_records(results_dir: str | Path) -> Iterator[Record]:
 def matches(record: Record, where: Mapping[str, str]) -> bool:
     """Whether a record has these values: `task`, `model`, `adapter`, `seed`, or a config path as `optim.lr`."""
     for key, wanted in where.items():
-        value: Any = getattr(record, key, None) if key in Record.model_fields and key != "config" else record.config
+        value: Any = (
+            getattr(record, key, None) if key in Record.model_fields and key != "config" else record.config
+        )
         if value is record.config:
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None

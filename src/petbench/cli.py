@@ -1,0 +1,152 @@
+"""The command line: `petbench COMMAND …`; finds the command, prints errors, sets the exit status."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from petbench import __version__
+from petbench.errors import RunError, UserError, unknown
+
+USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
+
+  petbench train adapter=krona task=rte     one run; -m sweeps; Hydra's flags all work
+  petbench params adapter=krona model=t5_base [--json]
+                                            parameters by part; no weights, no data
+  petbench list adapters|tasks|models|recipes|sweeps
+  petbench report [RESULTS_DIR] [--where task=rte] [--out DIR]
+                                            tables, plots and one HTML page
+  petbench compare A B                      is the difference real?
+  petbench reproduce recipe=krona_table1    a published table beside ours
+  petbench submit RUNS… --out glue.zip      the GLUE test files, checked
+  petbench predict RUN FILE                 label new text
+  petbench merge RUN --out DIR              a plain Hugging Face checkpoint
+  petbench export RUN --to peft --out DIR   a PEFT adapter
+  petbench bench                            step time, memory and latency, side by side
+  petbench data fetch|check DIR             GLUE on disk, with checksums
+  petbench conformance NAME                 hold a method to the list
+  petbench sync [RESULTS_DIR]               upload offline W&B runs
+  petbench doctor                           what is installed, what is in reach
+
+`petbench COMMAND --help` says more. --debug shows the traceback of an error.
+Tab completion: eval "$(petbench train -sc install=bash)"
+"""
+
+
+def main() -> None:
+    """Entry point of the console script. Exit 0, 1 for a failed run, 2 for a user's mistake, 130 on Ctrl-C."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit status and prints at most a few lines on an error."""
+    arguments = [argument for argument in argv if argument != "--debug"]
+    debug = len(arguments) < len(argv)
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        return _failed(error, 2, debug)
+    except RunError as error:
+        return _failed(error, 1, debug)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _failed(error: Exception, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"petbench {__version__}")
+        return 0
+    if arguments[0] == "-sc":  # a TAB: the shell's hook calls the bare program
+        return _complete(arguments)
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    return COMMANDS[name]()(rest)
+
+
+def _complete(arguments: list[str]) -> int:
+    """Hand the line after `train` to Hydra's completion; offer the commands before it."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) < 3 and any(argument.startswith("query=") for argument in arguments):
+        start = words[1] if len(words) > 1 else ""
+        print("\n".join(name for name in COMMANDS if name.startswith(start)))
+        return 0
+    line = os.environ.get("COMP_LINE", "")
+    removed = len(words[1]) + 1 if len(words) > 1 and words[1] in COMMANDS else 0
+    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) if removed else line
+    if "COMP_POINT" in os.environ:
+        os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - removed)
+    from petbench.train_command import train_main
+
+    return train_main(arguments)
+
+
+def _train() -> Callable[[list[str]], int]:
+    from petbench.train_command import train_main
+
+    return train_main
+
+
+def _params() -> Callable[[list[str]], int]:
+    from petbench.info_commands import params_main
+
+    return params_main
+
+
+def _list() -> Callable[[list[str]], int]:
+    from petbench.list_command import list_main
+
+    return list_main
+
+
+def _doctor() -> Callable[[list[str]], int]:
+    from petbench.info_commands import doctor_main
+
+    return doctor_main
+
+
+def _report() -> Callable[[list[str]], int]:
+    from petbench.compare.commands import report_main
+
+    return report_main
+
+
+def _compare() -> Callable[[list[str]], int]:
+    from petbench.compare.commands import compare_main
+
+    return compare_main
+
+
+def _sync() -> Callable[[list[str]], int]:
+    def sync_main(argv: list[str]) -> int:
+        from petbench.tracking import sync
+
+        print(sync(argv[0] if argv else "results"))
+        return 0
+
+    return sync_main
+
+
+COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
+    "train": _train,
+    "params": _params,
+    "list": _list,
+    "report": _report,
+    "compare": _compare,
+    "sync": _sync,
+    "doctor": _doctor,
+}

@@ -1,0 +1,161 @@
+"""Compose: command-line overrides -> plain config values, through Hydra; nothing below sees a DictConfig."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from petbench.errors import UserError, nearest
+
+CONFIG_NAME = "config"
+
+
+def conf_dir() -> Path:
+    """The config tree: inside the package when installed from a wheel, else at the top of the repository."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def plugin_conf_dirs() -> list[Path]:
+    """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
+    folders = []
+    for point in entry_points(group="petbench.adapters"):
+        spec = find_spec(point.module.split(".")[0])
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            folder = Path(place) / "conf"
+            if folder.is_dir():
+                folders.append(folder)
+    return folders
+
+
+def options(group: str, extra: Sequence[Path] = ()) -> list[str]:
+    """The choices of a config group, nested ones as `peft/lora`, sorted."""
+    names = set()
+    for root in [conf_dir(), *plugin_conf_dirs(), *extra]:
+        folder = root / group
+        names |= {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
+    return sorted(names)
+
+
+def option_path(group: str, name: str) -> Path:
+    """The YAML of a choice. Raises UserError with the nearest name."""
+    for root in [conf_dir(), *plugin_conf_dirs()]:
+        path = root / group / f"{name}.yaml"
+        if path.is_file():
+            return path
+    legal = options(group)
+    raise UserError(f"{group}: '{name}' is unknown.{nearest(name, legal)} Legal: {', '.join(legal)}.")
+
+
+def forgiving(argv: Sequence[str]) -> list[str]:
+    """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
+
+    `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Outside
+    methods' config folders join the search path.
+    """
+    roots = [conf_dir(), *plugin_conf_dirs()]
+    out = []
+    for argument in argv:
+        key, equals, _ = argument.partition("=")
+        plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/")) and "@" not in key
+        is_group = any((root / key).is_dir() for root in roots)
+        out.append(f"++{argument}" if plain and not is_group else argument)
+    return out
+
+
+def search_path_override(argv: Sequence[str]) -> list[str]:
+    """Hydra's override that adds outside methods' config folders; none when there are none."""
+    extra = [f"file://{folder}" for folder in plugin_conf_dirs()]
+    if not extra or any("hydra.searchpath" in argument for argument in argv):
+        return []
+    return [f"hydra.searchpath=[{','.join(extra)}]"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep before validation: the overrides that make it and the composed values."""
+
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+
+
+def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
+    """All members of a (multi)run: choices and ranges multiplied out as Hydra's basic sweeper does.
+
+    Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    overrides = [*forgiving(argv), *search_path_override(argv)]
+    if config_dir:
+        overrides.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
+    with hydra_errors():
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            preset = compose(CONFIG_NAME, overrides=_unswept(overrides, loader), return_hydra_config=True)
+            params = OmegaConf.select(preset, "hydra.sweeper.params") or {}
+            swept = [f"{key}={value}" for key, value in params.items()]
+            given = {o.partition("=")[0].lstrip("+") for o in overrides}
+            swept = [o for o in forgiving(swept) if o.partition("=")[0].lstrip("+") not in given]
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
+            batches = BasicSweeper.split_arguments(parsed, None)
+            members = []
+            for batch in batches:
+                for member in batch:
+                    values = OmegaConf.to_container(
+                        compose(CONFIG_NAME, overrides=list(member)), resolve=True
+                    )
+                    members.append(Member(tuple(member), dict(values)))  # type: ignore[arg-type]
+    return members
+
+
+def _unswept(overrides: Sequence[str], loader: Any) -> list[str]:
+    """The overrides without sweeps: enough to see which sweep preset was chosen."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    return [
+        text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()
+    ]
+
+
+@contextmanager
+def hydra_errors() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf refuse into a UserError of one or two lines."""
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except MissingConfigException as error:
+        raise UserError(_missing_choice(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cause = str(error.__cause__ or "").strip().splitlines()
+        detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
+        raise UserError(f"{' '.join(lines[:2])}{detail}") from error
+
+
+def _missing_choice(error: Any) -> str:
+    """`adapter: 'kronaa' is unknown. Did you mean 'krona'? Legal: …`"""
+    missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
+    group, _, name = missing.partition("/")
+    if (conf_dir() / group).is_dir():
+        legal = options(group)
+        return f"{group}: '{name}' is unknown.{nearest(name, legal)} Legal: {', '.join(legal)}."
+    return " ".join(str(error).split())
+
+
+def set_full_errors() -> None:
+    """Ask Hydra to raise instead of printing and exiting: petbench prints and chooses the exit status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"

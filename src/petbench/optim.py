@@ -1,0 +1,44 @@
+"""AdamW with warm-up and decay over exactly the parameters that train."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from petbench.config import OptimSpec
+
+
+def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], spec: OptimSpec) -> torch.optim.AdamW:
+    """Weight decay acts on matrices; vectors (biases, norms, scales) are left alone, as is usual."""
+    trained = [parameter for _, parameter in named if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": spec.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=spec.lr,
+        betas=(spec.beta1, spec.beta2),
+        eps=spec.eps,
+    )
+
+
+def warmup_steps(spec: OptimSpec, steps: int) -> int:
+    """Steps of linear warm-up; at most all but one."""
+    wanted = spec.warmup_steps if spec.warmup_steps is not None else round(spec.warmup_ratio * steps)
+    return min(wanted, max(steps - 1, 0))
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, spec: OptimSpec, steps: int) -> LambdaLR:
+    """Factor on the learning rate at step t (from 0): (t+1)/w in warm-up, then linear to zero at the end."""
+    warmup = warmup_steps(spec, steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if spec.schedule == "constant":
+            return 1.0
+        return max(0.0, (steps - step) / max(1, steps - warmup))
+
+    return LambdaLR(optimizer, factor)

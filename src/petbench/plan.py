@@ -1,0 +1,61 @@
+"""Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
+
+from dataclasses import dataclass, replace
+
+from petbench.adapters.base import method_named
+from petbench.attach import attach
+from petbench.budget import fit_budget
+from petbench.config import BudgetSpec, RunSpec, canonical_json
+from petbench.models.load import Form, resolve_form, skeleton
+from petbench.params import count_params
+from petbench.record import Params
+from petbench.tasks.glue import Task, task_named
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be. `spec` is the run's, with the size that the budget chose filled in."""
+
+    spec: RunSpec
+    task: Task
+    form: Form
+    params: Params
+    sites: int  # places that carry an adapter
+    mergeable: bool
+    notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+
+
+_RESOLVED: dict[str, Plan] = {}
+
+
+def plan(spec: RunSpec) -> Plan:
+    """Raises UserError when anything of the run is impossible.
+
+    Members of a sweep that differ in seed, learning rate or length share one resolved plan.
+    """
+    config = spec.canonical()
+    parts = {key: config[key] for key in ("model", "adapter", "budget")}
+    key = canonical_json(parts | {"task": spec.task.name, "form": spec.task.form})
+    if key not in _RESOLVED:
+        _RESOLVED[key] = _resolve(spec)
+    resolved = _RESOLVED[key]
+    update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
+    return replace(resolved, spec=spec.model_copy(update=update))
+
+
+def _resolve(spec: RunSpec) -> Plan:
+    task = task_named(spec.task.name)
+    form = resolve_form(spec.model, spec.task.form)
+    method = method_named(spec.adapter.method)
+    model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
+    adapter, notes = fit_budget(method, spec.adapter, layout, model, spec.budget)
+    tuned = attach(model, method, adapter, layout)
+    return Plan(
+        spec=spec.model_copy(update={"adapter": adapter}),
+        task=task,
+        form=form,
+        params=count_params(tuned),
+        sites=len(getattr(tuned.installed, "attachments", ())),
+        mergeable=method.mergeable(adapter, layout),
+        notes=notes,
+    )

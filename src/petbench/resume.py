@@ -1,0 +1,101 @@
+"""Resume state: all that a run needs to go on from its last evaluation as if nothing had happened."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from petbench.checkpoint import load_tensors, save_tensors
+
+RESUME_FILE = "resume.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a run is. Plain values, kept in the resume file's metadata."""
+
+    step: int = 0  # optimiser steps done
+    stage: int = 0
+    stage_step: int = 0  # of them in the current stage
+    best_score: float | None = None
+    best_step: int = 0
+    best_epoch: float = 0.0
+    seconds_to_best: float = 0.0
+    eval_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    step_seconds: list[float] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # since the last logged line
+
+
+def save_resume(
+    folder: Path,
+    progress: Progress,
+    trained: dict[str, Tensor],
+    best: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+) -> None:
+    """One atomic file: trained values, best values, optimiser moments, random generators, progress."""
+    tensors = {f"trained/{name}": tensor for name, tensor in trained.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optim/{number}/{key}": value.detach().cpu().clone() for key, value in moments.items()}
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    rates = {"last_epoch": schedule.last_epoch, "last_lr": schedule.get_last_lr()}
+    metadata = {"progress": json.dumps(asdict(progress)), "schedule": json.dumps(rates)}
+    save_tensors(tensors, folder / RESUME_FILE, metadata)
+
+
+@dataclass
+class ResumeState:
+    """A resume file in memory."""
+
+    progress: Progress
+    tensors: dict[str, Tensor]
+    schedule: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `trained` or `best`, by parameter name."""
+        start = f"{prefix}/"
+        return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
+
+    def restore(self, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+        """Put back moments, learning rate and random generators."""
+        state = optimizer.state_dict()
+        for name, tensor in self.part("optim").items():
+            number, key = name.split("/")
+            state["state"].setdefault(int(number), {})[key] = tensor
+        optimizer.load_state_dict(state)
+        schedule.last_epoch = self.schedule["last_epoch"]
+        schedule._last_lr = self.schedule["last_lr"]
+        for group, rate in zip(optimizer.param_groups, self.schedule["last_lr"], strict=True):
+            group["lr"] = rate
+        torch.set_rng_state(self.tensors["rng/cpu"])
+        if "rng/cuda" in self.tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.tensors["rng/cuda"])
+
+
+def load_resume(folder: Path) -> ResumeState | None:
+    """The resume state in a run's folder; None when there is none."""
+    path = folder / RESUME_FILE
+    if not path.is_file():
+        return None
+    tensors = load_tensors(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    return ResumeState(
+        Progress(**json.loads(metadata["progress"])), tensors, json.loads(metadata["schedule"])
+    )
+
+
+def drop_resume(folder: Path) -> None:
+    """Remove the resume state of a finished run."""
+    (folder / RESUME_FILE).unlink(missing_ok=True)

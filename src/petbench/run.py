@@ -1,0 +1,142 @@
+"""One run, as a recipe: plan, rows, model, adapter, train, report, record."""
+
+import contextlib
+import os
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petbench.config import RunSpec
+from petbench.console import say
+from petbench.errors import RunError, UserError
+from petbench.plan import Plan, plan
+from petbench.record import Record, Status, read_record, run_folder, write_record, write_text
+from petbench.tasks.protocols import Cut, cut
+from petbench.tasks.rows import companion_splits, load_splits
+from petbench.tasks.splits import Splits, content_digest
+
+
+class Diverged(RunError):
+    """The loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to start: planned, its rows cut, its id known."""
+
+    plan: Plan
+    splits: Splits
+    rows: Cut
+    run_id: str
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.plan.spec
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.spec.results_dir, self.run_id)
+
+
+_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once
+
+
+def prepare(spec: RunSpec) -> Prepared:
+    """Plan, read and cut the rows. Raises UserError on anything that cannot be; nothing is written."""
+    planned = plan(spec)
+    key = content_digest(
+        {"task": spec.task.name, "data": spec.data.model_dump(), "dir": os.environ.get("PETBENCH_GLUE")}
+    )
+    if key not in _SPLITS:
+        _SPLITS[key] = load_splits(spec.task.name, spec.data)
+    splits = _SPLITS[key]
+    companions = companion_splits(spec.task.name, spec.data) if spec.protocol.name == "glue_test" else {}
+    rows = cut(splits, spec.protocol, spec.task, spec.data, companions)
+    return Prepared(planned, splits, rows, planned.spec.run_id(data_digest(splits, rows)))
+
+
+def data_digest(splits: Splits, rows: Cut) -> str:
+    """Digest of the official splits that the run uses; others in the same folder make no difference."""
+    used = {name for part, name in rows.origin.items() if not part.startswith("predict/")}
+    digests: dict[str, Any] = {name: splits.split_digests[name] for name in sorted(used)}
+    digests |= {part: split.digest for part, split in rows.parts().items() if part.startswith("predict/")}
+    return content_digest({"task": splits.task, "splits": digests})
+
+
+def run(spec: RunSpec, *, group: str | None = None) -> Record:
+    """Train and score one run, or return its record when it is done already.
+
+    Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
+    was not there), RunError when the run failed or diverged (recorded with its reason).
+    """
+    prepared = prepare(spec)
+    earlier = read_record(prepared.folder)
+    if earlier is not None and earlier.status == "done":
+        say(
+            f"{prepared.run_id} is done already ({earlier.adapter}, {earlier.task}, seed {earlier.seed}): nothing to run."
+        )
+        return earlier
+    from petbench.session import train_and_score  # the slow imports wait until something really runs
+
+    started = time.perf_counter()
+    was_there = prepared.folder.exists()
+    try:
+        write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
+        record = train_and_score(prepared, group=group, started=started)
+    except KeyboardInterrupt:
+        _write_end(prepared, "interrupted", "stopped by the user")
+        raise
+    except UserError:
+        if not was_there:
+            _remove_empty(prepared.folder)
+        raise
+    except Diverged as error:
+        _write_end(prepared, "diverged", str(error))
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        _write_end(prepared, "failed", reason, traceback.format_exc())
+        raise RunError(
+            f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
+        ) from error
+    write_record(record, prepared.spec.results_dir)
+    return record
+
+
+def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
+    """Record an end that is not `done`, if the disk still takes it."""
+    spec = prepared.spec
+    record = Record(
+        run_id=prepared.run_id,
+        status=status,
+        reason=reason,
+        task=spec.task.name,
+        model=spec.model.label,
+        adapter=spec.adapter.label,
+        seed=spec.seed,
+        config=spec.canonical(),
+        protocol=spec.protocol.name,
+        params=prepared.plan.params,
+    )
+    with contextlib.suppress(UserError):  # the first error is the one to show
+        if trace is not None:
+            write_text(prepared.folder / "error.txt", trace)
+        write_record(record, spec.results_dir)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take away a folder that holds nothing but the config."""
+    with contextlib.suppress(OSError):
+        (folder / "config.yaml").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _as_yaml(spec: RunSpec) -> str:
+    import yaml
+
+    head = (
+        "# The whole config of this run, as validated. Its identity leaves out paths, loggers and devices.\n"
+    )
+    return head + yaml.safe_dump(spec.canonical(), sort_keys=False, allow_unicode=True)

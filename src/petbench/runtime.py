@@ -1,0 +1,139 @@
+"""Runtime: device, precision, threads, seeds, step clock, memory and provenance of the machine."""
+
+import os
+import platform
+import subprocess
+import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from petbench.config import TrainerSpec
+from petbench.errors import UserError
+
+VERSIONED = (
+    "petbench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core", "tokenizers", "numpy",
+)  # fmt: skip
+
+
+def choose_device(wanted: str) -> torch.device:
+    """auto: CUDA where there is one. Raises UserError when CUDA is wanted and absent."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("trainer.device: got 'cuda' but no CUDA device is visible. Use trainer.device=cpu.")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(wanted: str, device: torch.device) -> Literal["fp32", "bf16"]:
+    """auto: bf16 autocast where the hardware multiplies bf16 itself (CUDA from Ampere on, CPUs with AMX or
+    AVX512-BF16), else fp32. Weights of adapters and head stay in float32 either way."""
+    if wanted != "auto":
+        return wanted  # type: ignore[return-value]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+    return "bf16" if _cpu_multiplies_bf16() else "fp32"
+
+
+@cache
+def _cpu_multiplies_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def prepare_process(spec: TrainerSpec) -> None:
+    """Threads and determinism, before anything is computed."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    if spec.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class StepClock:
+    """Seconds of each training step, evaluation excluded. On CUDA it waits for the device at both ends."""
+
+    def __init__(self, device: torch.device, earlier: list[float] | None = None) -> None:
+        self.seconds: list[float] = list(earlier or [])
+        self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._wait()
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        self._wait()
+        self.seconds.append(time.perf_counter() - self._started)
+
+    def median(self, skip: int = 3) -> float | None:
+        """Median step, the first steps (warm-up of caches and allocators) left out where there are enough."""
+        steps = sorted(self.seconds[skip:] if len(self.seconds) > 2 * skip else self.seconds)
+        if not steps:
+            return None
+        middle = len(steps) // 2
+        return steps[middle] if len(steps) % 2 else (steps[middle - 1] + steps[middle]) / 2
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start counting the peak from here (CUDA); a CPU process has one peak for its whole life."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """CUDA: peak allocated since the reset. CPU: the process's peak resident set."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if platform.system() == "Darwin" else peak * 1024)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a number depends on, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Commit and dirtiness of petbench's own checkout; empty when it runs from a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {}
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        dirty = bool(_git(root, "status", "--porcelain", "--", "src", "conf"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "dirty": dirty}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a person would name it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

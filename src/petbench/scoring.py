@@ -1,0 +1,93 @@
+"""Scoring: encode a run's rows, ask the model, compute the task's metrics."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from accelerate import Accelerator
+
+from petbench.evaluate import Answer, Answerer, answers, head_answerer, scoring_answerer, writing_answerer
+from petbench.models.load import Backbone
+from petbench.tasks.batches import batch_order
+from petbench.tasks.encode import Encoded, encode, padding_fraction, target_ids
+from petbench.tasks.metrics import score
+from petbench.tasks.splits import Split
+from petbench.tasks.wording import wording_of
+
+if TYPE_CHECKING:
+    from petbench.run import Prepared
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Answers on one set of rows, with their scores where the labels are known."""
+
+    rows: Split
+    answers: list[Answer]
+    metrics: dict[str, float]
+    warnings: tuple[str, ...]
+
+    @property
+    def unparsable(self) -> int:
+        return sum(answer is None for answer in self.answers)
+
+
+class Scorer:
+    """Scores a model on the parts of a cut."""
+
+    def __init__(
+        self, prepared: "Prepared", backbone: Backbone, accelerator: Accelerator, model: Any
+    ) -> None:
+        self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
+        self.backbone, self.accelerator, self.model = backbone, accelerator, model
+        self._encoded: dict[int, Encoded] = {}
+        self.answerer = self._answerer()
+
+    def _answerer(self) -> Answerer:
+        tokenizer = self.backbone.tokenizer
+        if self.backbone.form == "head":
+            return head_answerer(self.task.regression)
+        wording = wording_of(self.spec.task)
+        labels = target_ids(wording, tokenizer)
+        if self.spec.eval.decode == "score":
+            return scoring_answerer(labels, wording.values)
+        return writing_answerer(tokenizer, wording.parse, max(map(len, labels)))
+
+    def encode(self, rows: Split) -> Encoded:
+        """Rows as token ids, from the cache where they are there."""
+        form, tokenizer = self.backbone.form, self.backbone.tokenizer
+        return encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
+
+    def answer(self, rows: Split) -> Scored:
+        """Answers and, where there are labels, scores."""
+        if id(rows) not in self._encoded:
+            self._encoded[id(rows)] = self.encode(rows)
+        encoded = self._encoded[id(rows)]
+        size = self.spec.trainer.eval_batch_size
+        found = answers(
+            self.accelerator, self.model, encoded, self.answerer, size, self.backbone.tokenizer.pad_token_id
+        )
+        if rows.labels is None:
+            return Scored(rows, found, {}, ())
+        metrics, warnings = score(self.task, found, rows.labels)
+        return Scored(rows, found, metrics, tuple(warnings))
+
+    def selection(self) -> tuple[dict[str, float], Scored]:
+        """Scores on the rows that pick the checkpoint."""
+        scored = self.answer(self.prepared.rows.selection)
+        return scored.metrics, scored
+
+    def report(self) -> dict[str, Scored]:
+        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`."""
+        rows = self.prepared.rows
+        parts = {"selection": rows.selection}
+        parts |= {f"report/{name}": split for name, split in rows.report.items()}
+        parts |= {f"predict/{name}": split for name, split in rows.predict.items()}
+        return {name: self.answer(split) for name, split in parts.items()}
+
+    @property
+    def padding_fraction(self) -> float:
+        """Share of padding among the tokens of the first epoch."""
+        encoded, trainer = self.encode(self.prepared.rows.train), self.spec.trainer
+        return padding_fraction(
+            encoded, batch_order(encoded.lengths, trainer.batch_size, 0, 0, trainer.bucket)
+        )

@@ -1,0 +1,50 @@
+"""The loop: forward, backward, clip, step, tell. It knows no method, no task, no file."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from petbench.runtime import StepClock
+
+MicroBatches = Sequence[tuple[float, dict[str, Tensor]]]  # (share of the step's examples, tensors)
+
+
+def train(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    batches: Iterable[MicroBatches],
+    *,
+    clip_norm: float | None,
+    clock: StepClock,
+    on_step: Callable[[Tensor, int], None],
+) -> None:
+    """One optimiser step a batch, until `batches` ends.
+
+    on_step(loss, examples): after each step, the clock stopped; loss is the step's mean, a tensor on the
+    device, so that nobody waits for it who does not need it.
+    """
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    model.train()
+    for micro_batches in batches:
+        clock.start()
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=accelerator.device)
+        for number, (share, batch) in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
+            with nullcontext() if last else accelerator.no_sync(model):
+                part = model(**batch).loss * share
+                accelerator.backward(part)
+            loss += part.detach()
+        if clip_norm is not None:
+            accelerator.clip_grad_norm_(trained, clip_norm)
+        optimizer.step()
+        schedule.step()
+        clock.stop()
+        on_step(loss, sum(len(batch["input_ids"]) for _, batch in micro_batches))
+        model.train()

@@ -1,0 +1,75 @@
+"""`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
+
+import sys
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from petbench.compose import conf_dir, expand, forgiving, hydra_errors, search_path_override, set_full_errors
+
+FLAGS_THAT_ONLY_SHOW = (
+    "--cfg",
+    "-c",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--info",
+    "-i",
+    "--resolve",
+    "--shell-completion",
+    "-sc",
+)
+
+
+def train_main(argv: list[str]) -> int:
+    """One run, or with -m a sweep. Returns the exit status."""
+    set_full_errors()
+    only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
+    multirun = "-m" in argv or "--multirun" in argv or any(a.startswith(("sweep=", "+sweep=")) for a in argv)
+    if multirun and not only_shows:
+        from petbench.sweep import sweep_main
+
+        return sweep_main(argv)
+    sys.argv = [sys.argv[0], *forgiving(argv), *([] if only_shows else search_path_override(argv))]
+    with hydra_errors():
+        _hydra_job()
+    return 0
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+def _hydra_job(cfg: DictConfig) -> float | None:
+    """One job; the headline score is what a sweeper optimises."""
+    return job(cfg)
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Validate and run one composed config. Returns the headline score, None for a plan."""
+    from petbench.adapters.base import spec_of
+    from petbench.config import parse
+    from petbench.console import params_table, print_table, say, scores_table
+    from petbench.plan import plan
+    from petbench.run import run
+
+    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    spec = parse(values, spec_of)
+    planned = plan(spec)
+    for note in planned.notes:
+        say(note)
+    row = {
+        "adapter": spec.adapter.label,
+        "params": planned.params.model_dump(),
+        "mergeable": planned.mergeable,
+    }
+    if spec.plan:
+        print_table(
+            params_table([row], f"Plan: {spec.adapter.label} on {spec.model.label}, {planned.sites} sites")
+        )
+        return None
+    record = run(spec)
+    if record.params is not None:
+        row["params"] = record.params.model_dump()
+    print_table(params_table([row], f"Parameters: {record.adapter} on {record.model}"))
+    print_table(scores_table(record))
+    say(f"run folder: {spec.results_dir}/runs/{record.run_id}")
+    return record.headline.value if record.headline else None
