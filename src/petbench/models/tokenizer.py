@@ -1,14 +1,17 @@
-"""petbench's own small tokenizer for models without one, so that tiny and random models need no download."""
+"""Tokenizers: a model's own, or petbench's small one, with which tiny and random models need no download."""
 
 import hashlib
 import json
 import string
 from typing import TYPE_CHECKING, Any
 
+from petbench.config import ModelSpec
+from petbench.errors import UserError
+from petbench.models.source import cannot_load, find_source, quiet
 from petbench.tasks.toy import LEXICON
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 MAX_LENGTH = 512
 
@@ -56,6 +59,32 @@ _STYLE_OF = {
     "qwen3": "decoder",
 }
 _WITHOUT_SEGMENTS = {"distilbert", "modernbert"}  # BERT's special tokens, no token_type_ids
+
+
+def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
+    """The model's own tokenizer, petbench's small one, or the one that a name gives.
+
+    Raises UserError when it is out of reach, or when the small one is asked for pretrained weights.
+    """
+    from transformers import AutoTokenizer
+
+    if spec.tokenizer == "built":
+        if spec.weights != "random":
+            raise UserError(
+                "model.tokenizer: 'built' numbers its tokens otherwise than any pretrained model. "
+                "Legal with model.weights=pretrained: same, a hub id or a folder."
+            )
+        return build_tokenizer(config.model_type)
+    name = spec.name if spec.tokenizer == "same" else spec.tokenizer
+    source = find_source(name, spec.revision if spec.tokenizer == "same" else None)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source.where, config=config, **source.arguments)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise cannot_load(name, source, error) from error
+    if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
