@@ -18,8 +18,8 @@ def batch_order(
     """Positions of the rows of every batch of one epoch; depends on its arguments only.
 
     Rows are shuffled. With `bucket`, runs of up to 32 batches (at least two runs, so that epochs differ) are
-    then sorted by length (and by `secondary`, such as target length, among equals) and cut into batches, whose
-    order is shuffled. All batches are full but one.
+    then sorted by length (and by `secondary`, such as target length, among equals) and cut into batches,
+    whose order is shuffled. All batches are full but one.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: at least 1")

@@ -62,7 +62,7 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
         raise UserError(
             f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
         )
-    folder = _task_folder(task, root)
+    folder = task_folder(task, root)
     if folder is None:
         there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
         raise UserError(
@@ -72,7 +72,7 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     parts: dict[str, Split] = {}
     partial, notes = [], []
     for name in task.splits:
-        split = _read_local(task, folder, name)
+        split = read_local_split(task, folder, name)
         if split is None:
             continue
         official = task.rows[name]
@@ -92,7 +92,7 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     return splits
 
 
-def _task_folder(task: Task, root: Path) -> Path | None:
+def task_folder(task: Task, root: Path) -> Path | None:
     """The task's folder, whatever its case: `rte`, `RTE`, `SST-2`."""
     names = folder_names(task)
     candidates = [path for path in sorted(root.iterdir()) if path.is_dir()]
@@ -115,7 +115,7 @@ def _sought(task: Task, folder: Path, split: str) -> str:
     return " or ".join([f"{folder / split}.parquet", *file_names(task, split)])
 
 
-def _read_local(task: Task, folder: Path, split: str) -> Split | None:
+def read_local_split(task: Task, folder: Path, split: str) -> Split | None:
     """One split from its file, or None when there is none."""
     pieces = _parquet_files(folder, split)
     if pieces:
