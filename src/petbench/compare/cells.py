@@ -146,6 +146,8 @@ def _split(record: Record) -> Parts:
         head = path.partition(".")[0]
         (table if head in TABLE_GROUPS else column if head in COLUMN_GROUPS else row)[path] = value
     column["digest"] = str(_part(record.provenance, "data").get("digest", ""))[:8]
+    table["rows"] = source if (source := data_source(record)) in ("toy", "made") else "glue"
+    table["low_resource"] = column.get("task.train_examples") is not None
     row["precision"] = precision(record)
     row.pop("trainer.precision", None)  # the recorded one says more than `auto`
     return table, column, row

@@ -6,7 +6,7 @@ are common.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, erfc, sqrt
+from math import ceil, comb, erfc, log2, pi, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
@@ -17,7 +17,6 @@ LEVEL = 0.05
 POWER = 0.8
 EXACT_PAIRS = 50
 EXACT_TOTAL = 40
-FEWEST_PAIRS = 6  # 2 / 2**6 = 0.031 is the first that can reach 0.05
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,20 @@ class Comparison:
     low: float | None  # 95% bootstrap interval of the difference
     high: float | None
     note: str = ""
-    needed: int | None = None  # seeds of each in all, to find a difference of this size with power 0.8
+    spread: float | None = None  # standard deviation of one pair's difference; None for a single pair
+
+    def needed(self, level: float = LEVEL) -> int | None:
+        """Pairs in all to find a difference of this size at `level` with power 0.8.
+
+        ((z_{1 - level/2} + z_.8) * spread / difference)^2 of the normal approximation, divided by 3/pi (the
+        signed-rank test's efficiency), and at least what can reach the level (6 for .05). None where the
+        difference is 0 or its spread unknown.
+        """
+        if self.spread is None or round(self.difference, 10) == 0:
+            return None
+        z = quantile_normal(1 - level / 2) + quantile_normal(POWER)
+        pairs = ceil((z * self.spread / self.difference) ** 2 * pi / 3)
+        return max(fewest_pairs(level), pairs)
 
 
 def signed_rank(differences: Sequence[float]) -> tuple[float, float]:
@@ -100,7 +112,7 @@ def over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     common = sorted(set(a) & set(b))
     if a and b and 2 * len(common) >= min(len(a), len(b)):
         left = len(a) + len(b) - 2 * len(common)
-        note = f"{left} runs without a partner of the same seed left out" if left else ""
+        note = f"left out, with no partner of the same seed: {left} runs" if left else ""
         return paired([a[seed] - b[seed] for seed in common], "seeds", note)
     return unpaired(list(a.values()), list(b.values()))
 
@@ -111,7 +123,7 @@ def paired(differences: Sequence[float], of: str, note: str = "") -> Comparison:
     p, least = signed_rank(differences)
     low, high = mean_interval(differences) if n > 1 else (None, None)
     exact = "exact" if n <= EXACT_PAIRS else "normal approximation"
-    needed = needed_pairs(differences)
+    spread = stdev(differences) if n > 1 else None
     return Comparison(
         f"Wilcoxon signed-rank over {n} {of}, {exact}",
         n,
@@ -121,7 +133,7 @@ def paired(differences: Sequence[float], of: str, note: str = "") -> Comparison:
         low,
         high,
         note,
-        needed,
+        spread,
     )
 
 
@@ -135,27 +147,14 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> Comparison:
     exact = "exact" if len(a) + len(b) <= EXACT_TOTAL else "normal approximation"
     note = "too few common seeds to pair the runs"
     difference = fmean(a) - fmean(b)
-    needed = _needed(difference, sqrt(stdev(a) ** 2 + stdev(b) ** 2)) if enough else None
+    spread = sqrt(stdev(a) ** 2 + stdev(b) ** 2) if enough else None
     name = f"Mann-Whitney, {len(a)} against {len(b)} runs, {exact}"
-    return Comparison(name, min(len(a), len(b)), p, least, difference, low, high, note, needed)
+    return Comparison(name, min(len(a), len(b)), p, least, difference, low, high, note, spread)
 
 
-def needed_pairs(differences: Sequence[float]) -> int | None:
-    """Pairs in all to find the seen mean difference at level .05 with power .8.
-
-    ((z_.975 + z_.8) * sd / mean)^2 of the normal approximation, divided by 3/pi (the signed-rank test's
-    efficiency), at least 6. None where the mean difference is 0 or there is one pair.
-    """
-    if len(differences) < 2:
-        return None
-    return _needed(fmean(differences), stdev(differences))
-
-
-def _needed(difference: float, spread: float) -> int | None:
-    if round(difference, 10) == 0:
-        return None
-    z = quantile_normal(1 - LEVEL / 2) + quantile_normal(POWER)
-    return max(FEWEST_PAIRS, int(np.ceil((z * spread / difference) ** 2 * np.pi / 3)))
+def fewest_pairs(level: float = LEVEL) -> int:
+    """Pairs below which the signed-rank test cannot reach the level: 2 / 2^n <= level; 6 for .05."""
+    return ceil(log2(2 / level))
 
 
 def _doubled_ranks(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""The commands `petbench report` and `petbench compare`: arguments in, files and text out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from petbench.compare.report import derive, differences, load, write_page, write_plots, write_tables
+from petbench.compare.settings import parse_where, select
+from petbench.compare.verdicts import pick, verdict
+
+EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
+
+
+def report_main(argv: list[str]) -> int:
+    """`petbench report [RESULTS_DIR] …`; 0, or 1 when --check finds a difference. Raises UserError."""
+    options = _report_parser().parse_args(argv)
+    folder = Path(options.results_dir or (EXAMPLES if options.check and EXAMPLES.is_dir() else "results"))
+    out = _out(options, folder)
+    report, records = derive(folder, parse_where(options.where), options.include_wnli)
+    if options.check:
+        found = differences(report, out)
+        print("\n".join(found) if found else f"{out}: the tables hold.")
+        return 1 if found else 0
+    paths = write_tables(report, out, options.cite)
+    if not options.tables_only:
+        shown = select(records, parse_where(options.where))
+        paths.append(write_page(report, shown, out))
+        if options.plots:
+            paths += write_plots(report, shown, out)
+    from rich.console import Console
+
+    from petbench.compare.terminal import print_report
+
+    console = Console()
+    print_report(report, console)
+    if options.cite:
+        print(f"\n{(out / 'citations.bib').read_text(encoding='utf-8')}", end="")
+    print(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
+    return 0
+
+
+def compare_main(argv: list[str]) -> int:
+    """`petbench compare A B`; prints the verdict. Raises UserError."""
+    parser = argparse.ArgumentParser(
+        prog="petbench compare",
+        description="Which of two is ahead, by how much, how sure, and how many more seeds would be needed.",
+        epilog="example: petbench compare adapter=krona adapter=lora --where task=rte",
+    )
+    parser.add_argument(
+        "a", metavar="A", help="a clause such as adapter=krona,task=rte, or run ids with commas"
+    )
+    parser.add_argument("b", metavar="B", help="the other side")
+    parser.add_argument(
+        "--results", default="results", metavar="DIR", help="results folder (default: results)"
+    )
+    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
+    options = parser.parse_args(argv)
+    records = select(load(Path(options.results)), parse_where(options.where))
+    print(verdict(pick(records, options.a), pick(records, options.b)))
+    return 0
+
+
+def _out(options: argparse.Namespace, folder: Path) -> Path:
+    """Where the report goes; a check without --out looks beside the examples too."""
+    if options.out:
+        return Path(options.out)
+    if options.check and not (folder / "report").is_dir() and (folder.parent / TABLES.name).is_dir():
+        return folder.parent / TABLES.name
+    return folder / "report"
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="petbench report",
+        description="Tables, plots and one page from the run records.",
+        epilog="example: petbench report results --where 'task=rte|mrpc,model=minilm' --cite",
+    )
+    parser.add_argument(
+        "results_dir", nargs="?", metavar="RESULTS_DIR", help="folder with runs/ (default: results)"
+    )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these; | means or"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where to write (default: RESULTS_DIR/report)")
+    parser.add_argument("--cite", action="store_true", help="also BibTeX of the methods and tasks shown")
+    parser.add_argument(
+        "--check", action="store_true", help="compare written tables with the records; exit 1 if not"
+    )
+    parser.add_argument("--include-wnli", action="store_true", help="count WNLI in the average")
+    parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
+    parser.add_argument("--no-plots", dest="plots", action="store_false", help="no plot files")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(report_main(sys.argv[1:]))
