@@ -76,6 +76,7 @@ def cut(
     predict: dict[str, Split] = {}
     if protocol.name == "glue_test":
         predict = {name: splits.part(name) for name in known.test} | dict(companions or {})
+        marks += [f"no {name} rows to predict" for name in known.predict_also if name not in predict]
     train, more = _shortened(train, known, protocol, task, data)
     marks += more
     if splits.source == "toy":

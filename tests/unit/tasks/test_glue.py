@@ -1,0 +1,83 @@
+"""The ten tasks as data, and their YAMLs."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from petbench.config import DataSpec, ProtocolSpec, TaskSpec
+from petbench.errors import UserError
+from petbench.tasks.glue import TASKS, require_trainable, task_named
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+OFFICIAL = {
+    "cola": (8551, 1043, 1063),
+    "sst2": (67349, 872, 1821),
+    "mrpc": (3668, 408, 1725),
+    "stsb": (5749, 1500, 1379),
+    "qqp": (363846, 40430, 390965),
+    "mnli": (392702, 9815, 9832, 9796, 9847),
+    "qnli": (104743, 5463, 5463),
+    "rte": (2490, 277, 3000),
+    "wnli": (635, 71, 146),
+    "ax": (1104,),
+}
+
+
+def test_official_row_counts():
+    assert {name: tuple(task.rows[split] for split in task.splits) for name, task in TASKS.items()} == OFFICIAL
+
+
+def test_eleven_submission_files():
+    stems = [stem for task in TASKS.values() for stem in task.submission.values()]
+    assert sorted(stems) == sorted(
+        ["CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "RTE", "WNLI", "AX"]
+    )
+    assert TASKS["rte"].submission_labels == ("entailment", "not_entailment")
+    assert TASKS["wnli"].submission_labels == ("0", "1")
+
+
+def test_headlines_and_sizes():
+    assert {name: task.headline for name, task in TASKS.items() if task.headline != "accuracy"} == {
+        "cola": "matthews_correlation",
+        "mrpc": "accuracy_f1",
+        "stsb": "pearson_spearman",
+        "qqp": "accuracy_f1",
+        "ax": "matthews_correlation",
+    }
+    assert [name for name, task in TASKS.items() if task.small] == ["cola", "mrpc", "stsb", "rte", "wnli"]
+    assert TASKS["stsb"].num_labels == 1 and TASKS["mnli"].num_labels == 3
+
+
+def test_bibtex_names_the_task_and_glue():
+    assert "@article{warstadt2019cola" in TASKS["cola"].bibtex and "{wang2019glue" in TASKS["cola"].bibtex
+    assert TASKS["ax"].bibtex.count("@inproceedings") == 1
+
+
+def test_unknown_task_names_the_nearest():
+    with pytest.raises(UserError, match=r"task: 'sst' is unknown. Did you mean 'sst2'\? Legal: ax, cola"):
+        task_named("sst")
+
+
+def test_ax_cannot_be_trained():
+    with pytest.raises(UserError, match="train on mnli"):
+        require_trainable(TASKS["ax"])
+
+
+def test_every_task_has_a_yaml_with_every_field():
+    files = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in (CONF / "task").glob("*.yaml")}
+    assert set(files) == set(TASKS)
+    for name, values in files.items():
+        assert TaskSpec.model_validate(values).name == name
+        assert set(values) == set(TaskSpec.model_fields)
+
+
+@pytest.mark.parametrize("group,spec,key", [("data", DataSpec, "source"), ("protocol", ProtocolSpec, "name")])
+def test_data_and_protocol_yamls_hold_every_field(group, spec, key):
+    for path in (CONF / group).glob("*.yaml"):
+        values = OmegaConf.to_container(OmegaConf.load(path))
+        assert set(values) == set(spec.model_fields), path
+        assert getattr(spec.model_validate(values), key) == path.stem
+        lines = path.read_text().splitlines()
+        assert lines[1].startswith("# petbench train ")
