@@ -108,6 +108,11 @@ class HookedAdapters:
 
         return hook
 
+    @property
+    def on(self) -> bool:
+        """Whether the adapters act."""
+        return self._on
+
     def enable(self, on: bool) -> None:
         self._on = on
 

@@ -112,11 +112,17 @@ class Layout:
 
 
 def choose_layers(layers: str | Sequence[int], count: int) -> list[int]:
-    """`all`, `last:8`, `first:4` or a list of numbers -> layer numbers of a stack with `count` layers."""
+    """`all`, `last:8`, `first:4`, `last:2/3` or a list of numbers -> layer numbers of a stack with `count` layers.
+
+    A fraction is of the stack, rounded, at least one layer.
+    """
     if isinstance(layers, str):
         if layers == "all":
             return list(range(count))
         side, _, number = layers.partition(":")
+        part, slash, whole = number.partition("/")
+        if slash and part.isdigit() and whole.isdigit() and 0 < int(part) <= int(whole):
+            number = str(max(1, round(count * int(part) / int(whole))))
         if side in ("last", "first") and number.isdigit() and 1 <= int(number) <= count:
             chosen = list(range(count))
             return chosen[-int(number) :] if side == "last" else chosen[: int(number)]
