@@ -33,14 +33,19 @@ def train_main(argv: list[str]) -> int:
         return sweep_main(argv)
     sys.argv = [sys.argv[0], *forgiving(argv), *([] if only_shows else search_path_override(argv))]
     with hydra_errors():
-        _hydra_job()
+        _compose_one()
+    for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
+        job(config)
     return 0
 
 
+_COMPOSED: list[DictConfig] = []
+
+
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-def _hydra_job(cfg: DictConfig) -> float | None:
-    """One job; the headline score is what a sweeper optimises."""
-    return job(cfg)
+def _compose_one(cfg: DictConfig) -> None:
+    """Keep the config. The run starts after Hydra is done, so that its errors are petbench's to print."""
+    _COMPOSED.append(cfg)
 
 
 def job(cfg: DictConfig) -> float | None:
