@@ -64,8 +64,14 @@ def _out(options: argparse.Namespace, folder: Path) -> Path:
     """Where the report goes; a check without --out looks beside the examples too."""
     if options.out:
         return Path(options.out)
-    if options.check and not (folder / "report").is_dir() and (folder.parent / TABLES.name).is_dir():
-        return folder.parent / TABLES.name
+    beside = folder.parent / TABLES.name
+    if (
+        options.check
+        and folder.name == EXAMPLES.name
+        and not (folder / "report").is_dir()
+        and beside.is_dir()
+    ):
+        return beside
     return folder / "report"
 
 
