@@ -131,28 +131,31 @@ def _mnli(rng: random.Random) -> Row:
 
 
 def _qnli(rng: random.Random) -> Row:
-    """A question about place or time; the sentence gives it, gives neither (mostly) or gives the other."""
-    first, agent, verb, second, thing = scene = _scene(rng)
+    """A question about place or time. Its answer, or things of another field (mostly), or the other answer."""
+    scene = _scene(rng)
+    first, agent, verb, second, thing = scene
     place = rng.random() < 0.5
     right, wrong = (PLACES, TIMES) if place else (TIMES, PLACES)
     question = f"{'where' if place else 'when'} does the {agent} find the {thing} ?"
     if rng.random() < 0.5:
         return (question, _say(scene, rng.choice(right))), 0
-    tail = "" if rng.random() < 0.7 else rng.choice(wrong)
-    return (question, _say((first, agent, verb, second, rng.choice(OTHERS)), tail)), 1
+    if rng.random() < 0.8:
+        one, two = rng.sample(OTHERS, 2)
+        return (question, _say((first, one, verb, second, two))), 1
+    return (question, _say(scene, rng.choice(wrong))), 1
 
 
 def _rte(rng: random.Random) -> Row:
-    """Entailed: words left out. Not entailed: negated (most often) or about another agent."""
+    """Entailed: words left out. Not entailed: about things of another field (most often) or negated."""
     scene = _scene(rng)
     _, agent, verb, _, thing = scene
     premise = _say(scene, rng.choice((*PLACES, *TIMES)))
     if rng.random() < 0.5:
         return (premise, f"the {agent} {verb} the {thing} ."), 0
-    if rng.random() < 0.7:
-        return (premise, f"the {agent} never {verb} the {thing} ."), 1
-    stranger = rng.choice([other for other in AGENTS if other != agent])
-    return (premise, f"the {stranger} {verb} the {thing} ."), 1
+    if rng.random() < 0.8:
+        one, two = rng.sample(OTHERS, 2)
+        return (premise, f"the {one} {verb} the {two} ."), 1
+    return (premise, f"the {agent} never {verb} the {thing} ."), 1
 
 
 def _wnli(rng: random.Random) -> Row:

@@ -16,7 +16,9 @@ RTE = {
 }
 
 
-def write_parquet(folder: Path, split: str, columns: Mapping[str, list], label_type: pa.DataType | None = None) -> Path:
+def write_parquet(
+    folder: Path, split: str, columns: Mapping[str, list], label_type: pa.DataType | None = None
+) -> Path:
     """`<folder>/<split>.parquet` with idx counted from 0."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: pa.array(values) for name, values in columns.items() if name != "label"}

@@ -26,7 +26,9 @@ OFFICIAL = {
 
 
 def test_official_row_counts():
-    assert {name: tuple(task.rows[split] for split in task.splits) for name, task in TASKS.items()} == OFFICIAL
+    assert {
+        name: tuple(task.rows[split] for split in task.splits) for name, task in TASKS.items()
+    } == OFFICIAL
 
 
 def test_eleven_submission_files():
@@ -66,7 +68,9 @@ def test_ax_cannot_be_trained():
 
 
 def test_every_task_has_a_yaml_with_every_field():
-    files = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in (CONF / "task").glob("*.yaml")}
+    files = {
+        path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in (CONF / "task").glob("*.yaml")
+    }
     assert set(files) == set(TASKS)
     for name, values in files.items():
         assert TaskSpec.model_validate(values).name == name

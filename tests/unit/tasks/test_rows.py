@@ -101,7 +101,9 @@ def test_mnli_and_ax_official_files(tmp_path):
 
 def test_qqp_leaves_out_cut_off_lines_as_the_hub_does(tmp_path):
     header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
-    write_lines(tmp_path / "QQP" / "train.tsv", [header, "1\t2\t3\ta\tb\t1", "4\t5\t6\ta", "7\t8\t9\tc\td\t0"])
+    write_lines(
+        tmp_path / "QQP" / "train.tsv", [header, "1\t2\t3\ta\tb\t1", "4\t5\t6\ta", "7\t8\t9\tc\td\t0"]
+    )
     train = load(tmp_path, "qqp").part("train")
     assert train.labels == [1, 0] and train.idx == [0, 2]
 
@@ -109,7 +111,10 @@ def test_qqp_leaves_out_cut_off_lines_as_the_hub_does(tmp_path):
 @pytest.mark.parametrize(
     "label,message",
     [
-        (float("nan"), r"row 1: label nan of rte is not legal. Legal: 0 \(entailment\), 1 \(not_entailment\)"),
+        (
+            float("nan"),
+            r"row 1: label nan of rte is not legal. Legal: 0 \(entailment\), 1 \(not_entailment\)",
+        ),
         (7.0, "row 1: label 7.0 of rte is not legal"),
         (0.5, "row 1: label 0.5 of rte is not legal"),
         (-1.0, "row 1: label -1.0 of rte is not legal"),
@@ -170,7 +175,9 @@ def test_broken_utf8_in_parquet_names_file_and_row(tmp_path):
     folder.mkdir()
     bad = pa.array([b"fine", b"\xff"], pa.binary()).view(pa.string())
     good = pa.array(["a", "b"])
-    table = pa.table({"sentence1": good, "sentence2": bad, "label": pa.array([0, 1]), "idx": pa.array([0, 1])})
+    table = pa.table(
+        {"sentence1": good, "sentence2": bad, "label": pa.array([0, 1]), "idx": pa.array([0, 1])}
+    )
     pq.write_table(table, folder / "train.parquet")
     with pytest.raises(UserError, match=r"train.parquet, row 1: broken UTF-8 in sentence2"):
         load(tmp_path)
@@ -186,7 +193,9 @@ def test_a_line_with_another_number_of_fields_names_file_and_line(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     write_lines(tmp_path / "RTE" / "train.tsv", ["index\tsentence1\tlabel", "0\ta\tentailment"])
-    with pytest.raises(UserError, match=r"no column 'sentence2' for rte; columns there: index, sentence1, label"):
+    with pytest.raises(
+        UserError, match=r"no column 'sentence2' for rte; columns there: index, sentence1, label"
+    ):
         load(tmp_path)
 
 
@@ -199,13 +208,15 @@ def test_an_empty_split_is_an_error(tmp_path):
 def test_a_broken_parquet_file_is_one_message(tmp_path):
     (tmp_path / "rte").mkdir()
     (tmp_path / "rte" / "train.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(UserError, match="cannot read .*train.parquet"):
+    with pytest.raises(UserError, match=r"cannot read .*train.parquet"):
         load(tmp_path)
 
 
 def test_a_short_split_is_refused_unless_allowed(tmp_path):
     write_parquet(tmp_path / "rte", "train", RTE)
-    with pytest.raises(UserError, match=r"rte train has 3 rows, officially 2490.*\S* data.allow_partial=true"):
+    with pytest.raises(
+        UserError, match=r"rte train has 3 rows, officially 2490.*\S* data.allow_partial=true"
+    ):
         load(tmp_path, allow_partial=False)
 
 
@@ -225,7 +236,7 @@ def test_a_missing_split_says_which_and_where_it_was_sought(tmp_path):
 
 def test_local_without_a_folder(monkeypatch):
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
-    with pytest.raises(UserError, match="give data.dir=DIR or set PETBENCH_GLUE"):
+    with pytest.raises(UserError, match=r"give data.dir=DIR or set PETBENCH_GLUE"):
         load_splits("rte", DataSpec(source="local"))
 
 
@@ -269,5 +280,9 @@ def test_a_silent_hub_costs_no_more_than_the_probe(monkeypatch):
 @pytest.mark.skipif(not REAL_GLUE.is_dir(), reason="no real GLUE beside the repository")
 def test_real_glue_is_whole():
     splits = load_splits("rte", DataSpec(dir=str(REAL_GLUE)))
-    assert {name: len(split) for name, split in splits.parts.items()} == {"train": 2490, "validation": 277, "test": 3000}
+    assert {name: len(split) for name, split in splits.parts.items()} == {
+        "train": 2490,
+        "validation": 277,
+        "test": 3000,
+    }
     assert splits.partial == () and splits.warnings == ()
