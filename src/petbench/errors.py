@@ -12,6 +12,10 @@ class RunError(Exception):
     """The request was legal but the run failed (diverged, ran out of memory, lost its data)."""
 
 
+class Diverged(RunError):
+    """The loss is no number any more."""
+
+
 def nearest(name: str, legal: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest legal name, or an empty string when none is close."""
     close = get_close_matches(name, list(legal), n=1, cutoff=0.5)

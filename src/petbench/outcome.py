@@ -26,6 +26,7 @@ class Outcome:
     progress: Progress
     clock: StepClock
     scored: "dict[str, Scored]"  # `selection`, `report/<split>`, `predict/<name>`
+    merge: Merge
     padding_fraction: float
     load_seconds: float
     precision: str
@@ -90,7 +91,7 @@ def finished_record(
             time_to_best_seconds=progress.seconds_to_best,
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
-        merge=Merge(mergeable=prepared.plan.mergeable),
+        merge=outcome.merge,
         curve=tuple(progress.curve),
         provenance=_provenance(prepared, backbone, outcome, device),
         wandb=tracker.reference(),

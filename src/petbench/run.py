@@ -10,16 +10,12 @@ from typing import Any
 
 from petbench.config import RunSpec
 from petbench.console import say
-from petbench.errors import RunError, UserError
+from petbench.errors import Diverged, RunError, UserError
 from petbench.plan import Plan, plan
 from petbench.record import Record, Status, read_record, run_folder, write_record, write_text
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows import companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
-
-
-class Diverged(RunError):
-    """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,8 @@ def run(spec: RunSpec, *, group: str | None = None) -> Record:
     earlier = read_record(prepared.folder)
     if earlier is not None and earlier.status == "done":
         say(
-            f"{prepared.run_id} is done already ({earlier.adapter}, {earlier.task}, seed {earlier.seed}): nothing to run."
+            f"{prepared.run_id} is done already ({earlier.adapter}, {earlier.task}, seed {earlier.seed}): "
+            "nothing to run."
         )
         return earlier
     from petbench.session import train_and_score  # the slow imports wait until something really runs

@@ -1,5 +1,6 @@
 """Runtime: device, precision, threads, seeds, step clock, memory and provenance of the machine."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -15,7 +16,8 @@ from petbench.config import TrainerSpec
 from petbench.errors import UserError
 
 VERSIONED = (
-    "petbench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core", "tokenizers", "numpy",
+    "petbench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core",
+    "tokenizers", "numpy",
 )  # fmt: skip
 
 
@@ -53,6 +55,11 @@ def prepare_process(spec: TrainerSpec) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Independent seeds from one: the head's values must not change when the data order does."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4], "big")
 
 
 class StepClock:

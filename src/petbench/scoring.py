@@ -40,28 +40,33 @@ class Scorer:
         self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
         self.backbone, self.accelerator, self.model = backbone, accelerator, model
         self._encoded: dict[int, Encoded] = {}
+        self.label_ids = (
+            target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
+        )
         self.answerer = self._answerer()
 
     def _answerer(self) -> Answerer:
-        tokenizer = self.backbone.tokenizer
         if self.backbone.form == "head":
             return head_answerer(self.task.regression)
         wording = wording_of(self.spec.task)
-        labels = target_ids(wording, tokenizer)
         if self.spec.eval.decode == "score":
-            return scoring_answerer(labels, wording.values)
-        return writing_answerer(tokenizer, wording.parse, max(map(len, labels)))
+            return scoring_answerer(self.label_ids, wording.values)
+        return writing_answerer(self.backbone.tokenizer, wording.parse, max(map(len, self.label_ids)))
 
     def encode(self, rows: Split) -> Encoded:
         """Rows as token ids, from the cache where they are there."""
         form, tokenizer = self.backbone.form, self.backbone.tokenizer
         return encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
 
-    def answer(self, rows: Split) -> Scored:
-        """Answers and, where there are labels, scores."""
+    def encoded(self, rows: Split) -> Encoded:
+        """As `encode`, kept for the next evaluation."""
         if id(rows) not in self._encoded:
             self._encoded[id(rows)] = self.encode(rows)
-        encoded = self._encoded[id(rows)]
+        return self._encoded[id(rows)]
+
+    def answer(self, rows: Split) -> Scored:
+        """Answers and, where there are labels, scores."""
+        encoded = self.encoded(rows)
         size = self.spec.trainer.eval_batch_size
         found = answers(
             self.accelerator, self.model, encoded, self.answerer, size, self.backbone.tokenizer.pad_token_id

@@ -1,0 +1,181 @@
+"""Fit: train through the method's stages, evaluate, keep the best values, and be able to go on after a stop."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from petbench.attach import Tuned
+from petbench.console import RunScreen, say
+from petbench.errors import Diverged
+from petbench.models.load import Backbone
+from petbench.optim import make_optimizer, make_schedule
+from petbench.resume import Progress, load_resume, save_resume
+from petbench.runtime import StepClock, derive_seed
+from petbench.scoring import Scorer
+from petbench.tasks.batches import batch_order
+from petbench.tasks.encode import Encoded, collate
+from petbench.tracking import Tracker, drop_after
+from petbench.train import MicroBatches, train
+
+if TYPE_CHECKING:
+    from petbench.run import Prepared
+
+
+class Fit:
+    """Trains one run to its chosen values."""
+
+    RESUME_EVERY_SECONDS = 60.0  # between evaluations, in long epochs
+
+    def __init__(
+        self,
+        prepared: "Prepared",
+        backbone: Backbone,
+        tuned: Tuned,
+        accelerator: Accelerator,
+        model: Any,
+        scorer: Scorer,
+    ) -> None:
+        self.prepared, self.spec = prepared, prepared.spec
+        self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
+        self.pad_id: int = backbone.tokenizer.pad_token_id
+        self.train_rows: Encoded = scorer.encode(prepared.rows.train)
+        size = self.spec.trainer.batch_size
+        self.steps_per_epoch = -(-len(self.train_rows) // size)
+        self.total_steps = self.spec.trainer.max_steps or max(
+            1, round(self.spec.trainer.epochs * self.steps_per_epoch)
+        )
+        every = self.spec.trainer.eval_every
+        self.eval_every = self.steps_per_epoch if every == "epoch" else every
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.clock = StepClock(accelerator.device)
+        self._resumed: Any = None
+        self._last_resume = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the state of an interrupted run, if there is one."""
+        self._resumed = load_resume(self.prepared.folder)
+        if self._resumed is None:
+            return False
+        self.progress = self._resumed.progress
+        self.best = self._resumed.part("best")
+        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
+        self.tuned.load_state(self._resumed.part("trained"))
+        drop_after(self.prepared.folder, self.progress.step)
+        say(f"{self.prepared.run_id}: going on from step {self.progress.step}.")
+        return True
+
+    def run(self, tracker: Tracker) -> dict[str, Tensor]:
+        """Train through all stages; the trained values that the selection rows chose."""
+        spec, progress = self.spec, self.progress
+        title = f"{spec.adapter.label} on {spec.task.name}"
+        screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
+        stages = self.tuned.method.stages(spec.adapter)
+        ends = [round(self.total_steps * sum(s.share for s in stages[: n + 1])) for n in range(len(stages))]
+        torch.manual_seed(derive_seed(spec.seed, "dropout"))
+        try:
+            for number in range(progress.stage, len(stages)):
+                start = ends[number - 1] if number else 0
+                self.tuned.set_stage(stages[number])
+                optimizer = make_optimizer(self.tuned.model.named_parameters(), spec.optim)
+                schedule = make_schedule(optimizer, spec.optim, ends[number] - start)
+                if self._resumed is not None:
+                    self._resumed.restore(optimizer, schedule)
+                    self._resumed = None
+                progress.stage = number
+                train(
+                    self.accelerator,
+                    self.model,
+                    optimizer,
+                    schedule,
+                    self._batches(progress.step, ends[number]),
+                    clip_norm=spec.trainer.clip_norm,
+                    clock=self.clock,
+                    on_step=self._observer(tracker, screen, optimizer, schedule),
+                )
+        finally:
+            screen.close()
+        return self.best if spec.trainer.select == "best" and self.best else self.tuned.state()
+
+    def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
+        """The micro-batches of every step; the order depends on seed and epoch alone."""
+        trainer = self.spec.trainer
+        seed = derive_seed(self.spec.seed, "order")
+        order: list[list[int]] = []
+        for step in range(start, stop):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if not order or place == 0:
+                order = batch_order(self.train_rows.lengths, trainer.batch_size, seed, epoch, trainer.bucket)
+            rows = order[place][self.accelerator.process_index :: self.accelerator.num_processes]
+            parts = min(trainer.gradient_accumulation, len(rows))
+            pieces = [rows[i::parts] for i in range(parts)]
+            yield [(len(piece) / len(rows), self._tensors(piece)) for piece in pieces]
+
+    def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
+        batch = collate(self.train_rows, rows, self.pad_id)
+        self.progress.examples += len(rows)
+        self.progress.tokens += int(batch["attention_mask"].sum())
+        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+
+    def _observer(
+        self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any
+    ) -> Callable[[Tensor, int], None]:
+        progress, trainer = self.progress, self.spec.trainer
+
+        def on_step(loss: Tensor, examples: int) -> None:
+            progress.step += 1
+            self.tuned.installed.after_step(progress.step)
+            last = progress.step == self.total_steps
+            due = progress.step % self.eval_every == 0 or last
+            value = None
+            if progress.step % trainer.log_every == 0 or due:
+                value = self._checked(loss)
+                epoch = progress.step / self.steps_per_epoch
+                tracker.log(progress.step, {"loss": value, "lr": schedule.get_last_lr()[0]}, epoch)
+            screen.step(progress.step, value)
+            if due:
+                self._evaluate(tracker, screen, value or 0.0)
+            if not last and (due or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS):
+                self._keep(optimizer, schedule)
+
+        return on_step
+
+    def _checked(self, loss: Tensor) -> float:
+        value = float(loss)
+        if not (value == value and abs(value) != float("inf")):
+            start = max(1, self.progress.step - self.spec.trainer.log_every + 1)
+            raise Diverged(
+                f"the loss is {value} between steps {start} and {self.progress.step} "
+                f"(optim.lr={self.spec.optim.lr}). Try a smaller optim.lr, or trainer.precision=fp32."
+            )
+        return value
+
+    def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
+        progress = self.progress
+        began = time.perf_counter()
+        scores, _ = self.scorer.selection()
+        progress.eval_seconds += time.perf_counter() - began
+        name = self.prepared.plan.task.headline
+        epoch, seconds = progress.step / self.steps_per_epoch, sum(self.clock.seconds)
+        better = progress.best_score is None or scores[name] > progress.best_score
+        if better:
+            progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
+            progress.seconds_to_best = seconds
+            self.best = self.tuned.state()
+        progress.curve.append(
+            {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
+        )
+        tracker.log(progress.step, {f"selection/{key}": value for key, value in scores.items()}, epoch)
+        screen.evaluated(progress.step, epoch, loss, name, scores[name], better)
+
+    def _keep(self, optimizer: Any, schedule: Any) -> None:
+        """Write the resume state: the run can go on from here."""
+        if not self.accelerator.is_main_process:
+            return
+        self.progress.step_seconds = self.clock.seconds
+        save_resume(self.prepared.folder, self.progress, self.tuned.state(), self.best, optimizer, schedule)
+        self._last_resume = time.monotonic()
