@@ -147,6 +147,8 @@ new ResizeObserver(() => {
 addEventListener("hashchange", () => { readAddress(); drawAll(); });
 
 D.cells.forEach((cell, i) => (cell.i = i));
+const size = (table) => table.rows.reduce((n, row) => n + Object.keys(row.cells).length, 0);
+D.tables.forEach((table, i) => { if (size(table) > size(D.tables[S.plot])) S.plot = i; }); // the plots start at the fullest table
 readAddress();
 drawFacts();
 fillPickers();

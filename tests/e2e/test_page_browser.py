@@ -1,0 +1,92 @@
+"""The page in headless Chromium, from a file: no console error, tables sort, plots are drawn."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from html import unescape
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from petbench.compare.page import render
+from petbench.compare.tables import build
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCRIPT = Path(__file__).parents[2] / "scripts" / "make_records.py"
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+    "--window-size=1280,900", "--virtual-time-budget=2000", "--dump-dom",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    spec = importlib.util.spec_from_file_location("make_records", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    records = [maker.make(member) for member in islice(maker.members(), 392)]  # one model, whole
+    return render(build(records), records)
+
+
+def browse(page: str, folder: Path, address: str = "", act: str = "") -> tuple[str, str]:
+    """The DOM after loading the page and running `act`, and what the console said."""
+    path = folder / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{act}</script></body>"), encoding="utf-8")
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", f"{path.as_uri()}{address}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def column(dom: str, place: int) -> list[str]:
+    """The values of a column of the first table, small print and marks taken off."""
+    body = dom[dom.index("<tbody>") : dom.index("</tbody>")]
+    values = []
+    for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL):
+        cell = re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)[place]
+        cell = re.sub(
+            r"<small>.*?</small>|<svg.*?</svg>|<span class=\"(?:mark|sign)\".*?</span>",
+            "",
+            cell,
+            flags=re.DOTALL,
+        )
+        values.append(unescape(re.sub(r"<.*?>", "", cell)).strip())
+    return values
+
+
+def test_it_draws_everything_without_a_word_on_the_console(page, tmp_path) -> None:
+    dom, console = browse(page, tmp_path)
+    assert console == ""
+    assert 'data-ready="true"' in dom[:300] and "data-error" not in dom[:300]
+    shown = re.findall(r'<article class="card" id="chart-(\w+)"([^>]*)>', dom)
+    assert [name for name, attributes in shown if "hidden" not in attributes] == [
+        "pareto", "time", "heat", "seeds", "curves", "reach", "low", "tuning",
+    ]  # fmt: skip
+    assert not re.search(r'="[^"]*(?:NaN|undefined)', dom[: dom.index('id="data"')])
+    averages = [float(value) for value in column(dom, 9)]
+    assert averages == sorted(averages, reverse=True)
+
+
+def test_a_click_on_a_head_sorts_by_the_mean(page, tmp_path) -> None:
+    click = "document.querySelector('button[data-sort=\"0\"][data-key=rte]').click();"
+    dom, console = browse(page, tmp_path, act=click * 2)
+    assert console == ""
+    assert 'aria-sort="ascending"' in dom
+    values = [float(value) for value in column(dom, 8)]
+    assert len(values) >= 8 and len(set(values)) > 3
+    assert values == sorted(values)
+
+
+def test_the_address_chooses_task_method_and_order(page, tmp_path) -> None:
+    dom, console = browse(page, tmp_path, "#sort=label:asc&without=full,lora,cola&theme=dark")
+    assert console == ""
+    names = column(dom, 0)
+    assert names and not any(name.split()[0] in ("full", "lora") for name in names)
+    assert names == sorted(names)
+    assert 'data-theme="dark"' in dom[:200]
+    assert not re.search(r'<button[^>]*data-key="cola"', dom)
+    assert "of shown tasks" in dom
