@@ -9,7 +9,7 @@ from petbench.evaluate import Answer, Answerer, answers, head_answerer, scoring_
 from petbench.models.load import Backbone
 from petbench.tasks.batches import batch_order
 from petbench.tasks.encode import Encoded, encode, padding_fraction, target_ids
-from petbench.tasks.metrics import score
+from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import wording_of
 
@@ -44,6 +44,7 @@ class Scorer:
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
         self.answerer = self._answerer()
+        metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
 
     def _answerer(self) -> Answerer:
         if self.backbone.form == "head":
