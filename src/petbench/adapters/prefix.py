@@ -7,14 +7,13 @@ m·2·L·d_kv + 2·L·d_kv. Values are N(0, 0.02) at the start. Not the identity
 
 The prefix goes in as transformers' own key-value cache, as PEFT's does: self-attention of an encoder or a
 decoder-only model, the decoder's self-attention of T5. Where a family's attention takes no cache (DistilBERT,
-DeBERTa, ALBERT, MPNet, ModernBERT) transformers leaves no clean place, and it is refused. So is gradient
-checkpointing, under which transformers drops the cache.
+DeBERTa, ALBERT, MPNet, ModernBERT) transformers leaves no clean place, and it is refused.
 
 Li and Liang, Prefix-tuning: Optimizing continuous prompts for generation, ACL 2021, arXiv 2101.00190.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +41,11 @@ class PrefixAdapter(Adapter):
     Only the batch size of its two inputs is read.
     """
 
-    def __init__(
-        self, length: int, layers: int, heads: int, d_kv: int, d: int, mlp_width: int | None
-    ) -> None:
+    def __init__(self, length: int, keys: Sequence[Site], d: int, mlp_width: int | None) -> None:
         super().__init__()
-        self.length, self.layers, self.heads = length, layers, heads
-        wide = 2 * layers * d_kv
+        self.length, self.layers, self.heads = length, len(keys), keys[0].heads
+        self.attention_modules = [key.module.rpartition(".")[0] for key in keys]
+        wide = 2 * sum(key.d_out for key in keys)
         self.P = nn.Parameter(torch.empty(length, wide if mlp_width is None else d))
         nn.init.normal_(self.P, std=0.02)
         self.mlp: nn.Module = nn.Identity()
@@ -71,7 +69,7 @@ def prefix_attachment(length: int, mlp_width: int | None, layout: Layout) -> Att
     """The prefix of the decoder, or of the only stack. Raises UserError where there is no place for one."""
     _check_family(layout)
     stack, keys = _keys(layout)
-    adapter = PrefixAdapter(length, len(keys), keys[0].heads, keys[0].d_out, layout.hidden, mlp_width)
+    adapter = PrefixAdapter(length, keys, layout.hidden, mlp_width)
     return Attachment(layout.sites("embedding", stack=stack)[0], adapter, at="prompt", suffix="prefix")
 
 
@@ -126,38 +124,63 @@ def check_all_layers(spec: AdapterSpec) -> None:
     """A cache has one entry a layer and one length for all."""
     if spec.layers != "all":
         raise UserError(
-            f"adapter.layers: got {spec.layers!r}. A prefix goes into all layers: leave it at all."
+            f"adapter.layers: got {spec.layers!r}. Legal: all, for a prefix goes into every layer."
         )
+
+
+class LayerPrefix:
+    """One layer's prefix where attention expects a cache: read alone, nothing is kept."""
+
+    def __init__(self, key: Tensor, value: Tensor) -> None:
+        self.key, self.value = key, value  # (batch, heads, n, head width)
+
+    def update(self, key: Tensor, value: Tensor, *ignored: Any, **also: Any) -> tuple[Tensor, Tensor]:
+        return torch.cat([self.key, key], dim=-2), torch.cat([self.value, value], dim=-2)
+
+    def get_seq_length(self, *ignored: Any) -> int:
+        return int(self.key.shape[-2])
 
 
 def hang_prefix(hooked: HookedAdapters, attachment: Attachment) -> list[RemovableHandle]:
     """Give the stack a cache that already holds the prefix, and a mask that is longer by as much."""
     from petbench.adapters.prompt import keyword_binder, longer, stack_module
 
-    adapter = attachment.adapter
+    adapter, model = attachment.adapter, cast(Any, hooked.model)
     assert isinstance(adapter, PrefixAdapter)
-    body = stack_module(hooked.model, attachment.site)
+    body = stack_module(model, attachment.site)
     bind = keyword_binder(body)
-    model: Any = hooked.model
     crossed = bool(model.config.is_encoder_decoder)
+    now: list[LayerPrefix] = []  # of the forward call that runs, or that is run again in the backward pass
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        given = bind(arguments, keywords)
-        cache = given.get("past_key_values")
+        now.clear()
         if not hooked.on:
             return None
-        if any(getattr(m, "gradient_checkpointing", False) for m in body.modules()) and body.training:
-            raise UserError(
-                "trainer.gradient_checkpointing: got true, under which transformers drops the prefix. Set it to false."
-            )
+        given = bind(arguments, keywords)
+        cache = given.get("past_key_values")
         given["attention_mask"] = longer(given.get("attention_mask"), adapter.length, 1)
         if cache is None or cache.get_seq_length() == 0:
             like = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
             blank = adapter.P.new_zeros(like.shape[0], 1, 1)
-            given["past_key_values"] = _filled(adapter.by_layer(adapter(blank, blank)), cache, crossed)
+            prefix = adapter.by_layer(adapter(blank, blank))
+            now.extend(LayerPrefix(key, value) for key, value in prefix)
+            given["past_key_values"] = _filled(prefix, cache, crossed)
         return (), given
 
-    return [body.register_forward_pre_hook(put, with_kwargs=True)]
+    def refill(layer: int) -> Callable[..., Any]:
+        # Under gradient checkpointing transformers drops the cache on the way to a layer.
+        def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            if not now or keywords.get("past_key_values") is not None:
+                return None
+            return arguments, {**keywords, "past_key_values": now[layer]}
+
+        return hook
+
+    handles = [body.register_forward_pre_hook(put, with_kwargs=True)]
+    for layer, name in enumerate(adapter.attention_modules):
+        attention = model.get_submodule(name)
+        handles.append(attention.register_forward_pre_hook(refill(layer), with_kwargs=True))
+    return handles
 
 
 def _filled(prefix: Tensor, cache: Any, crossed: bool) -> Any:
