@@ -26,6 +26,7 @@ hand_over() { # NAME VALUE: leaves a value that the user gave to uv alone
 hand_over UV_FIND_LINKS "$(setting find-links)"
 hand_over UV_DEFAULT_INDEX "$(setting index-url)"
 hand_over UV_EXTRA_INDEX_URL "$(setting extra-index-url)"
+hand_over UV_INDEX_STRATEGY unsafe-best-match # as pip: the best version of all indexes that the user named
 
 with_uv() {
   local uv
