@@ -59,13 +59,14 @@ def group(records: Iterable[Record]) -> list[Cell]:
     homes: dict[str, Key] = {}  # the settings without digest and precision -> a cell with finished runs
     kept = [record for record in records if not is_trial(record)]
     for record in sorted(kept, key=lambda record: record.status != "done"):
-        split = _split(record)
+        settings = identity(record)
+        split = _split(record, settings)
         key = (
             _key(record.model, record.protocol, split[0]),
             _key(record.task, split[1]),
             _key(record.adapter, split[2]),
         )
-        loose = _key(record.model, record.adapter, record.task, identity(record))
+        loose = _key(record.model, record.adapter, record.task, settings)
         if record.status == "done":
             homes.setdefault(loose, key)
         elif key not in members:
@@ -137,12 +138,12 @@ def _part(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _split(record: Record) -> Parts:
+def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
     """The identity of a run in three parts: table, column, row."""
     table: dict[str, Any] = {}
     column: dict[str, Any] = {}
     row: dict[str, Any] = {}
-    for path, value in identity(record).items():
+    for path, value in settings.items():
         head = path.partition(".")[0]
         (table if head in TABLE_GROUPS else column if head in COLUMN_GROUPS else row)[path] = value
     column["digest"] = str(_part(record.provenance, "data").get("digest", ""))[:8]

@@ -94,7 +94,9 @@ def _report_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--include-wnli", action="store_true", help="count WNLI in the average")
     parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
-    parser.add_argument("--no-plots", dest="plots", action="store_false", help="no plot files")
+    parser.add_argument(
+        "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"
+    )
     return parser
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from petbench.config import NOT_IDENTITY
-from petbench.errors import UserError, unknown
+from petbench.errors import UserError, nearest
 from petbench.record import Record
 
 _LEFT_OUT = tuple(".".join(path) for path in NOT_IDENTITY)
@@ -17,7 +17,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested groups as `optim.lr`-like paths; lists stay values."""
     out: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):  # records come from JSON
             out.update(flat(value, f"{prefix}{key}."))
         else:
             out[f"{prefix}{key}"] = value
@@ -105,7 +105,11 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     for key, wanted in where.items():
         paths = [key] if key in known else sorted(path for path in known if short(path) == key)
         if key not in _FIELDS and not paths:
-            raise unknown("where", key, {*_FIELDS, *known})
+            hint = nearest(key, {*_FIELDS, *known, *map(short, known)})
+            raise UserError(
+                f"where: no record has '{key}'.{hint} Legal: {', '.join(_FIELDS)} and every config path or its "
+                "last part, such as optim.lr or lr."
+            )
         for index, record in enumerate(records):
             if key in _FIELDS:
                 found = [getattr(record, key)]

@@ -27,7 +27,7 @@ def test_select_by_field_path_and_last_part(make) -> None:
 
 
 def test_unknown_key_names_the_nearest(make) -> None:
-    with pytest.raises(UserError, match=r"'optim\.lrr' is unknown\. Did you mean 'optim\.lr'"):
+    with pytest.raises(UserError, match=r"no record has 'optim\.lrr'\. Did you mean 'optim\.lr'"):
         select([make()], parse_where(["optim.lrr=1"]))
 
 

@@ -69,11 +69,19 @@ def test_latex_escape(text: str, wanted: str) -> None:
 def test_terminal(report) -> None:
     from rich.console import Console
 
+    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard")
+    print_report(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[1m80.9\x1b[0m" in text and "**" not in text
+    console = Console(file=io.StringIO(), width=40)
+    print_report(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "**80.9**" in text  # no bold in a file
+    assert max(map(len, text.splitlines())) <= 40  # the columns go below each other
     console = Console(file=io.StringIO(), width=160)
     print_report(report, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "80.9 ± 0.6" in text and "[80.5, 81.3] n=10" in text
-    assert "**" not in text
+    assert "**80.9** ± 0.6" in text and "[80.5, 81.3] n=10" in text
 
 
 def test_a_pipe_in_a_label_does_not_break_the_markdown_table(make) -> None:
