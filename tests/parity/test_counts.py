@@ -38,7 +38,7 @@ ROWS: list[tuple[str, str, dict[str, Any], int, int, float | None]] = [
     ("compacter", T5, {"bottleneck_dim": 24, "phm_dim": 4}, 114_112, T5_NORMS, 0.073),
     ("compacter_pp", T5, {"bottleneck_dim": 24, "phm_dim": 4}, 57_088, T5_NORMS, 0.047),
     ("bitfit", T5, {}, 248_832 + 32_128, 0, 0.126),  # the paper's vocabulary is cut to 32,100: 280,932
-    ("prompt_tuning", T5, {"tokens": 100}, 76_800, 0, 0.034),
+    ("prompt_tuning", T5, {"prompt_length": 100}, 76_800, 0, 0.034),
     ("hadamard", BERT, {}, 18_432, 18_432, 0.033),
     ("hadamard", BERT, {"layers": "last:8"}, 12_288, 12_288, 0.022),
     ("kernel_mix", ROBERTA, {}, 608_256, 0, None),
