@@ -47,7 +47,7 @@ function seconds(v) {
   if (v < 6000 && v !== 3600) return `${trim((v / 60).toPrecision(3))} min`;
   return `${trim((v / 3600).toPrecision(3))} h`;
 }
-const METRIC = { matthews_correlation: "Matthews", pearson_spearman: "Pearson, Spearman", accuracy_f1: "accuracy, F1", f1: "F1" };
+const METRIC = { matthews_correlation: "Matthews", pearson_spearman: "r and ρ", accuracy_f1: "acc. and F1", f1: "F1" };
 const metricName = (name) => METRIC[name] || name;
 const percent = (v) => (nil(v) ? "–" : `${v > 0 && v < 0.1 ? v.toFixed(3) : v < 10 ? v.toFixed(2) : v.toFixed(0)} %`);
 const rate = (v) => (nil(v) ? "–" : Number(v.toPrecision(3)).toExponential().replace("+", "").replace("e-", "e−"));

@@ -75,22 +75,22 @@ function drawTable(t) {
   if (!rows.length || !tasks.length) return "";
   const toggle = extra.size ? `<button type="button" class="quiet more" data-partial="${t}" aria-expanded="${S.partial.has(t)}">${S.partial.has(t) ? "Hide" : "Show"} ${many(extra.size, "more setting")} that ${extra.size === 1 ? "lacks" : "lack"} tasks</button>` : "";
   const costs = COSTS.filter(([key]) => table.rows.some((r) => !nil(r[key])));
-  const ranked = table.ranks !== null;
+  const ranked = table.ranks !== null && table.average_of > 0;
   const whole = tasks.length === table.tasks.length;
   const body = rows.map((row) => {
     const avg = average(t, row);
     const cells = tasks.map((task) => scoreCell(cellOf(row, task.name))).join("");
     const small = nil(avg.value) ? "" : avg.n < avg.of ? `over ${avg.n} of ${avg.of}` : `${many(avg.n, "task")}`;
     const cost = costs.map(([key, , , text, small], i) => `<td class="num${i ? "" : " gap"}${nil(row[key]) ? " empty" : ""}">${text(row)}${small(row) ? `<small>${small(row)}</small>` : ""}</td>`).join("");
-    const mean = `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_best ? `<b>${score(avg.value)}</b>` : score(avg.value)}${whole ? sign(row.average_sign) : ""}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
-    return `<tr><th scope="row"><span class="name">${badge(row.method)}<span>${esc(row.label)}</span></span></th>${narrow() ? mean + cells : cells + mean}${cost}</tr>`;
+    const mean = !table.average_of ? "" : `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_best ? `<b>${score(avg.value)}</b>` : score(avg.value)}${whole ? sign(row.average_sign) : ""}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
+    return `<tr><th scope="row"><span class="name">${badge(row.method)}<span>${esc(row.label).replace(/-/g, "\u2011")}</span></span></th>${narrow() ? mean + cells : cells + mean}${cost}</tr>`;
   });
   const taskHeads = tasks.map((k) => head(t, k.name, k.name, metricName(k.metric), order)).join("");
-  const meanHead = head(t, "average", "Average", whole ? "" : "of shown tasks", order, "gap") + (ranked ? head(t, "rank", "Rank", "mean", order) : "");
+  const meanHead = !table.average_of ? "" : head(t, "average", "Average", whole ? "" : "of shown tasks", order, "gap") + (ranked ? head(t, "rank", "Rank", "mean", order) : "");
   const notes = [table.formula, table.ranks, ...table.notes].filter(Boolean).map((text) => `<li>${esc(text)}</li>`).join("");
   return `<div class="block" data-table="${t}"><div class="head"><div><h3>${esc(table.model)} ${table.kinds.map((k) => `<span class="pill interrupted">${esc(k)}</span>`).join(" ")}</h3><p class="sub">${esc(table.head)}</p></div></div>
     <div class="scroll" tabindex="0" role="region" aria-label="Scores of ${esc(table.model)}, protocol ${esc(table.protocol)}"><table class="sticky">
-    <thead><tr class="groups"><th></th><th colspan="${tasks.length + 1 + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost, median over runs</th>` : ""}</tr>
+    <thead><tr class="groups"><th></th><th colspan="${tasks.length + (table.average_of ? 1 : 0) + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost, median over runs</th>` : ""}</tr>
     <tr>${head(t, "label", "Method", "", order)}${narrow() ? meanHead + taskHeads : taskHeads + meanHead}
     ${costs.map(([key, text, small], i) => head(t, key, text, small, order, i ? "" : "gap")).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div>${toggle}<ul class="foot">${notes}</ul></div>`;
 }

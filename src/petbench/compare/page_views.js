@@ -109,7 +109,8 @@ const CHARTS = [
     has: (t, s) => s.task && cellsFor(t, s.task).length > 0,
     draw(t, s, width) {
       const list = cellsFor(t, s.task).sort((a, b) => b.cell.mean - a.cell.mean);
-      const m = M(width < 420 ? 104 : 150, 14, 8), height = list.length * 24 + m.top + m.bottom;
+      const lossy = list.some((e) => e.cell.failed || e.cell.diverged);
+      const m = M(width < 420 ? 104 : 150, lossy ? 78 : 14, 8), height = list.length * 24 + m.top + m.bottom;
       const clipped = clipLow(list.flatMap((e) => e.cell.seeds.map(([, v]) => v)));
       const xs = scale("linear", ...extent(clipped.values, "linear", 0.05), m.left, width - m.right);
       const X = (v) => Math.max(m.left, xs(v));
@@ -129,7 +130,7 @@ const CHARTS = [
         }
         if (left.length) marks.add(`<text x="${m.left + 2}" y="${y + 4}">← ${left.length}</text>${marks.hit(m.left + 10, y, say([`<b>${esc(row.label)}</b>, left of the axis`, ...left.map(([seed, v, fallen]) => `seed ${seed}: ${score(v)}${fallen ? ", collapsed" : ""}`)]))}`, row.method);
         if (cell.mean >= xs.ends[0]) marks.add(`<line x1="${xs(cell.mean)}" x2="${xs(cell.mean)}" y1="${y - 8}" y2="${y + 8}" stroke="var(--ink)" stroke-width="2"/>`, row.method);
-        if (lost) marks.add(`<text x="${width - m.right}" y="${y + 4}" text-anchor="end">${esc(lost)}</text>`, row.method);
+        if (lost) marks.add(`<text x="${width - m.right + 8}" y="${y + 4}">${esc(lost)}</text>`, row.method);
       });
       const none = Object.assign(() => 0, { ticks: [] });
       svg += frame(width, height, m, { scale: xs, write: (v) => trim(fix(v, 2)), label: `${s.task}, score${clipped.cut ? ` (${many(clipped.cut, "mark")} left of the axis)` : ""}` }, { scale: none, write: String });
