@@ -19,8 +19,11 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
     An empty text is kept, as GLUE has some; a missing one is an error. Raises UserError, with the place, on
     an empty split, a missing text, a NaN or missing label, and a label that is no legal code or name.
     """
-    idx = []
-    for row, value in enumerate(columns["idx"]):
+    idx: list[int] = []
+    raw = columns["idx"]
+    if all(type(value) is int for value in raw):
+        idx, raw = list(raw), ()
+    for row, value in enumerate(raw):
         number = _number(value)
         if number is None:
             raise UserError(
@@ -32,6 +35,10 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
     texts = {field: _texts(columns[field], field, place) for field in task.text_fields}
     if name in task.test:
         return Split(name, idx, texts, None)
+    if not task.regression and all(
+        type(value) is int and 0 <= value < task.num_labels for value in columns["label"]
+    ):
+        return Split(name, idx, texts, list(columns["label"]))
     read = _score if task.regression else _label_code(task)
     return Split(name, idx, texts, [read(value, row, place) for row, value in enumerate(columns["label"])])
 

@@ -1,8 +1,8 @@
 """Rows to token ids, and token ids to batches of tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,14 +10,12 @@ import numpy as np
 
 from petbench.config import TaskSpec
 from petbench.tasks import batches, token_cache
-from petbench.tasks.batches import batch_order as batch_order
 from petbench.tasks.glue import Task
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import DataLoader
 
 Form = Literal["head", "text"]
 IGNORED = -100  # label of padding in targets: the loss leaves it out
@@ -135,35 +133,6 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
 def padding_fraction(encoded: Encoded, order: Sequence[Sequence[int]]) -> float:
     """Padding over all input tokens of an epoch in this order; 0 to 1."""
     return batches.padding_fraction(encoded.lengths, order)
-
-
-class FixedBatches:
-    """A batch sampler that gives ready batches; Accelerate can share it out among processes."""
-
-    drop_last = False
-
-    def __init__(self, order: Sequence[Sequence[int]], batch_size: int) -> None:
-        self.order = order
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (list(batch) for batch in self.order)
-
-
-def loader(encoded: Encoded, order: Sequence[Sequence[int]], pad_id: int) -> "DataLoader[Any]":
-    """A DataLoader over ready batches; the last of them may be short."""
-    from torch.utils.data import DataLoader
-
-    sampler = FixedBatches(order, max(map(len, order)))
-    positions: Any = range(len(encoded))  # a dataset of row numbers: `collate` does the rest
-    return DataLoader(positions, batch_sampler=sampler, collate_fn=partial(_collate_rows, encoded, pad_id))
-
-
-def _collate_rows(encoded: Encoded, pad_id: int, indices: Sequence[int]) -> "dict[str, torch.Tensor]":
-    return collate(encoded, indices, pad_id)
 
 
 def _tokenised(

@@ -33,19 +33,20 @@ def group_cut(
     Groups of equal rows are walked in stratified order; one that no longer fits is passed over. The two lists
     are in file order. Fewer than `size` are taken only where no group fits the rest.
     """
-    members: dict[Hashable, list[int]] = {}
-    for position, row in enumerate(rows):
-        members.setdefault(row, []).append(position)
-    groups = list(members.values())
-    order = stratified_order([labels[group[0]] for group in groups], seed)
-    taken: list[int] = []
-    for index in order:
-        if len(taken) + len(groups[index]) <= size:
-            taken += groups[index]
-        if len(taken) == size:
+    numbers: dict[Hashable, int] = {}
+    group = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+    firsts = np.unique(group, return_index=True)[1]
+    sizes = np.bincount(group)
+    chosen: list[int] = []
+    left = size
+    for number in stratified_order(np.asarray(labels)[firsts].tolist(), seed):
+        if sizes[number] <= left:
+            chosen.append(number)
+            left -= sizes[number]
+        if not left:
             break
-    chosen = set(taken)
-    return [position for position in range(len(rows)) if position not in chosen], sorted(taken)
+    taken = np.isin(group, chosen)
+    return np.flatnonzero(~taken).tolist(), np.flatnonzero(taken).tolist()
 
 
 def paper_permutation(n: int, seed: int) -> list[int]:

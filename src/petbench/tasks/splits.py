@@ -5,6 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
 
 from petbench.errors import UserError
 
@@ -26,9 +30,15 @@ class Split:
 
     def take(self, indices: Sequence[int]) -> "Split":
         """The rows at these positions, in this order."""
-        labels = None if self.labels is None else [self.labels[i] for i in indices]
-        texts = {name: [column[i] for i in indices] for name, column in self.texts.items()}
-        return Split(self.name, [self.idx[i] for i in indices], texts, labels)
+        if not indices:
+            return Split(
+                self.name, [], {name: [] for name in self.texts}, None if self.labels is None else []
+            )
+        # itemgetter picks in C: MNLI has 392,702 rows. Doubling the first makes it give a tuple for one row too.
+        pick = itemgetter(indices[0], *indices)
+        labels: Any = None if self.labels is None else list(pick(self.labels)[1:])
+        texts = {name: list(pick(column)[1:]) for name, column in self.texts.items()}
+        return Split(self.name, list(pick(self.idx)[1:]), texts, labels)
 
     def rows(self) -> list[tuple[str, ...]]:
         """The text fields of every row, as tuples."""
@@ -37,12 +47,25 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of texts, labels and idx, whatever file they were read from."""
-        return content_digest({"idx": self.idx, "labels": self.labels, "texts": self.texts})
+        labels = None if self.labels is None else _numbers_digest(self.labels)
+        return content_digest({"idx": _numbers_digest(self.idx), "labels": labels, "texts": self.text_digest})
 
     @cached_property
     def text_digest(self) -> str:
         """SHA-256 of the texts alone."""
-        return content_digest({"texts": self.texts})
+        return content_digest({name: _texts_digest(column) for name, column in self.texts.items()})
+
+
+def _texts_digest(column: list[str]) -> str:
+    """SHA-256 of the lengths, then of all texts in one piece: as sure as JSON, and many times as fast."""
+    sha = hashlib.sha256(_numbers_digest([len(text) for text in column]).encode())
+    sha.update("".join(column).encode("utf-8", "surrogatepass"))
+    return sha.hexdigest()
+
+
+def _numbers_digest(column: Sequence[int] | Sequence[float]) -> str:
+    """SHA-256 of numbers as little-endian float64, which holds every idx, code and score exactly."""
+    return hashlib.sha256(np.asarray(column, dtype="<f8").tobytes()).hexdigest()
 
 
 def content_digest(value: Mapping[str, object]) -> str:

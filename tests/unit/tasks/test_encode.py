@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from petbench.config import DataSpec, ProtocolSpec, TaskSpec
 from petbench.tasks import token_cache
 from petbench.tasks.batches import batch_order
-from petbench.tasks.encode import Encoded, collate, encode, loader, padding_fraction
+from petbench.tasks.encode import Encoded, collate, encode, padding_fraction
 from petbench.tasks.glue import TASKS
 from petbench.tasks.protocols import cut
 from petbench.tasks.rows import load_splits
@@ -220,12 +220,6 @@ def test_equal_inputs_are_ordered_by_target_length():
 def test_padding_fraction_by_hand():
     encoded = Encoded("head", np.zeros(9, np.int32), np.array([0, 2, 5, 9]), None, None, None)
     assert padding_fraction(encoded, [[0, 1], [2]]) == pytest.approx(1 - 9 / (3 + 3 + 4))
-
-
-def test_loader_gives_the_batches_in_order(tmp_path):
-    encoded = rte(tmp=tmp_path)
-    found = list(loader(encoded, [[2], [0, 1]], PAD))
-    assert [batch["labels"].tolist() for batch in found] == [[1], [0, 1]]
 
 
 @pytest.mark.parametrize("name", ["rte", "mrpc", "cola"])

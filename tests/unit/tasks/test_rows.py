@@ -286,3 +286,25 @@ def test_real_glue_is_whole():
         "test": 3000,
     }
     assert splits.partial == () and splits.warnings == ()
+
+
+def test_rows_in_the_hubs_cache_need_no_network(tmp_path, monkeypatch):
+    """The cache folder is laid out as `datasets` keeps `nyu-mll/glue`; its rows equal the local ones."""
+    import json
+
+    import datasets
+
+    path = write_parquet(tmp_path / "glue" / "rte", "train", RTE)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(hub, "hub_reachable", lambda seconds=3.0: False)
+    datasets.load_dataset("parquet", data_files={"train": str(path)})
+    made = next((tmp_path / "cache").glob("parquet/*/0.0.0/*/dataset_info.json")).parent
+    kept = tmp_path / "cache" / "nyu-mll___glue" / "rte" / "0.0.0" / ("a" * 40)
+    kept.parent.mkdir(parents=True)
+    made.rename(kept)
+    (kept / "parquet-train.arrow").rename(kept / "glue-train.arrow")
+    info = json.loads((kept / "dataset_info.json").read_text())
+    info |= {"builder_name": "glue", "dataset_name": "glue", "config_name": "rte"}
+    (kept / "dataset_info.json").write_text(json.dumps(info))
+    splits = load_splits("rte", DataSpec(source="hub"))
+    assert splits.source == "hub" and splits.digest == load(tmp_path / "glue").digest
