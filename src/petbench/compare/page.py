@@ -30,7 +30,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Protocol", "Which rows pick the checkpoint and which are reported. petbench: selection rows are cut from train, "
      "validation is reported. compacter: the papers' split of train and validation. glue_dev: the checkpoint is "
      "picked on the rows that are reported, so scores are optimistic. glue_test: predictions for the GLUE server."),
-    ("Parameters", "Adapter: adapter, norms and other tuned weights, without the head; percent of the backbone. "
+    ("Parameters", "Tuned: adapter, norms and other trained weights, without the head; percent of the backbone. "
      "Trainable: the head as well."),
     ("Pareto front", "Methods that no other method beats in both the score and the cost, by means."),
     ("Time to a score", "Training time, without evaluation, until the selection score first reaches the target."),

@@ -38,7 +38,7 @@ function drawSeries(list, width, x, label) {
 const SERIES_CHARTS = [
   {
     id: "reach", title: "Time to a score",
-    hint: "Training time until the selection score first reaches the target; one mark a seed, the tick is the median.",
+    hint: "Training time until the selection score first reaches the target; one mark a seed, the tick is the median; 4/5: four of five seeds reached it.",
     controls(t, s) {
       s.target ??= 97;
       return taskChoice(this, t, taskNames(t, (k) => rowsOf(t).some((r) => runsOf(cellOf(r, k.name)).some((c) => c.t)))) +
@@ -64,7 +64,8 @@ const SERIES_CHARTS = [
       list.forEach((e, i) => {
         const y = m.top + 24 * i + 14;
         const [colour] = look(e.row.method);
-        const label = e.hit.length < e.times.length ? `${e.hit.length} of ${e.times.length}` : seconds(e.median);
+        const share = e.hit.length < e.times.length ? `${e.hit.length}/${e.times.length}` : "";
+        const label = [nil(e.median) ? "" : seconds(e.median), share].filter(Boolean).join(" · ");
         marks.add(`<text class="lab" x="${m.left - 10}" y="${y + 4}" text-anchor="end">${esc(short(nameOf(e.row), width < 420 ? 15 : 22))}</text>`, e.row.method);
         if (!nil(e.median)) marks.add(`<line x1="${m.left}" x2="${xs(e.median)}" y1="${y}" y2="${y}" stroke="${colour}" stroke-width="2" opacity=".45"/><line x1="${xs(e.median)}" x2="${xs(e.median)}" y1="${y - 8}" y2="${y + 8}" stroke="var(--ink)" stroke-width="2"/>`, e.row.method);
         for (const [seed, v] of e.hit) marks.point(e.row.method, xs(v), y, say([`<b>${esc(e.row.label)}</b>, seed ${seed}`, `reached ${score(goal)} after ${seconds(v)}`]), { r: 3.6 });

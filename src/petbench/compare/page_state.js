@@ -38,7 +38,11 @@ function bytes(v) {
   const k = v < 1024 ? 0 : v < 1024 ** 2 ? 1 : v < 1024 ** 3 ? 2 : 3;
   return `${k ? (v / 1024 ** k).toFixed(1) : v} ${["B", "KiB", "MiB", "GiB"][k]}`;
 }
-const count = (v, low) => (nil(v) ? "–" : `<span title="${(nil(low) || low === v ? "" : low.toLocaleString("en") + " to ") + v.toLocaleString("en")}">${nil(low) || low === v ? "" : si(low) + " to "}${si(v)}</span>`);
+function count(v, low, more = "") {
+  if (nil(v)) return "–";
+  const span = (write) => (nil(low) || low === v ? write(v) : `${write(low)} to ${write(v)}`);
+  return `<span title="${esc(span((n) => n.toLocaleString("en")) + more)}">${span(si)}</span>`;
+}
 function seconds(v) {
   if (nil(v)) return "–";
   if (v === 0) return "0 s";
