@@ -6,6 +6,7 @@ or precision never share a cell; runs of other versions or devices do, and the c
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ TABLE_GROUPS = ("model", "protocol")
 COLUMN_GROUPS = ("task", "data")
 Key = tuple[str, str, str]
 Parts = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+_ONE_ANSWER = re.compile(r"\ball [\d,]+ predictions are\b|\bconstant predictions\b")
 COMPARED_VERSIONS = ("petbench", "torch", "transformers", "peft")
 
 
@@ -91,21 +93,23 @@ def is_trial(record: Record) -> bool:
 def collapsed(record: Record) -> bool:
     """Whether a finished run learnt nothing: it gives every report row one answer.
 
-    True when a report split's Matthews correlation is exactly 0, when its accuracy equals the recorded
-    majority share (`provenance.data.majority`: split -> share), or when its scoring warned of constant
-    predictions.
+    True when a report split's Matthews or Pearson correlation is exactly 0, when its accuracy equals the
+    recorded majority share (`provenance.data.majority`: split -> share), or when its scoring warned that all
+    predictions are one (whichever class that is).
     """
     if record.status != "done":
         return False
     majority = _part(record.provenance, "data").get("majority")
     for split, values in record.metrics.report.items():
-        if values.get("matthews_correlation") == 0:
+        if 0 in (values.get("matthews_correlation"), values.get("pearson")):
             return True
         share = majority.get(split) if isinstance(majority, Mapping) else None
         accuracy = values.get("accuracy")
         if share is not None and accuracy is not None and abs(accuracy - share) < 1e-9:
             return True
-    return any("constant" in warning for warning in record.metrics.warnings)
+    return any(
+        _ONE_ANSWER.search(text) for text in record.metrics.warnings if not text.startswith("selection")
+    )
 
 
 def is_toy(record: Record) -> bool:

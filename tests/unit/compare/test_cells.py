@@ -50,7 +50,10 @@ def test_collapsed_runs(make) -> None:
     data = {"data": {"source": "local", "digest": "d1", "majority": {"validation": 0.5271}}}
     assert collapsed(make(task="cola", value=0.0))
     assert collapsed(make(value=0.5271, provenance=data))
-    assert collapsed(make(warnings=("validation: constant predictions",)))
+    assert collapsed(
+        make(value=0.4729, warnings=("report/validation: rte: all 277 predictions are 'entailment'",))
+    )
+    assert not collapsed(make(warnings=("selection: rte: all 249 predictions are 'entailment'",)))
     assert not collapsed(make(value=0.53, provenance=data))
     assert not collapsed(make(task="cola", value=0.01))
     assert not collapsed(make(status="failed"))
