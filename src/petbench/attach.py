@@ -1,5 +1,6 @@
 """Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from petbench import AttachModule
 from petbench.adapters.base import Installed, Method, Stage
 from petbench.config import AdapterSpec
 from petbench.errors import UserError
@@ -32,6 +34,10 @@ class Tuned:
     def trained_names(self) -> frozenset[str]:
         """Everything that the method and the task train."""
         return self.adapter_names | self.head_names | self.norm_names | self.other_names
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the model."""
+        return self.model(*arguments, **keywords)
 
     def set_stage(self, stage: Stage) -> None:
         """Let exactly this stage's parts train."""
@@ -148,3 +154,6 @@ def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, s
     """Old name -> new name of the backbone's parameters: a wrapper such as PEFT's moves them."""
     now = {id(parameter): name for name, parameter in installed.model.named_parameters()}
     return {name: now[id(parameter)] for name, parameter in body.items()}
+
+
+sys.modules[__name__].__class__ = AttachModule  # `petbench.attach(model, adapter="krona")` is this module, called
