@@ -213,7 +213,7 @@ def _settings(online: bool) -> Any:
     """W&B's settings, bounded in time; those that this version does not know are left out."""
     import wandb
 
-    wanted = {
+    wanted: dict[str, Any] = {
         "init_timeout": INIT_SECONDS,
         "finish_timeout": FINISH_SECONDS,
         "finish_timeout_raises": True,
@@ -222,7 +222,9 @@ def _settings(online: bool) -> Any:
         "silent": True,
         "symlink": False,
     }
-    if not online:  # nothing to measure for a file, and the monitor may ask the network for the machine
+    if online:
+        wanted["base_url"] = base_url()  # the server that was found to answer
+    else:  # nothing to measure for a file, and the monitor may ask the network for the machine
         wanted |= {"x_disable_stats": True, "x_disable_meta": True}
     return wandb.Settings(
         **{key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}

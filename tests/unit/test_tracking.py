@@ -3,11 +3,9 @@
 import json
 import math
 import os
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from petbench import tracking, wandb_runs, wandb_sync
 from petbench.config import LoggerSpec
 from petbench.errors import RunError, UserError
 from petbench.tracking import drop_after, open_tracker, read_metrics, sync
+from wandb_reader import history, latest, offline_file
 
 CONFIG = {"optim": {"lr": 1e-3}, "adapter": {"method": "krona", "factor_shape": (32, 24)}, "seed": 3}
 
@@ -35,44 +34,6 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(wandb_runs, "_said", set())
     monkeypatch.setattr(wandb_runs, "_unreachable", False)
     yield
-
-
-def read_offline(path: Path) -> list[Any]:
-    """The records of a `.wandb` file: 7-byte header, 32 KiB blocks, chunks of crc32, length, type, data."""
-    pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
-    raw = path.read_bytes()
-    if raw[:4] != b":W&B":
-        pytest.skip("this W&B version writes another file format")
-    records, parts, place = [], b"", 7
-    while place + 7 <= len(raw):
-        if (left := 32768 - place % 32768) < 7:  # too little for a header: the rest of the block is empty
-            place += left
-            continue
-        crc, length, kind = struct.unpack("<IHB", raw[place : place + 7])
-        data = raw[place + 7 : place + 7 + length]
-        if kind == 0:
-            break
-        assert zlib.crc32(raw[place + 6 : place + 7 + length]) == crc
-        parts = data if kind in (1, 2) else parts + data  # 1 full, 2 first, 3 middle, 4 last
-        if kind in (1, 4):
-            records.append(pb2.Record.FromString(parts))
-        place += 7 + length
-    return records
-
-
-def offline_file(folder: Path, which: int = -1) -> list[Any]:
-    """The records of one of a run's offline files, the last by default."""
-    files = sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
-    return read_offline(files[which])
-
-
-def history(records: list[Any]) -> list[dict[str, Any]]:
-    """History rows as dictionaries."""
-    rows = [record.history for record in records if record.WhichOneof("record_type") == "history"]
-    return [
-        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item}
-        for row in rows
-    ]
 
 
 def start(folder: Path, resume: bool = False, **fields: Any) -> tracking.Tracker:
@@ -147,7 +108,7 @@ def test_offline_file_holds_what_was_logged(tmp_path: Path, capsys: pytest.Captu
     run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
     assert (run.run_id, run.run_group, run.job_type, run.project) == ("abc123", "sweep7", "train", "petbench")
     assert list(run.tags) == ["mine", "krona", "rte"]
-    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    config = latest(records, "config")
     assert config["optim/lr"] == 1e-3
     assert config["adapter/factor_shape"] == [32, 24]
     rows = history(records)
@@ -155,12 +116,7 @@ def test_offline_file_holds_what_was_logged(tmp_path: Path, capsys: pytest.Captu
     assert [(row["step"], row["train/loss"], row["epoch"]) for row in steps] == [
         (step, 1 / step, step / 40) for step in range(1, 41)
     ]
-    summary = {
-        item.key: json.loads(item.value_json)
-        for record in records
-        if record.WhichOneof("record_type") == "summary"
-        for item in record.summary.update
-    }
+    summary = latest(records, "summary")
     assert (summary["score"], summary["adapter_params"], summary["status"]) == (0.75, 110592, "done")
     assert "peak_memory_bytes" not in summary
     (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")

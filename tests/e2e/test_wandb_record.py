@@ -1,0 +1,77 @@
+"""One run with `logger=wandb`: the same numbers in W&B's file, in metrics.jsonl and in the record."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wandb_reader import history, latest, offline_file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny run that was logged offline."""
+    place = tmp_path_factory.mktemp("logged")
+    words = (
+        "train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke logger=wandb logger.tags=[mine]"
+    )
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    clean |= {"HOME": str(place), "WANDB_ERROR_REPORTING": "false", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("petbench")), *words.split(), "trainer.log_every=1"],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=clean,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no API key, so offline" in done.stderr
+    (run,) = place.glob("results/runs/*")
+    return run
+
+
+def test_wandb_file_and_record_agree(folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    records = offline_file(folder)
+    (run,) = [item.run for item in records if item.WhichOneof("record_type") == "run"]
+    assert run.run_id == record["run_id"] == folder.name
+    assert {"krona", "rte", "mine", record["model"]} == set(run.tags)
+    summary = latest(records, "summary")
+    assert summary["score"] == record["headline"]["value"]
+    assert summary["adapter_params"] == record["params"]["adapter"]
+    assert summary["adapter_percent"] == record["params"]["adapter_percent"]
+    assert summary["step_seconds"] == record["cost"]["step_seconds_median"]
+    assert summary["peak_memory_bytes"] == record["cost"]["peak_memory_bytes"]
+    assert summary["status"] == record["status"] == "done"
+    config = latest(records, "config")
+    assert config["optim/lr"] == record["config"]["optim"]["lr"]
+    assert config["adapter/method"] == "krona"
+    assert record["wandb"]["mode"] == "offline"
+    assert record["wandb"]["path"].endswith(record["run_id"])
+
+
+def test_wandb_file_and_metrics_file_agree(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in history(offline_file(folder)) if "step" in row and "seconds" in row]
+    assert len(lines) == len(rows) >= 2
+    for line, row in zip(lines, rows, strict=True):
+        assert (row["step"], row["epoch"]) == (line["step"], line["epoch"])
+        assert {key: row[key] for key in line["values"]} == line["values"]
+
+
+def test_score_table_holds_the_records_metrics(folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    tables = [
+        json.loads(path.read_text()) for path in folder.glob("wandb/offline-run-*/files/media/table/*.json")
+    ]
+    (scores,) = [table for table in tables if "metric" in table["columns"]]
+    (counts,) = [table for table in tables if "adapter" in table["columns"]]
+    found = {(rows, metric): value for rows, metric, value in scores["data"]}
+    for name, values in record["metrics"]["report"].items():
+        for metric, value in values.items():
+            assert found[(f"report/{name}", metric)] == value
+    assert dict(zip(counts["columns"], counts["data"][0], strict=True)) == record["params"]
