@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,15 @@ class Tuned:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the model."""
         return self.model(*arguments, **keywords)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The method's schedule without stages in which nothing would train (a head's stage, without a head)."""
+        body = self.adapter_names | self.norm_names | self.other_names
+        live = [
+            s for s in self.method.stages(self.spec) if (s.adapter and body) or (s.head and self.head_names)
+        ]
+        total = sum(stage.share for stage in live)
+        return tuple(replace(stage, share=stage.share / total) for stage in live)
 
     def set_stage(self, stage: Stage) -> None:
         """Let exactly this stage's parts train."""
@@ -156,4 +165,6 @@ def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, s
     return {name: now[id(parameter)] for name, parameter in body.items()}
 
 
-sys.modules[__name__].__class__ = AttachModule  # `petbench.attach(model, adapter="krona")` is this module, called
+sys.modules[
+    __name__
+].__class__ = AttachModule  # `petbench.attach(model, adapter="krona")` is this module, called

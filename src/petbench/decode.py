@@ -12,9 +12,8 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
     """Log-likelihood of every label string given every input: (batch, labels), in nats.
 
     batch: input_ids and attention_mask (batch, tokens). labels: token ids of each string, end included.
-    The encoder runs once.
+    The encoder runs once (but see `encodes_apart`).
     """
-    encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     rows, count = len(batch["input_ids"]), len(labels)
     longest = max(map(len, labels))
     device = batch["input_ids"].device
@@ -22,8 +21,13 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
     for number, ids in enumerate(labels):
         targets[number, : len(ids)] = torch.tensor(ids, device=device)
     repeated = targets.repeat(rows, 1)
+    if getattr(model, "encodes_apart", True):
+        encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        once: dict[str, Any] = {"encoder_outputs": (encoded.last_hidden_state.repeat_interleave(count, dim=0),)}
+    else:  # a wrapper whose encoder alone lacks what it learned
+        once = {"input_ids": batch["input_ids"].repeat_interleave(count, dim=0)}
     logits = model(
-        encoder_outputs=(encoded.last_hidden_state.repeat_interleave(count, dim=0),),
+        **once,
         attention_mask=batch["attention_mask"].repeat_interleave(count, dim=0),
         labels=repeated,
     ).logits

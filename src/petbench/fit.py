@@ -74,7 +74,8 @@ class Fit:
         spec, progress = self.spec, self.progress
         title = f"{spec.adapter.label} on {spec.task.name}"
         screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
-        stages = self.tuned.method.stages(spec.adapter)
+        stages = self.tuned.stages()
+        self.tuned.installed.start(self.total_steps)
         ends = [round(self.total_steps * sum(s.share for s in stages[: n + 1])) for n in range(len(stages))]
         torch.manual_seed(derive_seed(spec.seed, "dropout"))
         try:

@@ -10,7 +10,7 @@ A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,6 @@ from petbench.adapters.peft_config import PeftSpec, count_peft, peft_config, tar
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-
 # PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
 _MERGEABLE = (
     *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
@@ -31,13 +28,15 @@ _MERGEABLE = (
 
 
 class PeftInstalled:
-    """A model inside a PeftModel; see `base.Installed`."""
+    """A model inside a PEFT model; see `base.Installed`."""
 
-    def __init__(self, model: "PeftModel", adapter_names: frozenset[str], spec: PeftSpec) -> None:
-        self.model: Any = model
+    def __init__(self, model: Any, adapter_names: frozenset[str], spec: PeftSpec) -> None:
+        self.model = model
         self.adapter_names = adapter_names
         self._allocates = spec.kind == "ADALORA"
         self._is_prompt = spec.is_prompt
+        if spec.is_prompt:
+            self.model.encodes_apart = False  # PEFT's prompt learners act in the whole model's forward alone
         self._off: AbstractContextManager[None] | None = None
         self._saved: dict[str, Tensor] | None = None
 
