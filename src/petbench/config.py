@@ -108,7 +108,7 @@ class TaskSpec(Frozen):
     name: str
     form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
     wording: Literal["compacter", "t5", "words"] = "compacter"  # text form only
-    stsb_step: Literal[0.2, 0.1] = 0.2  # text form only: the grid that STS-B targets are rounded to
+    stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included
     train_examples: PositiveInt | None = None  # low-resource cut: nested, stratified
     sample_seed: int = 0  # which low-resource sample
@@ -282,7 +282,8 @@ def _messages(error: ValidationError, spec_class: type[BaseModel], prefix: str) 
             lines.append(f"{path}: missing. Give it as {path}=VALUE.")
         else:
             got = item["input"] if not isinstance(item["input"], Mapping) else "a group of keys"
-            hint = nearest(got, _choices(item["msg"])) if isinstance(got, str) else ""
+            legal = item["msg"].split("'")[1::2]  # the quoted names in "should be 'a' or 'b'"
+            hint = nearest(got, legal) if isinstance(got, str) else ""
             lines.append(f"{path}: got {got!r}. {item['msg']}.{hint}")
     return lines
 
@@ -296,8 +297,3 @@ def _fields_at(spec_class: type[BaseModel], location: list[str]) -> list[str]:
             return []
         current = annotation
     return sorted(current.model_fields)
-
-
-def _choices(message: str) -> list[str]:
-    """The quoted names in a pydantic message such as `Input should be 'a', 'b' or 'c'`."""
-    return message.split("'")[1::2]
