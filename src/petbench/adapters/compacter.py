@@ -34,21 +34,20 @@ class CompacterSpec(BottleneckSpec):
     phm_rank: PositiveInt = 1
 
 
-class SlowWeights(nn.Module):
-    """A (n, n, n): one instance, held by every projection of a model."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self.A = nn.Parameter(torch.empty(n, n, n))
-        nn.init.normal_(self.A, std=1e-4)
+def slow_weights(n: int) -> nn.Parameter:
+    """A (n, n, n): one tensor, held by every projection of a model."""
+    a = nn.Parameter(torch.empty(n, n, n))
+    nn.init.normal_(a, std=1e-4)
+    return a
 
 
 class LowRankPHMProjection(Projection):
     """W = Σ A_i ⊗ (S_i T_i); A shared, S (n, d_in/n, r), T (n, r, d_out/n)."""
 
-    def __init__(self, slow: SlowWeights, d_in: int, d_out: int, rank: int) -> None:
+    def __init__(self, slow: nn.Parameter, d_in: int, d_out: int, rank: int) -> None:
         super().__init__(d_out)
-        n = slow.A.shape[0]
+        n = slow.shape[0]
+        # The tensor itself, not a shared module: functional_call restores a module with two names wrongly.
         self.slow = slow
         self.S = nn.Parameter(torch.empty(n, d_in // n, rank))
         self.T = nn.Parameter(torch.empty(n, rank, d_out // n))
@@ -57,20 +56,20 @@ class LowRankPHMProjection(Projection):
                 nn.init.xavier_uniform_(part, gain=math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return phm_product_lowrank(x, self.slow.A, self.S, self.T) + self.bias
+        return phm_product_lowrank(x, self.slow, self.S, self.T) + self.bias
 
     def dense(self) -> Tensor:
-        return phm_weight(self.slow.A, self.S @ self.T).t()
+        return phm_weight(self.slow, self.S @ self.T).t()
 
     def factors(self) -> tuple[Tensor, ...]:
-        return self.slow.A, self.S, self.T
+        return self.slow, self.S, self.T
 
 
 class AbstractCompacter(AbstractBottleneck[CompacterSpec]):
     """Shared slow weights, low-rank fast weights."""
 
     def projector(self, spec: CompacterSpec) -> Projector:
-        slow = SlowWeights(spec.phm_dim)
+        slow = slow_weights(spec.phm_dim)
         return lambda d_in, d_out: LowRankPHMProjection(slow, d_in, d_out, spec.phm_rank)
 
     def check(self, spec: CompacterSpec, site: Site, width: int) -> None:

@@ -27,20 +27,22 @@ from petbench.adapters.kronecker import (
     factor_params,
     kron_product,
     other_factor,
+    squarest_first,
     squarest_shape,
 )
 from petbench.config import AdapterSpec
-from petbench.errors import UserError
+from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
 
 FactorShape = Literal["auto"] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+ShapeByPlace = dict[str, FactorShape]  # keys: a role, `role.layer`, or `default`
 
 
 class KronASpec(AdapterSpec):
     """KronA's hyper-parameters; `scale` is s, `factor_shape` the shape of the left factor A."""
 
     targets: tuple[str, ...] = ("query", "value")
-    factor_shape: FactorShape = "auto"
+    factor_shape: FactorShape | ShapeByPlace = "auto"
     scale: float = 1.0
     init: Literal["kaiming", "normal"] = "kaiming"  # normal: both factors N(0, 1/√d_in), the paper's ablation
     train_norms: bool = True
@@ -57,6 +59,27 @@ def shape_for(site: Site, factor_shape: FactorShape) -> Shape:
                 f"{size} does not divide {d}. Legal {side} sizes: {', '.join(map(str, divisors(d)))}."
             )
     return factor_shape
+
+
+def shapes_of(spec: KronASpec, layout: Layout) -> list[tuple[Site, Shape]]:
+    """Every target site with A's shape there; `role.layer` comes before the role, the role before `default`.
+
+    Raises UserError when a shape does not fit or a key of the mapping is no place of the method.
+    """
+    sites = target_sites(spec.targets, spec, layout)
+    given = spec.factor_shape
+    if not isinstance(given, dict):
+        return [(site, shape_for(site, given)) for site in sites]
+    keys = {site: (f"{site.role}.{site.layer}", site.role, "default") for site in sites}
+    legal = {key for of_site in keys.values() for key in of_site}
+    for key in given:
+        if key not in legal:
+            raise unknown("adapter.factor_shape: the place", key, legal)
+    found = []
+    for site in sites:
+        place = next((key for key in keys[site] if key in given), None)
+        found.append((site, shape_for(site, "auto" if place is None else given[place])))
+    return found
 
 
 def init_factors(a: Tensor, b: Tensor, init: str, d_in: int) -> None:
@@ -99,13 +122,11 @@ class KronA(Method[KronASpec]):
     Spec = KronASpec
 
     def attachments(self, spec: KronASpec, layout: Layout) -> Iterable[Attachment]:
-        for site in target_sites(spec.targets, spec, layout):
-            shape = shape_for(site, spec.factor_shape)
+        for site, shape in shapes_of(spec, layout):
             yield Attachment(site, KronAAdapter(site.d_in, site.d_out, shape, spec.scale, spec.init))
 
     def count(self, spec: KronASpec, layout: Layout) -> int:
-        sites = target_sites(spec.targets, spec, layout)
-        return sum(factor_params(s.d_in, s.d_out, shape_for(s, spec.factor_shape)) for s in sites)
+        return sum(factor_params(site.d_in, site.d_out, shape) for site, shape in shapes_of(spec, layout))
 
     def identity_at_init(self, spec: KronASpec) -> bool:
         return spec.init == "kaiming"
@@ -114,10 +135,9 @@ class KronA(Method[KronASpec]):
         return True
 
     def sizes(self, spec: KronASpec, layout: Layout) -> Iterable[KronASpec]:
-        """Every shape that divides all target sites."""
+        """Every shape that divides all target sites, the squarest first."""
         sites = target_sites(spec.targets, spec, layout)
         firsts = set.intersection(*(set(divisors(site.d_in)) for site in sites))
         seconds = set.intersection(*(set(divisors(site.d_out)) for site in sites))
-        for first in sorted(firsts):
-            for second in sorted(seconds):
-                yield spec.model_copy(update={"factor_shape": (first, second)})
+        for shape in squarest_first(firsts, seconds):
+            yield spec.model_copy(update={"factor_shape": shape})

@@ -30,6 +30,7 @@ from petbench.adapters.kronecker import (
     factor_params,
     kron_product,
     other_factor,
+    squarest_first,
 )
 from petbench.config import AdapterSpec, PositiveInt
 from petbench.models.sites import Layout, Site
@@ -106,9 +107,9 @@ def _count(spec: KronABSpec, layout: Layout, scalars: int) -> int:
 
 
 def _sizes(spec: KronABSpec, layout: Layout) -> Iterable[dict[str, Shape]]:
-    """Every shape of A."""
+    """Every shape of A, the squarest first."""
     legal = divisors(layout.hidden)
-    return ({"factor_shape": (a1, a2)} for a1 in legal for a2 in legal)
+    return ({"factor_shape": shape} for shape in squarest_first(legal, legal))
 
 
 def _sites(spec: KronABSpec, layout: Layout) -> Iterable[tuple[Site, Shape]]:

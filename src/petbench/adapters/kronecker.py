@@ -4,6 +4,7 @@ Notation: A is (a1, a2), B is (b1, b2), x has a1*b1 features in its last dimensi
 matrix X (a1, b1) in row-major order; then x (A ⊗ B) is the matrix AᵀXB (a2, b2), read back as a row.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -30,6 +31,12 @@ def squarest_shape(d_in: int, d_out: int) -> Shape:
     a1 = next(i for i in divisors(d_in) if i * i >= d_in)
     a2 = next(i for i in reversed(divisors(d_out)) if i * i <= d_out)
     return a1, a2
+
+
+def squarest_first(firsts: Iterable[int], seconds: Iterable[int]) -> list[Shape]:
+    """All shapes with these sizes, the nearest to a square first: among equal counts they have most rank."""
+    shapes = ((first, second) for first in firsts for second in seconds)
+    return sorted(shapes, key=lambda shape: (max(shape) / min(shape), -shape[0]))
 
 
 def factor_params(d_in: int, d_out: int, a_shape: Shape) -> int:
