@@ -151,9 +151,11 @@ def hang_prefix(hooked: HookedAdapters, attachment: Attachment) -> list[Removabl
     bind = keyword_binder(body)
     crossed = bool(model.config.is_encoder_decoder)
     now: list[LayerPrefix] = []  # of the forward call that runs, or that is run again in the backward pass
+    made: list[Any] = []  # the cache of a call that came without one
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         now.clear()
+        made.clear()
         if not hooked.on:
             return None
         given = bind(arguments, keywords)
@@ -165,7 +167,14 @@ def hang_prefix(hooked: HookedAdapters, attachment: Attachment) -> list[Removabl
             prefix = adapter.by_layer(adapter(blank, blank))
             now.extend(LayerPrefix(key, value) for key, value in prefix)
             given["past_key_values"] = _filled(prefix, cache, crossed)
+            made.extend([given["past_key_values"]] if cache is None else [])
         return (), given
+
+    def take_back(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        # Who asked for no cache must not get one to hand in again.
+        if made and getattr(output, "past_key_values", None) is made[0]:
+            output.past_key_values = None
+        made.clear()
 
     def refill(layer: int) -> Callable[..., Any]:
         # Under gradient checkpointing transformers drops the cache on the way to a layer.
@@ -176,7 +185,10 @@ def hang_prefix(hooked: HookedAdapters, attachment: Attachment) -> list[Removabl
 
         return hook
 
-    handles = [body.register_forward_pre_hook(put, with_kwargs=True)]
+    handles = [
+        body.register_forward_pre_hook(put, with_kwargs=True),
+        body.register_forward_hook(take_back),
+    ]
     for layer, name in enumerate(adapter.attention_modules):
         attention = model.get_submodule(name)
         handles.append(attention.register_forward_pre_hook(refill(layer), with_kwargs=True))

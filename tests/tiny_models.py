@@ -1,0 +1,84 @@
+"""Tiny random models and batches for the parity tests, with and without padding."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from petbench.adapters.base import method_named
+from petbench.attach import Tuned, attach
+from petbench.config import ModelSpec
+from petbench.models.load import Backbone, load, resolve_form
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@cache
+def _spec(name: str) -> ModelSpec:
+    return ModelSpec.model_validate(OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{name}.yaml")))
+
+
+def backbone(name: str) -> Backbone:
+    """A fresh tiny model, livened up so that it depends on its input."""
+    spec = _spec(name)
+    made = load(spec, resolve_form(spec, "auto"), 2, False, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return made
+
+
+def tuned(name: str, method_name: str, made: Backbone | None = None, **fields: Any) -> Tuned:
+    """A method on a tiny model, its trained values disturbed so that nothing is zero or one."""
+    base = made or backbone(name)
+    method = method_named(method_name)
+    spec = method.Spec.model_validate({"method": method_name, **fields})
+    result = attach(base.model, method, spec, base.layout)
+    disturb(result.model, result.adapter_names)
+    result.model.eval()
+    return result
+
+
+def disturb(model: nn.Module, names: frozenset[str], scale: float = 0.2) -> None:
+    """Add noise to the named parameters."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if name in names:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+def batch(name: str, padded: bool = True) -> dict[str, Tensor]:
+    """Two rows of nine tokens, the second padded from the sixth on; labels for T5 alone."""
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(5, 99, (2, 9), generator=generator)
+    mask = torch.ones_like(ids)
+    if padded:
+        mask[1, 5:] = 0
+        ids[1, 5:] = 1 if "roberta" in name else 0  # the pad id
+    values = {"input_ids": ids, "attention_mask": mask}
+    if "bert" in name and "roberta" not in name and "distil" not in name:
+        values["token_type_ids"] = torch.tensor([[0] * 4 + [1] * 5] * 2)
+    if "t5" in name:
+        values["labels"] = torch.tensor([[7, 8, 9], [6, 5, 1]])
+    return values
+
+
+@torch.no_grad()
+def logits(model: nn.Module, values: dict[str, Tensor]) -> Tensor:
+    """Evaluation-mode logits."""
+    result: Tensor = model.eval()(**values).logits
+    return result
+
+
+def copy_values(pairs: dict[str, Tensor], into: nn.Module) -> None:
+    """Set parameters by name."""
+    own = dict(into.named_parameters())
+    with torch.no_grad():
+        for name, value in pairs.items():
+            assert own[name].shape == value.shape, name
+            own[name].copy_(value)
