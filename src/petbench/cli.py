@@ -119,6 +119,12 @@ def _doctor() -> Callable[[list[str]], int]:
     return doctor_main
 
 
+def _bench() -> Callable[[list[str]], int]:
+    from petbench.bench_command import bench_main
+
+    return bench_main
+
+
 def _report() -> Callable[[list[str]], int]:
     from petbench.compare.commands import report_main
 
@@ -147,6 +153,7 @@ COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
     "list": _list,
     "report": _report,
     "compare": _compare,
+    "bench": _bench,
     "sync": _sync,
     "doctor": _doctor,
 }
