@@ -8,6 +8,7 @@ without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
 
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -35,8 +36,6 @@ class PeftInstalled:
         self.adapter_names = adapter_names
         self._allocates = spec.kind == "ADALORA"
         self._is_prompt = spec.is_prompt
-        if spec.is_prompt:
-            self.model.encodes_apart = False  # PEFT's prompt learners act in the whole model's forward alone
         self._off: AbstractContextManager[None] | None = None
         self._saved: dict[str, Tensor] | None = None
 
@@ -115,7 +114,9 @@ class Peft(Method[PeftSpec]):
         body = {id(parameter): name for name, parameter in model.named_parameters()}
         config = peft_config(spec, layout)
         try:
-            wrapped: Any = get_peft_model(model, config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of layer types and deprecated calls: nothing a user can act on
+                wrapped: Any = get_peft_model(model, config)
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(
                 f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
