@@ -1,7 +1,7 @@
 """Compose: command-line overrides -> plain config values, through Hydra; nothing below sees a DictConfig."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -68,9 +68,10 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     return out
 
 
-def search_path_override(argv: Sequence[str]) -> list[str]:
-    """Hydra's override that adds outside methods' config folders; none when there are none."""
-    extra = [f"file://{folder}" for folder in plugin_conf_dirs()]
+def search_path_override(argv: Sequence[str], config_dir: str | None = None) -> list[str]:
+    """Hydra's override that adds outside methods' config folders and the user's; none when there are none."""
+    folders = [*plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
+    extra = [f"file://{folder}" for folder in folders]
     if not extra or any("hydra.searchpath" in argument for argument in argv):
         return []
     return [f"hydra.searchpath=[{','.join(extra)}]"]
@@ -95,9 +96,7 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    overrides = [*forgiving(argv), *search_path_override(argv)]
-    if config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
+    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors():
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
@@ -117,6 +116,42 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
                     )
                     members.append(Member(tuple(member), dict(values)))  # type: ignore[arg-type]
     return members
+
+
+def launch(
+    argv: Sequence[str],
+    members: Sequence[Sequence[str]],
+    task: Callable[[Any], Any],
+    config_dir: str | None = None,
+) -> None:
+    """Run `task` on every member through the Hydra launcher that `argv` chose (`hydra/launcher=…`).
+
+    The sweep is expanded already, so the launcher gets just the members that are left to run.
+    """
+    from hydra import initialize_config_dir
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext, RunMode
+
+    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
+    with hydra_errors():
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="petbench"):
+            engine = GlobalHydra.instance().hydra
+            assert engine is not None
+            config = engine.compose_config(
+                config_name=CONFIG_NAME,
+                overrides=_unswept(overrides, engine.config_loader),
+                run_mode=RunMode.MULTIRUN,
+                with_log_configuration=False,
+            )
+            context = HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=task, config=config
+            )
+            own = [[o for o in member if not o.lstrip("+~").startswith("hydra")] for member in members]
+            launcher.launch(own, initial_job_idx=0)
 
 
 def _unswept(overrides: Sequence[str], loader: Any) -> list[str]:

@@ -45,9 +45,7 @@ class Fit:
         self.train_rows: Encoded = scorer.encode(prepared.rows.train)
         size = self.spec.trainer.batch_size
         self.steps_per_epoch = -(-len(self.train_rows) // size)
-        self.total_steps = self.spec.trainer.max_steps or max(
-            1, round(self.spec.trainer.epochs * self.steps_per_epoch)
-        )
+        self.total_steps = prepared.steps
         every = self.spec.trainer.eval_every
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()

@@ -32,6 +32,13 @@ class Prepared:
         return self.plan.spec
 
     @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        trainer = self.spec.trainer
+        per_epoch = -(-len(self.rows.train) // trainer.batch_size)
+        return trainer.max_steps or max(1, round(trainer.epochs * per_epoch))
+
+    @property
     def folder(self) -> Path:
         return run_folder(self.spec.results_dir, self.run_id)
 
