@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from petbench.adapters.base import Adapter, Attachment, Method, register
+from petbench.adapters.folding import Fold, may_fold
 from petbench.adapters.krona import FactorShape, init_factors, shape_for
 from petbench.adapters.kronecker import (
     Shape,
@@ -28,7 +29,7 @@ from petbench.adapters.kronecker import (
     dense_product,
     divisors,
     factor_params,
-    kron_product,
+    kron_sum_product,
     other_factor,
     squarest_first,
 )
@@ -71,18 +72,36 @@ class KronABAdapter(Adapter):
         self.r = None if residual_init is None else nn.Parameter(torch.full((m,), residual_init))
         self.scale = spec.scale
         self.order = cheaper_order(shape, other)
+        self._fold = Fold()
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        if may_fold(self):
+            values = [value for value in (self.A, self.B, self.c, self.e, self.r) if value is not None]
+            scaled, constant, residual = self._fold.get(values, self._summed)
+        else:
+            scaled, constant, residual = self._summed()
+        target = target + kron_sum_product(source, self.A, scaled, self.order)
+        if constant.numel():
+            target = target + constant
+        return torch.addcmul(target, source, residual) if residual.numel() else target
+
+    def _summed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """s·B (m, b1, b2), all biases as one vector (d) and Σ r; the last two empty where there is none."""
         scaled = self.B * self.scale
-        if self.r is not None:
-            target = torch.addcmul(target, source, self.r.sum())
-        for a, b in zip(self.A, scaled, strict=True):
-            target = target + kron_product(source, a, b, self.order)
-        constant: Tensor | None = self.c
-        if self.e is not None and self.c is not None:
+        constant = residual = self.B.new_empty(0)
+        if self.c is not None:
+            constant = self.c.sum(0)
+        if self.e is not None:
             # (AᵀX + e) B = AᵀXB + eB: one vector, the same for every token.
-            constant = self.c + (self.e @ scaled).flatten(1)
-        return target if constant is None else target + constant.sum(0)
+            constant = constant + (self.e @ scaled).sum(0).flatten()
+        if self.r is not None:
+            residual = self.r.sum()
+        return scaled, constant, residual
+
+    def train(self, mode: bool = True) -> "KronABAdapter":
+        self._fold.clear()
+        super().train(mode)
+        return self
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         for m, (a, b) in enumerate(zip(self.A, self.B, strict=True)):

@@ -69,6 +69,8 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
     extra activation memory is x alone (LoRA's is x and the rank-sized middle).
     """
     a, b = _compute_dtype(x, a), _compute_dtype(x, b)
+    if not torch.is_grad_enabled():
+        return _forward(x.to(a.dtype), a, b, order)  # a custom function costs more than so small a product
     return _KronProduct.apply(x.to(a.dtype), a, b, order)  # type: ignore[no-any-return]
 
 
@@ -99,6 +101,24 @@ def _forward(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
     else:
         middle = (x.reshape(-1, b1) @ b).view(-1, a1, b2)
         out = _left(a.t(), middle)  # (n, a2, b2)
+    return out.reshape(*x.shape[:-1], a2 * b2)
+
+
+def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
+    """Σ_m x (A_m ⊗ B_m) in two products. a (m, a1, a2), b (m, b1, b2), x (..., a1*b1) -> (..., a2*b2).
+
+    The factors of all terms stand side by side in the first product and one above the other in the second,
+    which so also does the sum. For one term `kron_product` keeps less for the backward pass.
+    """
+    (m, a1, a2), (b1, b2) = a.shape, b.shape[1:]
+    if order == "a_first":
+        middle = _left(a.transpose(1, 2).reshape(m * a2, a1), x.reshape(-1, a1, b1))
+        rows = middle.reshape(-1, m, a2, b1).transpose(1, 2).reshape(-1, m * b1)
+        out = rows @ b.reshape(m * b1, b2)
+    else:
+        middle = x.reshape(-1, b1) @ b.transpose(0, 1).reshape(b1, m * b2)
+        rows = middle.view(-1, a1, m, b2).transpose(1, 2).reshape(-1, m * a1, b2)
+        out = _left(a.reshape(m * a1, a2).t(), rows)
     return out.reshape(*x.shape[:-1], a2 * b2)
 
 

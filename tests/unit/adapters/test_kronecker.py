@@ -14,6 +14,7 @@ from petbench.adapters.kronecker import (
     divisors,
     factor_params,
     kron_product,
+    kron_sum_product,
     multiply_adds,
     other_factor,
     squarest_first,
@@ -48,6 +49,20 @@ def test_product_equals_the_dense_one(a1: int, a2: int, b1: int, b2: int, rows: 
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    m=st.integers(1, 3), a1=SIZES, a2=SIZES, b1=SIZES, b2=SIZES, order=st.sampled_from(["a_first", "b_first"])
+)
+def test_sum_of_products(m: int, a1: int, a2: int, b1: int, b2: int, order: Order) -> None:
+    generator = torch.Generator().manual_seed(a1 * 1000 + b2)
+    x, a, b = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((2, 3, a1 * b1), (m, a1, a2), (m, b1, b2))
+    )
+    slow = torch.stack([dense_product(x, a[i], b[i]) for i in range(m)]).sum(0)
+    torch.testing.assert_close(kron_sum_product(x, a, b, order), slow, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("order", ["a_first", "b_first"])
