@@ -119,6 +119,18 @@ def _doctor() -> Callable[[list[str]], int]:
     return doctor_main
 
 
+def _merge() -> Callable[[list[str]], int]:
+    from petbench.export_commands import merge_main
+
+    return merge_main
+
+
+def _export() -> Callable[[list[str]], int]:
+    from petbench.export_commands import export_main
+
+    return export_main
+
+
 def _bench() -> Callable[[list[str]], int]:
     from petbench.bench_command import bench_main
 
@@ -153,6 +165,8 @@ COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
     "list": _list,
     "report": _report,
     "compare": _compare,
+    "merge": _merge,
+    "export": _export,
     "bench": _bench,
     "sync": _sync,
     "doctor": _doctor,

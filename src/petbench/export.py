@@ -41,7 +41,9 @@ def export_peft(
     form = peft_form(tuned, max_rank, approximate)
     wrapped = _peft_model(tuned, form)
     gap = float((_logits(wrapped) - _logits(tuned.model)).abs().max())
-    if form.relative_error < 1e-5 and not gap <= TOLERANCE * max(1.0, float(_logits(tuned.model).abs().max())):
+    if form.relative_error < 1e-5 and not gap <= TOLERANCE * max(
+        1.0, float(_logits(tuned.model).abs().max())
+    ):
         raise RunError(f"the exported adapter's logits differ by {gap:.1e}: nothing was written.")
     if base_model is not None:
         wrapped.peft_config["default"].base_model_name_or_path = base_model
@@ -57,6 +59,8 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
 
     The tuned model itself is left as it was. Raises UserError where the method does not merge.
     """
+    from transformers.utils import logging
+
     folder = _fresh(folder)
     before = _logits(tuned.model)
     if tuned.method.name == "peft":
@@ -70,6 +74,7 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
         finally:
             tuned.unmerge()
     gap = float((_logits(plain) - before).abs().max())
+    logging.disable_progress_bar()
     plain.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -92,11 +97,10 @@ def plain_copy(model: nn.Module) -> Any:
 
 
 def _fresh(folder: Path | str) -> Path:
-    """The folder, made. Raises UserError when it already holds something."""
+    """The path. Raises UserError when there already is something."""
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"--out: {path} is there already and is not empty. Name a new folder.")
-    path.mkdir(parents=True, exist_ok=True)
     return path
 
 
