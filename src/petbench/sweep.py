@@ -1,18 +1,24 @@
 """A sweep: expand all members, validate and plan them all, run what is missing, say how each one ended."""
 
 import argparse
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from petbench.claim import owner
 from petbench.compose import Member, expand, launch
 from petbench.console import print_table, say
 from petbench.errors import RunError, UserError
 from petbench.record import Record, read_record
 from petbench.run import Prepared, prepare, run
+
+POLL_SECONDS = 0.5  # between looks at runs that other processes are training
 
 
 @dataclass
@@ -28,6 +34,17 @@ class Cell:
     def record(self) -> Record | None:
         return read_record(self.prepared.folder) if self.prepared else None
 
+    @property
+    def owner(self) -> str | None:
+        """The live process that is training it."""
+        return owner(self.prepared.folder) if self.prepared else None
+
+    def ended_since(self, moment: float) -> bool:
+        """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
+        assert self.prepared is not None
+        path = self.prepared.folder / "record.json"
+        return self.owner is None and path.exists() and path.stat().st_mtime >= moment
+
 
 def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
@@ -40,9 +57,32 @@ def sweep_main(argv: list[str]) -> int:
     waiting = [cell for cell in cells if cell.prepared and not _is_over(cell)]
     _say_what_is_done(cells, waiting)
     if waiting:
-        launch(overrides, [cell.member.overrides for cell in waiting], member_job, flags.config_dir)
+        _run_all(
+            waiting,
+            lambda left: launch(overrides, [c.member.overrides for c in left], member_job, flags.config_dir),
+        )
         print_table(outcome_table(cells))
     return 1 if any(_ended(cell) not in ("done", "skipped") for cell in cells) else 0
+
+
+def _run_all(waiting: Sequence[Cell], start: Callable[[Sequence[Cell]], None]) -> None:
+    """Launch the cells; then wait for those that another process is training, and take over from dead ones.
+
+    A cell that ends without any record twice (its process was killed from outside) is left.
+    """
+    began = time.time()
+    left, launches = list(waiting), 0
+    while left and launches < 2:
+        start(left)
+        launches += 1
+        left = [cell for cell in left if not cell.ended_since(began)]
+        said = False
+        while any(cell.owner for cell in left):
+            if not said:
+                say(f"waiting for {sum(bool(c.owner) for c in left)} runs that other processes are training.")
+                said, launches = True, 0  # what they leave unfinished is ours to launch afresh
+            time.sleep(POLL_SECONDS)
+            left = [cell for cell in left if not cell.ended_since(began)]
 
 
 def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -123,7 +163,7 @@ def member_job(cfg: DictConfig) -> float | None:
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
         spec = parse(values, spec_of)
-        record = run(spec)
+        record = run(spec, group=_group())
     except (UserError, RunError) as error:
         say(f"failed: {error}")
         return None
@@ -134,6 +174,12 @@ def member_job(cfg: DictConfig) -> float | None:
         f"{record.run_id}  {record.adapter} {record.task} seed {record.seed}: {headline.name} {headline.value:.4f}"
     )
     return headline.value
+
+
+def _group() -> str:
+    """What holds the members together in W&B: the preset's name, else the time the sweep began."""
+    config = HydraConfig.get()
+    return str(config.runtime.choices.get("sweep") or Path(config.sweep.dir).name)
 
 
 def plan_table(cells: Sequence[Cell]) -> Table:

@@ -11,17 +11,13 @@ import pytest
 from wandb_reader import history, latest, offline_file
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny run that was logged offline."""
-    place = tmp_path_factory.mktemp("logged")
-    words = (
-        "train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke logger=wandb logger.tags=[mine]"
-    )
+def train(place: Path, *words: str) -> list[Path]:
+    """The folders of tiny runs that were logged offline."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     clean |= {"HOME": str(place), "WANDB_ERROR_REPORTING": "false", "OMP_NUM_THREADS": "1"}
+    fixed = "adapter=krona task=rte model=tiny_bert data=toy trainer=smoke logger=wandb trainer.log_every=1"
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("petbench")), *words.split(), "trainer.log_every=1"],
+        [str(Path(sys.executable).with_name("petbench")), "train", *fixed.split(), *words],
         capture_output=True,
         text=True,
         cwd=place,
@@ -29,8 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "no API key, so offline" in done.stderr
-    (run,) = place.glob("results/runs/*")
+    assert done.stderr.count("no API key, so offline") == 1
+    return sorted(place.glob("results/runs/*"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run."""
+    (run,) = train(tmp_path_factory.mktemp("logged"), "logger.tags=[mine]")
     return run
 
 
@@ -75,3 +77,13 @@ def test_score_table_holds_the_records_metrics(folder: Path) -> None:
         for metric, value in values.items():
             assert found[(f"report/{name}", metric)] == value
     assert dict(zip(counts["columns"], counts["data"][0], strict=True)) == record["params"]
+
+
+def test_the_members_of_a_sweep_share_a_group(tmp_path: Path) -> None:
+    groups = set()
+    for folder in (folders := train(tmp_path, "-m", "seed=0,1")):
+        (run,) = [item.run for item in offline_file(folder) if item.WhichOneof("record_type") == "run"]
+        groups.add(run.run_group)
+    assert len(folders) == 2
+    assert len(groups) == 1
+    assert groups.pop().startswith("20")  # no preset was chosen: the time it began

@@ -85,7 +85,13 @@ class PromptTuning(Method[PromptTuningSpec]):
         (attachment,) = installed.attachments
         table = model.get_submodule(attachment.site.module).weight
         adapter = attachment.adapter
-        if spec.init == "token" and isinstance(table, Tensor) and isinstance(adapter, PromptAdapter):
+        # A plan is made on the meta device, where there are no rows to copy.
+        if (
+            spec.init == "token"
+            and isinstance(table, Tensor)
+            and isinstance(adapter, PromptAdapter)
+            and not table.is_meta
+        ):
             chosen = torch.randint(0, table.shape[0], (spec.prompt_length,), device="cpu")
             with torch.no_grad():
                 adapter.P.copy_(table[chosen.to(table.device)])
