@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.claim import LOCK_FILE, claimed
 from petbench.config import RunSpec
 from petbench.console import say
 from petbench.errors import Diverged, RunError, UserError
@@ -75,17 +76,35 @@ def run(spec: RunSpec, *, group: str | None = None) -> Record:
     was not there), RunError when the run failed or diverged (recorded with its reason).
     """
     prepared = prepare(spec)
-    earlier = read_record(prepared.folder)
-    if earlier is not None and earlier.status == "done":
-        say(
-            f"{prepared.run_id} is done already ({earlier.adapter}, {earlier.task}, seed {earlier.seed}): "
-            "nothing to run."
-        )
+    was_there = prepared.folder.exists()
+    if (earlier := _done(prepared)) is not None:
         return earlier
+    try:
+        with claimed(prepared.folder):
+            # Another process may have finished it between the first look and the claim.
+            return _done(prepared) or _train(prepared, group)
+    except UserError:
+        if not was_there:
+            _remove_empty(prepared.folder)
+        raise
+
+
+def _done(prepared: Prepared) -> Record | None:
+    """The record of a run that is done, said aloud; else None."""
+    record = read_record(prepared.folder)
+    if record is None or record.status != "done":
+        return None
+    say(
+        f"{prepared.run_id} is done already ({record.adapter}, {record.task}, seed {record.seed}): nothing to run."
+    )
+    return record
+
+
+def _train(prepared: Prepared, group: str | None) -> Record:
+    """Train, score and write the record, whatever the end."""
     from petbench.session import train_and_score  # the slow imports wait until something really runs
 
     started = time.perf_counter()
-    was_there = prepared.folder.exists()
     try:
         write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
@@ -93,8 +112,6 @@ def run(spec: RunSpec, *, group: str | None = None) -> Record:
         _write_end(prepared, "interrupted", "stopped by the user")
         raise
     except UserError:
-        if not was_there:
-            _remove_empty(prepared.folder)
         raise
     except Diverged as error:
         _write_end(prepared, "diverged", str(error))
@@ -134,6 +151,7 @@ def _remove_empty(folder: Path) -> None:
     """Take away a folder that holds nothing but the config."""
     with contextlib.suppress(OSError):
         (folder / "config.yaml").unlink(missing_ok=True)
+        (folder / LOCK_FILE).unlink(missing_ok=True)
         folder.rmdir()
 
 

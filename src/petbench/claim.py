@@ -1,0 +1,93 @@
+"""Claims: at most one process trains a run at a time, and a dead owner's claim is taken over.
+
+`claim.json` in a run's folder names its owner; a thread touches the file while the owner lives. A claim is dead
+when its owner's process is gone (same host) or the file has not been touched for a minute (another host).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from petbench.errors import RunError, UserError
+
+CLAIM_FILE = "claim.json"
+LOCK_FILE = ".claim.lock"
+HEARTBEAT_SECONDS = 5.0
+DEAD_AFTER_SECONDS = 60.0
+
+
+class Busy(RunError):
+    """Another live process is training this run."""
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the claim on a run's folder. Raises Busy when another live process holds it, UserError when the
+    folder cannot be written."""
+    _take(folder)
+    stop = threading.Event()
+    beat = threading.Thread(target=_beat, args=(folder / CLAIM_FILE, stop), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beat.join()
+        (folder / CLAIM_FILE).unlink(missing_ok=True)
+
+
+def owner(folder: Path) -> str | None:
+    """`host, process 123` of the live process that holds a run; None when nobody does."""
+    path = folder / CLAIM_FILE
+    try:
+        claim = json.loads(path.read_text(encoding="utf-8"))
+        age = time.time() - path.stat().st_mtime
+    except (OSError, ValueError):
+        return None  # no claim, or one that its owner is just writing under the lock
+    if claim["host"] == socket.gethostname():
+        alive = _started(claim["pid"]) == claim["started"]
+    else:
+        alive = age < DEAD_AFTER_SECONDS
+    return f"{claim['host']}, process {claim['pid']}" if alive else None
+
+
+def _take(folder: Path) -> None:
+    """Write our claim, if nobody alive holds one. The lock covers this moment only, not the training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            holder = owner(folder)
+            if holder is not None:
+                raise Busy(f"run {folder.name} is being trained by another process ({holder}).")
+            pid = os.getpid()
+            claim = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+            (folder / CLAIM_FILE).write_text(json.dumps(claim), encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error.strerror or error}. Free space or give another results_dir."
+        ) from error
+
+
+def _beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _started(pid: int) -> float | None:
+    """When a process started, so that a new process with an old number is not taken for the owner."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
