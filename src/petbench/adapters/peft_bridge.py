@@ -64,7 +64,9 @@ class PeftInstalled:
     def unmerge(self) -> None:
         if self._saved is None:
             return
-        self.model.unmerge_adapter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT's unmerging is inexact, but the weights are set below
+            self.model.unmerge_adapter()
         for name, parameter in self.model.named_parameters():
             parameter.copy_(self._saved[name])
         self._saved = None
@@ -115,7 +117,9 @@ class Peft(Method[PeftSpec]):
         config = peft_config(spec, layout)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of layer types and deprecated calls: nothing a user can act on
+                warnings.simplefilter(
+                    "ignore"
+                )  # of layer types and deprecated calls: nothing a user can act on
                 wrapped: Any = get_peft_model(model, config)
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(

@@ -4,6 +4,7 @@ PEFT is imported inside the functions: it takes seconds, and most runs do not ne
 """
 
 import inspect
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
     """
     import peft
 
-    config = peft_config(spec, layout)
+    config: Any = peft_config(spec, layout)
     if spec.is_prompt:
         with torch.device("meta"):
             if spec.kind == "PREFIX_TUNING":
@@ -138,7 +139,9 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
         raise UserError("adapter.targets: name roles to have the parameters counted before the run.")
     stub = _stub(target_sites(spec.targets, spec, layout), layout)
     before = {id(p) for p in stub.parameters()}
-    wrapped = peft.get_peft_model(stub, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = peft.get_peft_model(stub, config)
     return sum(p.numel() for p in wrapped.parameters() if p.requires_grad and id(p) not in before)
 
 

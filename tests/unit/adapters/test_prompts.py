@@ -1,0 +1,83 @@
+"""Prompt tuning, prefix tuning and mam: inits, counts, masks, refusals."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from petbench.adapters.base import method_named
+from petbench.errors import UserError
+from petbench.models.sites import Layout
+from tiny_models import backbone, batch, logits, tuned
+
+
+def count(name: str, layout: Layout, **fields: Any) -> int:
+    method = method_named(name)
+    return method.count(method.Spec.model_validate({"method": name, **fields}), layout)
+
+
+def test_counts(tiny_bert: Layout, tiny_t5: Layout) -> None:
+    assert count("prompt_tuning", tiny_bert, prompt_length=7) == 7 * 32
+    assert count("prefix_tuning", tiny_bert, prefix_length=7) == 2 * 2 * 7 * 32
+    with_mlp = 7 * 32 + (32 * 5 + 5) + (5 * 128 + 128)
+    assert count("prefix_tuning", tiny_t5, prefix_length=7, mlp_width=5) == with_mlp
+    adapter = 2 * (2 * 32 * 3 + 3 + 32)
+    assert count("mam", tiny_bert, prefix_length=7, bottleneck_dim=3) == 2 * 2 * 7 * 32 + adapter
+
+
+def test_keys_are_narrower_under_grouped_query_attention() -> None:
+    layout = backbone("tiny_llama").layout
+    key = layout.sites("key")[0]
+    assert key.d_out < layout.hidden
+    assert count("prefix_tuning", layout, prefix_length=3) == 2 * 2 * 3 * key.d_out
+
+
+def test_token_init_copies_embeddings_and_random_stays_within_half() -> None:
+    from petbench.attach import attach
+
+    for init in ("token", "random"):
+        made = backbone("tiny_bert")
+        method = method_named("prompt_tuning")
+        spec = method.Spec.model_validate({"method": "prompt_tuning", "init": init, "prompt_length": 6})
+        result = attach(made.model, method, spec, made.layout)
+        (name,) = result.adapter_names
+        vectors = dict(result.model.named_parameters())[name]
+        table = made.model.get_input_embeddings().weight
+        found = [(table == vector).all(-1).any().item() for vector in vectors]
+        assert found == [init == "token"] * 6
+        if init == "random":
+            assert 0.3 < float(vectors.abs().max()) <= 0.5
+
+
+def test_a_prompt_of_all_positions_is_refused() -> None:
+    with pytest.raises(UserError, match=r"prompt_length 512 leaves no room .*512 positions. Legal: 1 to 511"):
+        tuned("tiny_bert", "prompt_tuning", prompt_length=512)
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
+def test_switched_off_the_model_is_the_backbone(method: str) -> None:
+    made = tuned("tiny_gpt2", method)
+    values = batch("tiny_gpt2")
+    with made.disabled():
+        assert torch.equal(logits(made.model, values), logits(backbone("tiny_gpt2").model, values))
+
+
+def test_a_family_without_a_cache_is_refused_with_the_reason() -> None:
+    with pytest.raises(
+        UserError, match=r"distilbert model has no place for a prefix.*Use adapter=prompt_tuning"
+    ):
+        tuned("tiny_distilbert", "prefix_tuning")
+
+
+def test_a_prefix_goes_into_all_layers() -> None:
+    for method in ("prefix_tuning", "mam"):
+        fields = {"bottleneck_dim": 2} if method == "mam" else {}
+        with pytest.raises(UserError, match=r"adapter.layers: got 'last:1'. Legal: all"):
+            tuned("tiny_bert", method, layers="last:1", **fields)
+
+
+def test_no_cache_is_handed_back_to_who_asked_for_none() -> None:
+    """Otherwise generation without a cache would read its tokens twice."""
+    made = tuned("tiny_t5", "prefix_tuning")
+    with torch.no_grad():
+        assert made.model(**batch("tiny_t5"), use_cache=False).past_key_values is None
