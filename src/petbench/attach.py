@@ -99,7 +99,7 @@ class Tuned:
         """Fold the adapters into the backbone. Raises UserError where the method cannot."""
         if not self.method.mergeable(self.spec, self.layout):
             raise UserError(
-                f"{self.method.name} cannot be merged into this {self.layout.family} model: its change is no plain layer."
+                f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
             )
         self.installed.merge()
 

@@ -106,7 +106,7 @@ def measure(
     found = candidates(specs, merged="latency" in parts)
     for candidate in found:
         candidate.model.to(device)
-    rows = [{"name": c.name, "trainable": _trainable(c.model)} for c in found]
+    rows: list[dict[str, Any]] = [{"name": c.name, "trainable": _trainable(c.model)} for c in found]
     if "step" in parts:
         _fill(rows, "step", _step_times(found, shape, device))
     if "latency" in parts:

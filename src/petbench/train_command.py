@@ -6,7 +6,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from petbench.compose import conf_dir, expand, forgiving, hydra_errors, search_path_override, set_full_errors
+from petbench.compose import conf_dir, forgiving, hydra_errors, search_path_override, set_full_errors
 
 FLAGS_THAT_ONLY_SHOW = (
     "--cfg",

@@ -50,7 +50,7 @@ class HookedAdapters:
             self._handles += self._hang(attachment)
 
     def _hang(self, attachment: Attachment) -> list[RemovableHandle]:
-        module = self.model.get_submodule(attachment.site.module)
+        module: Any = self.model.get_submodule(attachment.site.module)
         adapter, columns = attachment.adapter, attachment.site.columns
         if attachment.at == "prompt":
             from petbench.adapters.prompt import hang_prompt
@@ -67,7 +67,7 @@ class HookedAdapters:
         return self._hang_reader(attachment, attachment.reads)
 
     def _hang_reader(self, attachment: Attachment, reads: Site) -> list[RemovableHandle]:
-        module = self.model.get_submodule(attachment.site.module)
+        module: Any = self.model.get_submodule(attachment.site.module)
         adapter, columns = attachment.adapter, attachment.site.columns
         if reads.module == attachment.site.module:  # a fused projection holds both
             start, stop = reads.columns or (0, reads.d_out)
@@ -141,7 +141,7 @@ class HookedAdapters:
             )
         # Every layer is worked out from the untouched backbone before any is changed: a reader may need both.
         for attachment in self.attachments:
-            module = self.model.get_submodule(attachment.site.module)
+            module: Any = self.model.get_submodule(attachment.site.module)
             name = attachment.site.module
             if name not in self._saved:
                 bias = getattr(module, "bias", None)
@@ -163,7 +163,7 @@ class HookedAdapters:
         if attachment.reads is not None:
             weight, bias = self._saved.get(attachment.reads.module) or _plain(self.model, attachment.reads)
             read = _part(weight, bias, attachment.reads)
-        module = self.model.get_submodule(site.module)
+        module: Any = self.model.get_submodule(site.module)
         bias = getattr(module, "bias", None)
         merged = adapter.merged(_part(module.weight, bias, site), read)
         if merged.bias is not None and bias is None and bool(merged.bias.any()):
@@ -184,7 +184,7 @@ class HookedAdapters:
     @torch.no_grad()
     def unmerge(self) -> None:
         for name, (weight, bias) in self._saved.items():
-            module = self.model.get_submodule(name)
+            module: Any = self.model.get_submodule(name)
             module.weight.copy_(weight)
             if bias is not None:
                 module.bias.copy_(bias)
@@ -193,7 +193,7 @@ class HookedAdapters:
 
 
 def _plain(model: nn.Module, site: Site) -> tuple[Tensor, Tensor | None]:
-    module = model.get_submodule(site.module)
+    module: Any = model.get_submodule(site.module)
     return module.weight, getattr(module, "bias", None)
 
 

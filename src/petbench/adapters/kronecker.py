@@ -71,7 +71,7 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
     a, b = _compute_dtype(x, a), _compute_dtype(x, b)
     if not torch.is_grad_enabled():
         return _forward(x.to(a.dtype), a, b, order)  # a custom function costs more than so small a product
-    return _KronProduct.apply(x.to(a.dtype), a, b, order)  # type: ignore[no-any-return]
+    return _KronProduct.apply(x.to(a.dtype), a, b, order)
 
 
 def _compute_dtype(x: Tensor, factor: Tensor) -> Tensor:
