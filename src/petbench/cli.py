@@ -149,6 +149,12 @@ def _compare() -> Callable[[list[str]], int]:
     return compare_main
 
 
+def _conformance() -> Callable[[list[str]], int]:
+    from petbench.conformance_command import conformance_main
+
+    return conformance_main
+
+
 def _sync() -> Callable[[list[str]], int]:
     def sync_main(argv: list[str]) -> int:
         from petbench.tracking import sync
@@ -168,6 +174,11 @@ COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
     "merge": _merge,
     "export": _export,
     "bench": _bench,
+    "conformance": _conformance,
     "sync": _sync,
     "doctor": _doctor,
 }
+
+
+if __name__ == "__main__":
+    main()
