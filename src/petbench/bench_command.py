@@ -66,7 +66,7 @@ def bench_main(argv: list[str]) -> int:
         return 0
     print_table(_table(rows, where))
     say(
-        f"step: forward, backward at batch {shape.batch}, length {shape.length}; latency: batch 1, length {shape.short}."
+        f"step: forward+backward at batch {shape.batch}, length {shape.length}; latency: batch 1, length {shape.short}."
     )
     say("Ratios are to the bare frozen backbone of the same run (median over rounds).")
     return 0

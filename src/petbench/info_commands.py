@@ -85,7 +85,7 @@ def doctor_main(argv: list[str]) -> int:
     say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")
     say(f"precision      auto means {choose_precision('auto', device)} here")
     say(
-        f"hub            {'in reach' if hub_reachable() else 'not in reach: data.dir, data=toy, model=minilm or tiny_*'}"
+        f"hub            {'in reach' if hub_reachable() else 'not in reach: use data.dir, data=toy, model=minilm'}"
     )
     weights = (
         "installed"
