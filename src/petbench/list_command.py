@@ -17,9 +17,9 @@ GROUPS = {
 
 
 def about(group: str, name: str) -> str:
-    """A YAML's first line: what it is."""
+    """A YAML's first line: what it is. Hydra's own `# @package` line may stand before it."""
     with option_path(group, name).open(encoding="utf-8") as file:
-        return file.readline().lstrip("# ").strip()
+        return next((line.lstrip("# ").strip() for line in file if not line.startswith("# @")), "")
 
 
 def list_main(argv: list[str]) -> int:
