@@ -119,6 +119,24 @@ def _doctor() -> Callable[[list[str]], int]:
     return doctor_main
 
 
+def _submit() -> Callable[[list[str]], int]:
+    from petbench.submit_command import submit_main
+
+    return submit_main
+
+
+def _predict() -> Callable[[list[str]], int]:
+    from petbench.predict_command import predict_main
+
+    return predict_main
+
+
+def _data() -> Callable[[list[str]], int]:
+    from petbench.data_command import data_main
+
+    return data_main
+
+
 def _merge() -> Callable[[list[str]], int]:
     from petbench.export_commands import merge_main
 
@@ -171,6 +189,9 @@ COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
     "list": _list,
     "report": _report,
     "compare": _compare,
+    "submit": _submit,
+    "predict": _predict,
+    "data": _data,
     "merge": _merge,
     "export": _export,
     "bench": _bench,

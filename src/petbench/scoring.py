@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
+from petbench.config import RunSpec
 from petbench.evaluate import Answer, Answerer, answers, head_answerer, scoring_answerer, writing_answerer
-from petbench.models.load import Backbone
+from petbench.models.load import Backbone, Form
 from petbench.tasks.batches import batch_order
 from petbench.tasks.encode import Encoded, encode, padding_fraction, target_ids
+from petbench.tasks.glue import Task
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import wording_of
@@ -31,6 +33,17 @@ class Scored:
         return sum(answer is None for answer in self.answers)
 
 
+def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any) -> Answerer:
+    """How a run's model answers: by its head, by the likeliest label string, or by what it writes."""
+    if form == "head":
+        return head_answerer(task.regression)
+    wording = wording_of(spec.task)
+    labels = target_ids(wording, tokenizer)
+    if spec.eval.decode == "score":
+        return scoring_answerer(labels, wording.values)
+    return writing_answerer(tokenizer, wording.parse, max(map(len, labels)))
+
+
 class Scorer:
     """Scores a model on the parts of a cut."""
 
@@ -43,16 +56,8 @@ class Scorer:
         self.label_ids = (
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
-        self.answerer = self._answerer()
+        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer)
         metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
-
-    def _answerer(self) -> Answerer:
-        if self.backbone.form == "head":
-            return head_answerer(self.task.regression)
-        wording = wording_of(self.spec.task)
-        if self.spec.eval.decode == "score":
-            return scoring_answerer(self.label_ids, wording.values)
-        return writing_answerer(self.backbone.tokenizer, wording.parse, max(map(len, self.label_ids)))
 
     def encode(self, rows: Split) -> Encoded:
         """Rows as token ids, from the cache where they are there."""

@@ -1,0 +1,75 @@
+"""`petbench predict`: a finished run labels the rows of a file."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from petbench.errors import UserError
+
+FORMS = (".tsv", ".csv", ".jsonl")
+
+
+def predict_main(argv: list[str]) -> int:
+    """`petbench predict RUN FILE [--out FILE]`; `index` and `prediction`, a row a line. Raises UserError."""
+    parser = argparse.ArgumentParser(
+        prog="petbench predict",
+        description="Label new text with a finished run. FILE is a .tsv (quotes are text), .csv or .jsonl with "
+        "the task's text columns, such as sentence1 and sentence2; other columns are ignored.",
+        epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run id, its folder, or an adapter folder")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--out", metavar="FILE", help=f"{', '.join(FORMS)}; default: TSV on standard output")
+    parser.add_argument(
+        "--results", metavar="DIR", default="results", help="results folder (default: results)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows at once; default: the run's own")
+    asked = parser.parse_args(argv)
+    kind = Path(asked.out).suffix.lower() if asked.out else ".tsv"
+    if kind not in FORMS:
+        raise UserError(f"--out: ending '{kind}'. Legal: {', '.join(FORMS)}.")
+    if asked.batch_size is not None and asked.batch_size < 1:
+        raise UserError(f"--batch-size: got {asked.batch_size}. Legal: 1 or more.")
+    from petbench.checkpoint import adapter_folder, read_adapter_config
+    from petbench.tasks.glue import task_named
+    from petbench.tasks.new_text import read_new_text
+
+    # The rows are read before the model: a broken file is found in the first second.
+    saved = read_adapter_config(adapter_folder(asked.run, asked.results))
+    rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
+    from petbench.loading import load_run
+    from petbench.predict import predict
+
+    labels = predict(
+        load_run(asked.run, asked.results), rows, device=asked.device, batch_size=asked.batch_size
+    )
+    text = written(labels, kind)
+    if asked.out:
+        from petbench.record import write_text
+
+        write_text(Path(asked.out), text)
+        print(f"wrote {len(labels)} labels to {asked.out}", file=sys.stderr)
+    else:
+        sys.stdout.write(text)
+    lost = labels.count("")
+    if lost:
+        print(f"{lost} of {len(labels)} answers are no label; their prediction is empty.", file=sys.stderr)
+    return 0
+
+
+def written(labels: Sequence[str], kind: str) -> str:
+    """`index` and `prediction` of every row, as TSV, CSV or JSONL."""
+    if kind == ".jsonl":
+        return "".join(
+            json.dumps({"index": row, "prediction": label}) + "\n" for row, label in enumerate(labels)
+        )
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t" if kind == ".tsv" else ",", lineterminator="\n")
+    writer.writerow(("index", "prediction"))
+    writer.writerows(enumerate(labels))
+    return out.getvalue()

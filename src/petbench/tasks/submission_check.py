@@ -1,0 +1,85 @@
+"""A checker of GLUE submissions: names, header, order, row counts, label strings."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from petbench.tasks.glue import LABEL_RANGE, TASKS, Task
+
+HEADER = "index\tprediction"
+
+
+def official_counts() -> dict[str, int]:
+    """Rows of every file by stem."""
+    return {stem: t.rows[split] for t in TASKS.values() for split, stem in t.submission.items()}
+
+
+def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) -> list[str]:
+    """What is wrong with a zip, a line each (the first fault of every file); empty when it is right.
+
+    counts: rows that each file must have, by stem; by default the official ones.
+    """
+    wanted = official_counts() | dict(counts or {})
+    tasks = {stem: task for task in TASKS.values() for stem in task.submission.values()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            problems = list(_names(names, [f"{stem}.tsv" for stem in tasks]))
+            for stem, task in tasks.items():
+                if names.count(f"{stem}.tsv") == 1:
+                    problems += _file(stem, archive.read(f"{stem}.tsv"), task, wanted[stem])
+    except FileNotFoundError:
+        return [f"there is no {path}"]
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        return [f"{path} is no readable zip: {error}"]
+    return problems
+
+
+def _names(names: list[str], wanted: list[str]) -> Iterator[str]:
+    """Missing, unknown and doubled entries."""
+    for name in wanted:
+        if name not in names:
+            yield f"{name} is missing"
+        elif names.count(name) > 1:
+            yield f"{name} is there {names.count(name)} times"
+    for name in dict.fromkeys(names):
+        if name not in wanted:
+            yield f"{name} does not belong there; legal: {', '.join(wanted)}, in no folder"
+
+
+def _file(stem: str, content: bytes, task: Task, rows: int) -> list[str]:
+    """The first fault of one file, in a list, or nothing."""
+    name = f"{stem}.tsv"
+    try:
+        lines = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        return [f"{name}: broken UTF-8 at byte {error.start}"]
+    if lines and not lines[-1]:
+        lines.pop()
+    if not lines or lines[0] != HEADER:
+        return [f"{name}, line 1: the header is {lines[0] if lines else ''!r}, expected {HEADER!r}"]
+    for row, line in enumerate(lines[1:]):
+        place = f"{name}, line {row + 2}"
+        index, tab, prediction = line.partition("\t")
+        if not tab or "\t" in prediction:
+            return [f"{place}: {line.count(chr(9)) + 1} fields, expected 2"]
+        if index != str(row):
+            return [f"{place}: index {index!r}, expected {row} (rows from 0, in order, none left out)"]
+        fault = _fault(prediction, task)
+        if fault:
+            return [f"{place}: {fault}"]
+    found = len(lines) - 1
+    return [f"{name}: {found} rows, expected {rows}"] if found != rows else []
+
+
+def _fault(prediction: str, task: Task) -> str | None:
+    """Why a prediction is not legal."""
+    legal = task.submission_labels
+    if legal:
+        return None if prediction in legal else f"label {prediction!r}; legal: {', '.join(legal)}"
+    low, high = LABEL_RANGE
+    try:
+        number = float(prediction)
+    except ValueError:
+        return f"{prediction!r} is no number"
+    return None if low <= number <= high else f"{prediction} is not from {low:g} to {high:g}"
