@@ -167,13 +167,19 @@ def _unswept(overrides: Sequence[str], loader: Any) -> list[str]:
 @contextmanager
 def hydra_errors() -> Iterator[None]:
     """Turn what Hydra and OmegaConf refuse into a UserError of one or two lines."""
-    from hydra.errors import HydraException, MissingConfigException
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         yield
     except MissingConfigException as error:
         raise UserError(_missing_choice(error)) from error
+    except OverrideParseException as error:
+        reason = next((line for line in error.message.splitlines() if not line.startswith("Error")), "")
+        raise UserError(
+            f"cannot read '{error.override.lstrip('+')}': {reason.partition(' expecting')[0]}. "
+            "Give it as key=value; quote values with , [ or { for the shell."
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = str(error.__cause__ or "").strip().splitlines()

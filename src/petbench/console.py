@@ -1,5 +1,6 @@
 """What a person sees while a run goes on and when it ends: a bar or plain lines, then two tables."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -10,7 +11,13 @@ from rich.table import Table
 
 from petbench.record import Record
 
-out = Console(highlight=False, soft_wrap=True)
+
+def is_main_process() -> bool:
+    """Whether this process prints and writes. A launcher of several processes (torchrun, accelerate) sets RANK."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+out = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
 
 
 class RunScreen:
@@ -22,7 +29,7 @@ class RunScreen:
         self.steps = steps
         self._last_line = time.monotonic()
         self._bar: Progress | None = None
-        if wanted == "auto" and sys.stdout.isatty():
+        if wanted == "auto" and sys.stdout.isatty() and is_main_process():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -119,8 +126,11 @@ def scores_table(record: Record) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """Print a table at its natural width where the output is no terminal."""
-    console = out if out.is_terminal else Console(width=200, highlight=False)
+    """Print a table at its natural width where the output is no terminal; its title is a line above it."""
+    console = out if out.is_terminal else Console(width=200, highlight=False, quiet=not is_main_process())
+    title, table.title = table.title, None  # rich would wrap it to the table's width
+    if title is not None:
+        out.print(title, markup=False)
     console.print(table)
 
 

@@ -54,9 +54,8 @@ def answers(
     model.eval()
     by_length = sorted(range(len(encoded)), key=lambda row: encoded.lengths[row])
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    plain = (
-        accelerator.unwrap_model(model, keep_fp32_wrapper=False) if accelerator.num_processes == 1 else model
-    )
+    # The wrapper that autocasts `forward` stays: taking it off would change the training that goes on.
+    plain = accelerator.unwrap_model(model)
     found: list[tuple[int, Answer]] = []
     for rows in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = {

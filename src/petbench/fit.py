@@ -109,10 +109,25 @@ class Fit:
             epoch, place = divmod(step, self.steps_per_epoch)
             if not order or place == 0:
                 order = batch_order(self.train_rows.lengths, trainer.batch_size, seed, epoch, trainer.bucket)
-            rows = order[place][self.accelerator.process_index :: self.accelerator.num_processes]
-            parts = min(trainer.gradient_accumulation, len(rows))
-            pieces = [rows[i::parts] for i in range(parts)]
-            yield [(len(piece) / len(rows), self._tensors(piece)) for piece in pieces]
+            yield self._micro_batches(order[place])
+
+    def _micro_batches(self, rows: list[int]) -> MicroBatches:
+        """This process's pieces of a batch. Each loss is a mean over a piece, so its share of the whole batch
+        makes the sum (over pieces and processes) the batch's own mean."""
+        processes, parts = self.accelerator.num_processes, self.spec.trainer.gradient_accumulation
+        mine = rows[self.accelerator.process_index :: processes]
+        # Fewer rows than processes: a row that counts for nothing keeps the processes in step.
+        whole = self._weight(rows)
+        if not mine:
+            return [(0.0, self._tensors(rows[:1]))]
+        pieces = [mine[i::parts] for i in range(min(parts, len(mine)))]
+        # Processes are averaged, not summed: hence the factor.
+        return [(processes * self._weight(piece) / whole, self._tensors(piece)) for piece in pieces]
+
+    def _weight(self, rows: list[int]) -> int:
+        """What a loss's mean runs over: rows with a head, target tokens in text form."""
+        lengths = self.train_rows.target_lengths
+        return len(rows) if lengths is None else int(lengths[rows].sum())
 
     def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
         batch = collate(self.train_rows, rows, self.pad_id)
@@ -144,7 +159,7 @@ class Fit:
         return on_step
 
     def _checked(self, loss: Tensor) -> float:
-        value = float(loss)
+        value = float(self.accelerator.reduce(loss, "mean"))  # over processes
         if not (value == value and abs(value) != float("inf")):
             start = max(1, self.progress.step - self.spec.trainer.log_every + 1)
             raise Diverged(

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from petbench.errors import UserError
 
 SCHEMA_VERSION = 1
+_UMASK = os.umask(0)  # it can only be read by setting it
+os.umask(_UMASK)
 Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
 
 
@@ -122,6 +124,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.fchmod(handle, 0o666 & ~_UMASK)  # mkstemp's own files are for their owner alone
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -2,18 +2,20 @@
 
 import contextlib
 import os
+import shutil
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.claim import LOCK_FILE, claimed
+from petbench.claim import claimed
 from petbench.config import RunSpec
-from petbench.console import say
+from petbench.console import is_main_process, say
 from petbench.errors import Diverged, RunError, UserError
 from petbench.plan import Plan, plan
 from petbench.record import Record, Status, read_record, run_folder, write_record, write_text
+from petbench.resume import RESUME_FILE
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows import companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
@@ -80,12 +82,12 @@ def run(spec: RunSpec, *, group: str | None = None) -> Record:
     if (earlier := _done(prepared)) is not None:
         return earlier
     try:
-        with claimed(prepared.folder):
+        with claimed(prepared.folder) if is_main_process() else contextlib.nullcontext():
             # Another process may have finished it between the first look and the claim.
             return _done(prepared) or _train(prepared, group)
     except UserError:
-        if not was_there:
-            _remove_empty(prepared.folder)
+        if not was_there and is_main_process():
+            _remove_unfinished(prepared.folder)
         raise
 
 
@@ -106,7 +108,8 @@ def _train(prepared: Prepared, group: str | None) -> Record:
 
     started = time.perf_counter()
     try:
-        write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
+        if is_main_process():
+            write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
     except KeyboardInterrupt:
         _write_end(prepared, "interrupted", "stopped by the user")
@@ -122,12 +125,15 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
-    write_record(record, prepared.spec.results_dir)
+    if is_main_process():
+        write_record(record, prepared.spec.results_dir)
     return record
 
 
 def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
     """Record an end that is not `done`, if the disk still takes it."""
+    if not is_main_process():
+        return
     spec = prepared.spec
     record = Record(
         run_id=prepared.run_id,
@@ -147,12 +153,10 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         write_record(record, spec.results_dir)
 
 
-def _remove_empty(folder: Path) -> None:
-    """Take away a folder that holds nothing but the config."""
-    with contextlib.suppress(OSError):
-        (folder / "config.yaml").unlink(missing_ok=True)
-        (folder / LOCK_FILE).unlink(missing_ok=True)
-        folder.rmdir()
+def _remove_unfinished(folder: Path) -> None:
+    """Take away the folder of a run that a mistake ended, unless it can go on from there."""
+    if not (folder / RESUME_FILE).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _as_yaml(spec: RunSpec) -> str:

@@ -19,7 +19,7 @@ from petbench.resume import drop_resume
 from petbench.run import Prepared
 from petbench.runtime import choose_device, choose_precision, derive_seed, prepare_process, reset_peak_memory
 from petbench.scoring import Scorer
-from petbench.tracking import Tracker, open_tracker
+from petbench.tracking import Fanout, Tracker, open_tracker
 
 
 def train_and_score(prepared: Prepared, *, group: str | None, started: float) -> Record:
@@ -42,11 +42,12 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     reset_peak_memory(device)
 
     resumed = fit.resume()
-    tracker = _tracker(prepared, group, resumed)
+    tracker = _tracker(prepared, group, resumed) if accelerator.is_main_process else Fanout([])
     status: Status = "failed"
     try:
         state = fit.run(tracker)
         tuned.load_state(state)
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
         merge = merge_effect(tuned, backbone, scorer.encoded(prepared.rows.selection), scorer.label_ids)
         outcome = Outcome(
             fit.progress, fit.clock, scorer.report(), merge, scorer.padding_fraction, load_seconds, precision

@@ -32,6 +32,7 @@ def train_main(argv: list[str]) -> int:
 
         return sweep_main(argv)
     sys.argv = [sys.argv[0], *forgiving(argv), *([] if only_shows else search_path_override(argv))]
+    _COMPOSED.clear()  # of an earlier call in this process
     with hydra_errors():
         _compose_one()
     for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
