@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from petbench.adapters.base import Attachment, Installed, Method, register
 from petbench.adapters.peft_config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.adapters.prefix import TAKES_A_CACHE
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 
@@ -144,7 +145,10 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
     elif decoder_only and not prefix:
         reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
     elif prefix and not decoder_only and layout.family != "bert":
-        reason, instead = "is not called by PEFT's prefix tuning", "adapter=prefix_tuning"
+        reason, instead = (
+            "is not called by PEFT's prefix tuning",
+            ("adapter=prefix_tuning" if layout.family in TAKES_A_CACHE else "adapter=prompt_tuning"),
+        )
     else:
         return
     raise UserError(f"adapter={spec.label}: under PEFT the head of {layout.family} {reason}. Use {instead}.")

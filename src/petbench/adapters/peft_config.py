@@ -15,7 +15,7 @@ from torch import nn
 from petbench.adapters.base import target_sites
 from petbench.config import AdapterSpec
 from petbench.errors import UserError, unknown
-from petbench.models.sites import Layout, Site
+from petbench.models.sites import Layout, Site, Stack
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -98,12 +98,13 @@ def _derived(spec: PeftSpec, layout: Layout, legal: set[str]) -> dict[str, Any]:
 
 def _prompt_sizes(spec: PeftSpec, layout: Layout) -> dict[str, Any]:
     """Sizes from the layout, not guessed by PEFT: grouped-query attention has fewer key heads."""
-    stack = "decoder" if "decoder" in layout.layers else "encoder"
-    keys = layout.sites("key", stack=stack, attention="self")  # type: ignore[arg-type]
+    stack: Stack = "decoder" if "decoder" in layout.layers else "encoder"
+    keys = layout.sites("key", stack=stack, attention="self")
     prefix = spec.kind == "PREFIX_TUNING"
+    first: Stack = "encoder" if "encoder" in layout.layers else "decoder"  # where input vectors enter
     sizes: dict[str, Any] = {
-        "num_layers": layout.layers[stack],  # type: ignore[index]
-        "token_dim": keys[0].d_out if prefix else layout.hidden,
+        "num_layers": layout.layers[stack],
+        "token_dim": keys[0].d_out if prefix else layout.sites("embedding", stack=first)[0].d_out,
         "num_attention_heads": keys[0].heads,
         "task_type": _task_type(layout),
     }

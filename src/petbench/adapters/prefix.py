@@ -25,7 +25,7 @@ from petbench.config import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site, Stack
 
-_TAKES_A_CACHE = ("bert", "roberta", "xlm-roberta", "electra", "gpt2", "llama", "qwen2", "qwen3", "t5")
+TAKES_A_CACHE = ("bert", "roberta", "xlm-roberta", "electra", "gpt2", "llama", "qwen2", "qwen3", "t5")
 
 
 class PrefixTuningSpec(AdapterSpec):
@@ -84,7 +84,7 @@ def count_prefix(length: int, mlp_width: int | None, layout: Layout) -> int:
 
 
 def _check_family(layout: Layout) -> None:
-    if layout.family not in _TAKES_A_CACHE:
+    if layout.family not in TAKES_A_CACHE:
         raise UserError(
             f"adapter: a {layout.family} model has no place for a prefix: transformers gives its attention no cache. "
             "Use adapter=prompt_tuning."
