@@ -46,40 +46,64 @@ def outcome(results: Path) -> dict[str, Any]:
     return found
 
 
+def wait_for_a_line(results: Path, sweep: subprocess.Popen[bytes], since: float) -> bool:
+    """Until some run logs a step after `since`; False when the sweep ends first."""
+    while sweep.poll() is None:
+        if any(path.stat().st_mtime > since for path in results.glob("runs/*/metrics.jsonl")):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def disturb(results: Path, kills: int, moments: random.Random) -> int:
+    """Start and kill the sweep until it ends by itself or `kills` kills are done; returns how many there were."""
+    done = 0
+    while done < kills:
+        since = time.time()
+        sweep = start(results)
+        if not wait_for_a_line(results, sweep, since):
+            return done
+        delay = moments.uniform(0.0, 1.5)
+        try:
+            sweep.wait(timeout=delay)
+            return done
+        except subprocess.TimeoutExpired:
+            os.killpg(sweep.pid, signal.SIGKILL)
+            sweep.wait()
+            done += 1
+            records = len(list(results.glob("runs/*/record.json")))
+            print(f"{results.name}: killed {delay:.1f} s after a step; {records} records", flush=True)
+    return done
+
+
 def main() -> int:
-    """0 when the two sweeps agree."""
+    """0 when every disturbed sweep agrees with the undisturbed one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--folder", type=Path, default=None)
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kill_sweep_"))
-    began = time.monotonic()
     if start(folder / "calm").wait() != 0:
         print(f"the undisturbed sweep failed: {folder / 'calm.log'}")
         return 1
-    whole = time.monotonic() - began
+    calm = outcome(folder / "calm")
     moments = random.Random(given.seed)
-    kills = 0
-    for _ in range(given.kills):
-        sweep = start(folder / "killed")
-        moment = moments.uniform(0.2, 0.6) * whole
-        try:
-            sweep.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            os.killpg(sweep.pid, signal.SIGKILL)
-            sweep.wait()
-            kills += 1
-        done = len(list((folder / "killed").glob("runs/*/record.json")))
-        print(f"killed after {moment:.1f} s; {done} records", flush=True)
-    status = start(folder / "killed").wait()
-    calm, killed = outcome(folder / "calm"), outcome(folder / "killed")
-    same = calm == killed
-    print(f"{kills} kills; last call's exit {status}; {len(killed)} of {len(calm)} records; equal: {same}")
-    for run_id in calm.keys() | killed.keys():
-        if calm.get(run_id) != killed.get(run_id):
-            print(f"  {run_id} differs")
-    return 0 if same and status == 0 else 1
+    kills = rounds = 0
+    good = True
+    while kills < given.kills:
+        rounds += 1
+        results = folder / f"killed_{rounds}"
+        kills += disturb(results, given.kills - kills, moments)
+        status = start(results).wait()
+        killed = outcome(results)
+        same = calm == killed and status == 0
+        good &= same
+        print(
+            f"{results.name}: exit {status}; {len(killed)} of {len(calm)} records; equal: {same}", flush=True
+        )
+    print(f"{kills} kills in {rounds} sweeps; all records there once and equal: {good}")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -118,6 +118,20 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
     return members
 
 
+def recompose(members: Sequence[Sequence[str]]) -> list[Member]:
+    """Members from their whole overrides, one each."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    with hydra_errors():
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+            composed = [compose(CONFIG_NAME, overrides=list(overrides)) for overrides in members]
+    values: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in composed]
+    return [Member(tuple(o), dict(v)) for o, v in zip(members, values, strict=True)]
+
+
 def launch(
     argv: Sequence[str],
     members: Sequence[Sequence[str]],

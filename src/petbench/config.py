@@ -17,6 +17,7 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("cache_dir",),
     ("plan",),
     ("retry",),
+    ("tuning",),
     ("logger",),
     ("adapter", "name"),
     ("model", "label"),
@@ -187,6 +188,14 @@ class LoggerSpec(Frozen):
     artifact: bool = False  # upload the adapter folder
 
 
+class TuningNote(Frozen):
+    """What a run was to a tuning sweep, and what choosing its setting cost."""
+
+    role: Literal["trial", "final"]
+    runs: int | None = None
+    seconds: float | None = None
+
+
 class RunSpec(Frozen):
     """One run, whole."""
 
@@ -201,6 +210,7 @@ class RunSpec(Frozen):
     logger: LoggerSpec
     budget: BudgetSpec = BudgetSpec()
     seed: int = 0
+    tuning: TuningNote | None = None
     init_from: str | None = None  # a run id or folder whose adapter and body are the start
     recipe: str | None = None  # the name of the published setting, when one was chosen
     results_dir: str = "results"

@@ -1,6 +1,7 @@
 """Outcome: from what a session measured to the record, the predictions and the files beside them."""
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ def _provenance(
         "versions": versions(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": outcome.precision,
         "data": {
             "source": splits.source,
@@ -119,6 +121,7 @@ def _provenance(
             "majority": _majority(rows.report),
         },
         "model": {"source": backbone.source, "digest": backbone.digest},
+        "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
         "marks": list(rows.marks),
         "notes": list(prepared.plan.notes),
         "warnings": list(splits.warnings),

@@ -11,12 +11,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from petbench.claim import owner
-from petbench.compose import Member, expand, launch
+from petbench.claim import Busy, owner
+from petbench.compose import Member, expand, launch, recompose
 from petbench.console import print_table, say
 from petbench.errors import RunError, UserError
 from petbench.record import Record, read_record
 from petbench.run import Prepared, prepare, run
+from petbench.tuning import is_tuned, tune
 
 POLL_SECONDS = 0.5  # between looks at runs that other processes are training
 
@@ -50,19 +51,43 @@ def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
     flags, overrides = _flags(argv)
     members = expand(overrides, flags.config_dir)
+
+    def start(left: Sequence[Cell]) -> None:
+        launch(overrides, [cell.member.overrides for cell in left], member_job, flags.config_dir)
+
+    if not is_tuned(members):
+        return _exit_status(_sweep(members, start))
+    ran: list[Cell] = []
+
+    def run_members(some: list[list[str]]) -> list[Record | None]:
+        cells = _sweep(recompose(some), start)
+        ran.extend(cells)
+        by_overrides = {cell.member.overrides: cell.record for cell in cells}
+        return [by_overrides.get(tuple(one)) for one in some]
+
+    for line in tune(members, run_members):
+        say(f"tuned: {line}")
+    return _exit_status(ran)
+
+
+def _sweep(members: Sequence[Member], start: Callable[[Sequence[Cell]], None]) -> list[Cell]:
+    """Plan all members and run those that are not over; with plan=true only show them."""
     cells = _prepared(members)
     if any(cell.prepared.spec.plan for cell in cells if cell.prepared):
         print_table(plan_table(cells))
-        return 0
+        return cells
     waiting = [cell for cell in cells if cell.prepared and not _is_over(cell)]
     _say_what_is_done(cells, waiting)
     if waiting:
-        _run_all(
-            waiting,
-            lambda left: launch(overrides, [c.member.overrides for c in left], member_job, flags.config_dir),
-        )
+        _run_all(waiting, start)
         print_table(outcome_table(cells))
-    return 1 if any(_ended(cell) not in ("done", "skipped") for cell in cells) else 0
+    return cells
+
+
+def _exit_status(cells: Sequence[Cell]) -> int:
+    """1 when a run that should have run did not end well."""
+    planned = any(cell.prepared.spec.plan for cell in cells if cell.prepared)
+    return 0 if planned or all(_ended(cell) in ("done", "skipped") for cell in cells) else 1
 
 
 def _run_all(waiting: Sequence[Cell], start: Callable[[Sequence[Cell]], None]) -> None:
@@ -164,6 +189,9 @@ def member_job(cfg: DictConfig) -> float | None:
     try:
         spec = parse(values, spec_of)
         record = run(spec, group=_group())
+    except Busy as error:
+        say(str(error))  # no failure: the sweep waits for it
+        return None
     except (UserError, RunError) as error:
         say(f"failed: {error}")
         return None
