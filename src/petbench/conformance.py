@@ -7,6 +7,7 @@
 `conformance_checks.py`; the test suite runs the same functions.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from petbench.compose import option_path
 from petbench.conformance_case import Case, NotApplicable, build_case
 from petbench.conformance_checks import CHECKS
 from petbench.errors import UserError
+from petbench.models.source import quiet
 
 CASE_MODELS = ("tiny_bert", "tiny_t5", "tiny_gpt2")
 
@@ -62,7 +64,9 @@ def check_on(name: str, model: str) -> Iterator[CheckResult]:
 
 def _outcome(check: Any, case: Case) -> tuple[Literal["passed", "failed", "skipped"], str]:
     try:
-        check(case)
+        with warnings.catch_warnings(), quiet():
+            warnings.simplefilter("ignore")
+            check(case)
     except NotApplicable as reason:
         return "skipped", str(reason)
     except Exception as error:  # any fault of an outside method is a finding, not a crash of the list

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from petbench.adapters.base import Adapter, Affine, Attachment, Method
 from petbench.adapters.krona import KronA, KronASpec
 from petbench.conformance import CHECKS, CheckResult, check_on, run_conformance
 from petbench.conformance_case import Case, build_case
-from petbench.errors import UserError
+from petbench.conformance_command import conformance_main
+from petbench.errors import RunError, UserError
 from petbench.models.sites import Layout
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -125,6 +127,20 @@ def test_skipped_everywhere_fails() -> None:
     assert (skip.status, skip.check) == ("skipped", "attach")
     assert failure == CheckResult(
         "applies somewhere", "head_only", "all", "failed", f"skipped on every model (tiny_t5: {skip.detail})"
+    )
+
+
+def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert conformance_main(["krona", "--failures"]) == 0
+    assert capsys.readouterr().out == f"krona conforms: {3 * len(CHECKS)} passed, 0 failed, 0 skipped.\n"
+
+
+def test_the_command_fails_with_the_method(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(checks, "count_params", lambda tuned: SimpleNamespace(adapter=1))
+    with pytest.raises(RunError, match=r"head_only does not conform: .* 2 failed"):
+        conformance_main(["head_only", "--failures"])
+    assert "closed-form count: 1 adapter parameters, closed form 0" in capsys.readouterr().out.replace(
+        "\n", " "
     )
 
 
