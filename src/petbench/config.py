@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from petbench.errors import UserError, nearest
+from petbench.config_errors import mistakes
+from petbench.errors import UserError
 
 RUN_SCHEMA = 1  # raise it when the meaning of a config field changes: every run id changes with it
 
@@ -227,6 +228,8 @@ class RunSpec(Frozen):
     def identity(self) -> dict[str, Any]:
         """The part of the config that makes it this run and no other."""
         config = self.canonical()
+        if self.model.weights == "random" and self.model.known is not None:
+            config["model"]["architecture"] = self.model.known.config  # all that such a model is made of
         for *parents, leaf in NOT_IDENTITY:
             place = config
             for key in parents:
@@ -263,47 +266,13 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     except UserError as error:
         problems.append(f"adapter.method: {error}")
     except ValidationError as error:
-        problems += _messages(error, spec_class, prefix="adapter")
+        problems += mistakes(error, spec_class, prefix="adapter")
     stand_in = adapter if adapter is not None else AdapterSpec(method="?")
     try:
         spec = RunSpec.model_validate({**values, "adapter": stand_in})
     except ValidationError as error:
-        problems += _messages(error, RunSpec, prefix="")
+        problems += mistakes(error, RunSpec, prefix="")
     if problems:
         head = "1 problem in the config" if len(problems) == 1 else f"{len(problems)} problems in the config"
         raise UserError("\n".join([f"{head}:", *(f"  {line}" for line in problems)]))
     return spec
-
-
-def _messages(error: ValidationError, spec_class: type[BaseModel], prefix: str) -> list[str]:
-    """One line per problem: `optim.lr: got -1; Input should be greater than 0.`"""
-    lines = []
-    for item in error.errors():
-        location = [
-            str(part)
-            for part in item["loc"]
-            if not str(part).startswith(("literal[", "constrained", "function-"))
-        ]
-        path = ".".join([*([prefix] if prefix else []), *location])
-        if item["type"] == "extra_forbidden":
-            legal = _fields_at(spec_class, location[:-1])
-            lines.append(f"{path}: unknown key.{nearest(location[-1], legal)} Legal: {', '.join(legal)}.")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: missing. Give it as {path}=VALUE.")
-        else:
-            got = item["input"] if not isinstance(item["input"], Mapping) else "a group of keys"
-            legal = item["msg"].split("'")[1::2]  # the quoted names in "should be 'a' or 'b'"
-            hint = nearest(got, legal) if isinstance(got, str) else ""
-            lines.append(f"{path}: got {got!r}. {item['msg']}.{hint}")
-    return lines
-
-
-def _fields_at(spec_class: type[BaseModel], location: list[str]) -> list[str]:
-    """Legal keys of the group that a path names."""
-    current = spec_class
-    for part in location:
-        annotation = current.model_fields[part].annotation if part in current.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        current = annotation
-    return sorted(current.model_fields)
