@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
-from petbench.compose import expand
 from petbench.console import print_table, say, warn
 from petbench.errors import UserError
+from petbench.expand import expand
 
 DEFAULT = "adapter=krona,lora,bitfit,peft/lora"
 

@@ -1,9 +1,8 @@
 """Compose: command-line overrides -> plain config values, through Hydra; nothing below sees a DictConfig."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,107 +76,6 @@ def search_path_override(argv: Sequence[str], config_dir: str | None = None) -> 
     return [f"hydra.searchpath=[{','.join(extra)}]"]
 
 
-@dataclass(frozen=True)
-class Member:
-    """One run of a sweep before validation: the overrides that make it and the composed values."""
-
-    overrides: tuple[str, ...]
-    values: dict[str, Any]
-
-
-def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
-    """All members of a (multi)run: choices and ranges multiplied out as Hydra's basic sweeper does.
-
-    Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
-    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
-    with hydra_errors():
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            preset = compose(CONFIG_NAME, overrides=_unswept(overrides, loader), return_hydra_config=True)
-            params = OmegaConf.select(preset, "hydra.sweeper.params") or {}
-            swept = [f"{key}={value}" for key, value in params.items()]
-            given = {o.partition("=")[0].lstrip("+") for o in overrides}
-            swept = [o for o in forgiving(swept) if o.partition("=")[0].lstrip("+") not in given]
-            parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
-            batches = BasicSweeper.split_arguments(parsed, None)
-            members = []
-            for batch in batches:
-                for member in batch:
-                    values = OmegaConf.to_container(
-                        compose(CONFIG_NAME, overrides=list(member)), resolve=True
-                    )
-                    members.append(Member(tuple(member), dict(values)))  # type: ignore[arg-type]
-    return members
-
-
-def recompose(members: Sequence[Sequence[str]]) -> list[Member]:
-    """Members from their whole overrides, one each."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    with hydra_errors():
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
-            composed = [compose(CONFIG_NAME, overrides=list(overrides)) for overrides in members]
-    values: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in composed]
-    return [Member(tuple(o), dict(v)) for o, v in zip(members, values, strict=True)]
-
-
-def launch(
-    argv: Sequence[str],
-    members: Sequence[Sequence[str]],
-    task: Callable[[Any], Any],
-    config_dir: str | None = None,
-) -> None:
-    """Run `task` on every member through the Hydra launcher that `argv` chose (`hydra/launcher=…`).
-
-    The sweep is expanded already, so the launcher gets just the members that are left to run.
-    """
-    from hydra import initialize_config_dir
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext, RunMode
-
-    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
-    with hydra_errors():
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="petbench"):
-            engine = GlobalHydra.instance().hydra
-            assert engine is not None
-            config = engine.compose_config(
-                config_name=CONFIG_NAME,
-                overrides=_unswept(overrides, engine.config_loader),
-                run_mode=RunMode.MULTIRUN,
-                with_log_configuration=False,
-            )
-            context = HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task, config=config
-            )
-            own = [[o for o in member if not o.lstrip("+~").startswith("hydra")] for member in members]
-            launcher.launch(own, initial_job_idx=0)
-
-
-def _unswept(overrides: Sequence[str], loader: Any) -> list[str]:
-    """The overrides without sweeps: enough to see which sweep preset was chosen."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-    return [
-        text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()
-    ]
-
-
 @contextmanager
 def hydra_errors() -> Iterator[None]:
     """Turn what Hydra and OmegaConf refuse into a UserError of one or two lines."""
@@ -194,6 +92,10 @@ def hydra_errors() -> Iterator[None]:
             f"cannot read '{error.override.lstrip('+')}': {reason.partition(' expecting')[0]}. "
             "Give it as key=value; quote values with , [ or { for the shell."
         ) from error
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):  # `trainer=3`
+            raise
+        raise UserError(f"{error}: a group takes the name of a choice.") from error
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = str(error.__cause__ or "").strip().splitlines()

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from petbench.compose import expand
 from petbench.console import params_table, print_table, say
+from petbench.expand import expand
 
 
 def params_main(argv: list[str]) -> int:

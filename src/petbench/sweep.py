@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from petbench.claim import Busy, owner
-from petbench.compose import Member, expand, launch, recompose
 from petbench.console import print_table, say
 from petbench.errors import RunError, UserError
+from petbench.expand import Member, expand, recompose
+from petbench.launch import launch
 from petbench.record import Record, read_record
 from petbench.run import Prepared, prepare, run
 from petbench.tuning import is_tuned, tune

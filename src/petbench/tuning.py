@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petbench.compose import Member
 from petbench.errors import UserError
+from petbench.expand import Member
 from petbench.record import Record
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds")  # of the sweep, not of a run
