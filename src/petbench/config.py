@@ -264,7 +264,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
         spec_class = spec_of(str(adapter_raw.get("method", "")))
         adapter = spec_class.model_validate(adapter_raw)
     except UserError as error:
-        problems.append(f"adapter.method: {error}")
+        problems.append(str(error))
     except ValidationError as error:
         problems += mistakes(error, spec_class, prefix="adapter")
     stand_in = adapter if adapter is not None else AdapterSpec(method="?")

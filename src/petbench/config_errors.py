@@ -1,41 +1,97 @@
 """What is wrong with a config, one line a mistake: path, what was got, what is legal."""
 
 from collections.abc import Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from petbench.errors import nearest
 
+# pydantic's words for what a person writes in YAML
+PLAIN_WORDS = {
+    "a valid tuple": "a list",
+    "a valid dictionary": "a group of keys",
+    "a valid string": "text",
+    "a valid integer, unable to parse string as an integer": "a whole number",
+    "a valid integer, got a number with a fractional part": "a whole number",
+    "a valid integer": "a whole number",
+    "a valid number, unable to parse string as a number": "a number",
+    "a valid number": "a number",
+    "a valid boolean, unable to interpret input": "true or false",
+    "a valid boolean": "true or false",
+    "a finite number": "a finite number",
+}
+
 
 def mistakes(error: ValidationError, spec_class: type[BaseModel], prefix: str) -> list[str]:
-    """One line per problem: `optim.lr: got -1; Input should be greater than 0.`"""
-    lines = []
+    """One line a wrong value: `optim.lr: got -1. Legal: greater than 0.`
+
+    A value that may have several forms fails once for each of them; those failures make one line.
+    """
+    by_path: dict[str, list[Any]] = {}
     for item in error.errors():
-        location = [
-            str(part)
-            for part in item["loc"]
-            if not str(part).startswith(("literal[", "constrained", "function-"))
-        ]
-        path = ".".join([*([prefix] if prefix else []), *location])
-        if item["type"] == "extra_forbidden":
-            legal = _fields_at(spec_class, location[:-1])
-            lines.append(f"{path}: unknown key.{nearest(location[-1], legal)} Legal: {', '.join(legal)}.")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: missing. Give it as {path}=VALUE.")
-        else:
-            got = item["input"] if not isinstance(item["input"], Mapping) else "a group of keys"
-            legal = item["msg"].split("'")[1::2]  # the quoted names in "should be 'a' or 'b'"
-            hint = nearest(got, legal) if isinstance(got, str) else ""
-            lines.append(f"{path}: got {got!r}. {item['msg']}.{hint}")
-    return lines
+        path = ".".join([*([prefix] if prefix else []), *_keys(spec_class, item["loc"])])
+        by_path.setdefault(path, []).append(item)
+    return [_line(path, items, spec_class) for path, items in by_path.items()]
 
 
-def _fields_at(spec_class: type[BaseModel], location: list[str]) -> list[str]:
-    """Legal keys of the group that a path names."""
-    current = spec_class
+def _line(path: str, items: list[Any], spec_class: type[BaseModel]) -> str:
+    first = min(items, key=lambda item: len(item["loc"]))  # the one that saw the whole value
+    if first["type"] == "extra_forbidden":
+        *group, name = first["loc"]
+        legal = sorted(_group_at(spec_class, group).model_fields)
+        return f"{path}: unknown key.{nearest(str(name), legal)} Legal: {', '.join(legal)}."
+    if first["type"] == "missing":
+        return f"{path}: missing. Give it as {path}=VALUE."
+    got = first["input"]
+    if first["type"] == "value_error":
+        return f"{path}: {first['ctx']['error']}."
+    names = [name for item in items for name in _quoted(item)]
+    hint = nearest(got, names) if isinstance(got, str) else ""
+    forms = " or ".join(dict.fromkeys(_form(item, first) for item in items))
+    shown = "a group of keys" if isinstance(got, Mapping) else repr(got)
+    return f"{path}: got {shown}.{hint} Legal: {forms}."
+
+
+def _form(item: Any, first: Any) -> str:
+    """What one form of a value asks for: `'auto'`, `a list`, `greater than 0`."""
+    if item["type"] == "missing":
+        return "a list with more values"
+    words = item["msg"].removeprefix("Input should be ")
+    for technical, plain in PLAIN_WORDS.items():
+        if words.startswith(technical):
+            words = plain
+            break
+    inside = isinstance(item["loc"][-1], int) and len(item["loc"]) > len(first["loc"])
+    return f"a list, its values {words}" if inside else words
+
+
+def _quoted(item: Any) -> list[str]:
+    """The names in `should be 'a' or 'b'`."""
+    return str(item["msg"]).split("'")[1::2] if item["type"] == "literal_error" else []
+
+
+def _keys(spec_class: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The path of a mistake in the config's own keys: pydantic also names the forms that it tried."""
+    keys: list[str] = []
+    current: type[BaseModel] | None = spec_class
     for part in location:
-        annotation = current.model_fields[part].annotation if part in current.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        current = annotation
-    return sorted(current.model_fields)
+        if current is None:
+            break
+        keys.append(str(part))
+        current = _group(current, str(part))
+    return keys
+
+
+def _group_at(spec_class: type[BaseModel], location: list[Any]) -> type[BaseModel]:
+    """The group of keys that a path names."""
+    for part in location:
+        spec_class = _group(spec_class, str(part)) or spec_class
+    return spec_class
+
+
+def _group(spec_class: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The group under a key (perhaps an optional one); None for a value."""
+    field = spec_class.model_fields.get(key)
+    options = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

@@ -116,9 +116,10 @@ class Fit:
         makes the sum (over pieces and processes) the batch's own mean."""
         processes, parts = self.accelerator.num_processes, self.spec.trainer.gradient_accumulation
         mine = rows[self.accelerator.process_index :: processes]
-        # Fewer rows than processes: a row that counts for nothing keeps the processes in step.
+        self.progress.examples += len(rows)
+        self.progress.tokens += int(self.train_rows.lengths[rows].sum())
         whole = self._weight(rows)
-        if not mine:
+        if not mine:  # fewer rows than processes: a row that counts for nothing keeps them in step
             return [(0.0, self._tensors(rows[:1]))]
         pieces = [mine[i::parts] for i in range(min(parts, len(mine)))]
         # Processes are averaged, not summed: hence the factor.
@@ -131,8 +132,6 @@ class Fit:
 
     def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
         batch = collate(self.train_rows, rows, self.pad_id)
-        self.progress.examples += len(rows)
-        self.progress.tokens += int(batch["attention_mask"].sum())
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def _observer(
