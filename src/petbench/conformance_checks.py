@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from petbench.attach import Tuned
 from petbench.checkpoint import load_tensors, save_tensors
 from petbench.conformance_case import Case, NotApplicable, disturb
-from petbench.conformance_maths import fast_path, gradients
+from petbench.conformance_maths import fast_path, gradients, lanes
 from petbench.errors import UserError
 from petbench.params import count_params
 
@@ -231,6 +231,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "seeds": seeded,
     "impossible shape": impossible_shape,
     "overfits eight examples": overfits,
+    "lanes": lanes,
     "checkpointing and bf16": checkpointing,
 }
 

@@ -47,6 +47,44 @@ def gradients(case: Case) -> None:
         assert torch.autograd.gradcheck(output, inputs, fast_mode=True, eps=1e-6, atol=1e-5)
 
 
+def lanes(case: Case) -> None:
+    """14. One adapter with the stacked values of two runs equals the two runs, forward and gradients."""
+    for attachment in _kinds(case):
+        adapter, source, target = _double(attachment)
+        other, *_ = _double(attachment, seed=1)
+        weights = [dict(a.named_parameters()) for a in (adapter, other)]
+        stacked = {
+            name: torch.stack([w[name] for w in weights]).detach().requires_grad_() for name in weights[0]
+        }
+        sources, targets = torch.stack([source, source + 1]), torch.stack([target, target + 1])
+
+        def lane(values: dict[str, Tensor], source: Tensor, target: Tensor) -> Tensor:
+            out: Tensor = torch.func.functional_call(adapter, values, (source, target))  # noqa: B023
+            return out
+
+        for training in (True, False):
+            adapter.train(training)
+            together = torch.func.vmap(lane)(stacked, sources, targets)
+            alone = torch.stack([adapter.reference(source, target), other.reference(source + 1, target + 1)])
+            assert _near(together, alone), (
+                f"{attachment.key}: two lanes differ by {_gap(together, alone):.1e}"
+            )
+            with torch.no_grad():
+                assert _near(torch.func.vmap(lane)(stacked, sources, targets), alone), (
+                    f"{attachment.key}: no_grad"
+                )
+        gradients = torch.autograd.grad((together * targets).sum(), list(stacked.values()), allow_unused=True)
+        solo = torch.autograd.grad(
+            (alone * targets).sum(), [w[n] for w in weights for n in w], allow_unused=True
+        )
+        for number, name in enumerate(stacked):
+            pair = [solo[number], solo[number + len(stacked)]]
+            expected = None if pair[0] is None else torch.stack([g for g in pair if g is not None])
+            assert _near(gradients[number], expected), (
+                f"{attachment.key}: lanes change the gradient of {name}"
+            )
+
+
 def _kinds(case: Case) -> Iterator[Attachment]:
     """One attachment of each kind of place; none for adapters that change no tensor at a site."""
     seen: dict[tuple[str, str, str], Attachment] = {}
@@ -58,9 +96,9 @@ def _kinds(case: Case) -> Iterator[Attachment]:
     yield from seen.values()
 
 
-def _double(attachment: Attachment) -> tuple[Adapter, Tensor, Tensor]:
+def _double(attachment: Attachment, seed: int = 0) -> tuple[Adapter, Tensor, Tensor]:
     """The adapter in float64 with no zeros left, a source and a target of its site."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     adapter = copy.deepcopy(attachment.adapter).double()
     with torch.no_grad():
         for parameter in adapter.parameters():
