@@ -10,10 +10,10 @@ import pytest
 from accelerate import Accelerator
 
 from petbench.adapters.base import spec_of
-from petbench.compose import expand
 from petbench.config import DataSpec, RunSpec, TaskSpec, parse
 from petbench.errors import UserError
 from petbench.evaluate import answers
+from petbench.expand import expand
 from petbench.models.load import load
 from petbench.record import Record
 from petbench.run import run
