@@ -13,7 +13,8 @@ from petbench.attach import Tuned, attach
 from petbench.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder, load_tensors, read_adapter_config
 from petbench.compose import option_path
 from petbench.config import AdapterSpec, RunSpec, parse
-from petbench.errors import UserError, nearest
+from petbench.config_errors import mistakes
+from petbench.errors import UserError
 from petbench.models.families import layout_of
 from petbench.models.load import Backbone, Form, load, resolve_form
 from petbench.runtime import derive_seed
@@ -104,9 +105,4 @@ def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     try:
         return spec_class.model_validate({"name": name, **values, **fields})
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            path = ".".join(map(str, item["loc"]))
-            hint = nearest(path, spec_class.model_fields) if item["type"] == "extra_forbidden" else ""
-            lines.append(f"adapter.{path}: got {item['input']!r}. {item['msg']}.{hint}")
-        raise UserError("\n".join(lines)) from error
+        raise UserError("\n".join(mistakes(error, spec_class, prefix="adapter"))) from error
