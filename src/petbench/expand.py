@@ -62,6 +62,15 @@ def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -
             return _composed([tuple(overrides) for overrides in members], config_dir)
 
 
+def without_sweeps(argv: Sequence[str]) -> list[str]:
+    """The command line less what has several values (also `interval(0,1)`, which only some sweepers know)."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with hydra_errors():
+        parsed = OverridesParser.create().parse_overrides(list(argv))
+    return [text for text, override in zip(argv, parsed, strict=True) if not override.is_sweep_override()]
+
+
 def unswept(overrides: Sequence[str], loader: Any) -> list[str]:
     """The overrides without sweeps: enough to see which sweep preset and which launcher were chosen."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from petbench.claim import claimed
-from petbench.config import RunSpec
+from petbench.config import BudgetSpec, RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, RunError, UserError
 from petbench.plan import Plan, plan
@@ -46,21 +46,38 @@ class Prepared:
         return run_folder(self.spec.results_dir, self.run_id)
 
 
-_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once
+_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once,
+_CUTS: dict[str, Cut] = {}  # and cut them once
 
 
 def prepare(spec: RunSpec) -> Prepared:
     """Plan, read and cut the rows. Raises UserError on anything that cannot be; nothing is written."""
     planned = plan(spec)
-    key = content_digest(
-        {"task": spec.task.name, "data": spec.data.model_dump(), "dir": os.environ.get("PETBENCH_GLUE")}
-    )
+    splits, rows = rows_of(spec)
+    return Prepared(planned, splits, rows, planned.spec.run_id(data_digest(splits, rows)))
+
+
+def run_id_of(spec: RunSpec) -> str | None:
+    """The run's id without planning it, for telling what is done already; None where a budget sets the size."""
+    if spec.budget != BudgetSpec():
+        return None
+    return spec.run_id(data_digest(*rows_of(spec)))
+
+
+def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
+    """The task's splits and their cut under the run's protocol, read once a process."""
+    config = spec.canonical()
+    source = {"task": spec.task.name, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
+    key = content_digest(source)
     if key not in _SPLITS:
         _SPLITS[key] = load_splits(spec.task.name, spec.data)
     splits = _SPLITS[key]
-    companions = companion_splits(spec.task.name, spec.data) if spec.protocol.name == "glue_test" else {}
-    rows = cut(splits, spec.protocol, spec.task, spec.data, companions)
-    return Prepared(planned, splits, rows, planned.spec.run_id(data_digest(splits, rows)))
+    cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
+    if cut_key not in _CUTS:
+        whole = spec.protocol.name == "glue_test"
+        companions = companion_splits(spec.task.name, spec.data) if whole else {}
+        _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
+    return splits, _CUTS[cut_key]
 
 
 def data_digest(splits: Splits, rows: Cut) -> str:
@@ -91,10 +108,22 @@ def run(spec: RunSpec, *, group: str | None = None) -> Record:
         raise
 
 
+def note_failure(spec: RunSpec, reason: str) -> None:
+    """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
+    _write_end(prepare(spec), "failed", reason)
+
+
 def _done(prepared: Prepared) -> Record | None:
-    """The record of a run that is done, said aloud; else None."""
+    """The record of a run that is done, said aloud; else None. Raises RunError for one that failed and that
+    `retry=false` leaves."""
     record = read_record(prepared.folder)
-    if record is None or record.status != "done":
+    if record is None:
+        return None
+    if record.status in ("failed", "diverged") and not prepared.spec.retry:
+        raise RunError(
+            f"run {record.run_id} {record.status} before ({record.reason}); retry=false leaves it."
+        )
+    if record.status != "done":
         return None
     say(
         f"{prepared.run_id} is done already ({record.adapter}, {record.task}, seed {record.seed}): nothing to run."

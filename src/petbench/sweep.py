@@ -3,95 +3,130 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Table
 
-from petbench.claim import Busy, owner
-from petbench.console import print_table, say
+from petbench.claim import Busy
+from petbench.console import say, warn
 from petbench.errors import RunError, UserError
-from petbench.expand import Member, expand, recompose
-from petbench.launch import launch
-from petbench.record import Record, read_record
-from petbench.run import Prepared, prepare, run
-from petbench.tuning import is_tuned, tune
+from petbench.expand import Member, expand, recompose, without_sweeps
+from petbench.launch import launch, search
+from petbench.record import write_record
+from petbench.run import note_failure, run
+from petbench.sweep_cells import Cell, cells_of, why_not
+from petbench.sweep_table import ended, show_outcome, show_plan
+from petbench.tuning import Chosen, as_overrides, choose, is_tuned, selection_score, tuned_cells
 
 POLL_SECONDS = 0.5  # between looks at runs that other processes are training
-
-
-@dataclass
-class Cell:
-    """One member of a sweep on its way. Exactly one of `prepared` and `skipped` is set."""
-
-    member: Member
-    label: str
-    prepared: Prepared | None = None
-    skipped: str | None = None  # why it cannot be: one line
-
-    @property
-    def record(self) -> Record | None:
-        return read_record(self.prepared.folder) if self.prepared else None
-
-    @property
-    def owner(self) -> str | None:
-        """The live process that is training it."""
-        return owner(self.prepared.folder) if self.prepared else None
-
-    def ended_since(self, moment: float) -> bool:
-        """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
-        assert self.prepared is not None
-        path = self.prepared.folder / "record.json"
-        return self.owner is None and path.exists() and path.stat().st_mtime >= moment
+Start = Callable[[Sequence[Cell]], None]
 
 
 def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
     flags, overrides = _flags(argv)
+    sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
+    if sweepers and sweepers != ["basic"]:
+        return _exit_status(_searched(overrides, flags.config_dir))
     members = expand(overrides, flags.config_dir)
 
     def start(left: Sequence[Cell]) -> None:
         launch(overrides, [cell.member.overrides for cell in left], member_job, flags.config_dir)
 
-    if not is_tuned(members):
-        return _exit_status(_sweep(members, start))
-    ran: list[Cell] = []
-
-    def run_members(some: list[list[str]]) -> list[Record | None]:
-        cells = _sweep(recompose(some), start)
-        ran.extend(cells)
-        by_overrides = {cell.member.overrides: cell.record for cell in cells}
-        return [by_overrides.get(tuple(one)) for one in some]
-
-    for line in tune(members, run_members):
-        say(f"tuned: {line}")
-    return _exit_status(ran)
+    if is_tuned(members):
+        return _exit_status(_tuned(members, start, flags.config_dir))
+    return _exit_status(_sweep(members, start))
 
 
-def _sweep(members: Sequence[Member], start: Callable[[Sequence[Cell]], None]) -> list[Cell]:
+def _sweep(members: Sequence[Member], start: Start) -> list[Cell]:
     """Plan all members and run those that are not over; with plan=true only show them."""
-    cells = _prepared(members)
-    if any(cell.prepared.spec.plan for cell in cells if cell.prepared):
-        print_table(plan_table(cells))
+    cells = cells_of(members)
+    if any(cell.spec.plan for cell in cells):
+        show_plan(cells, whole=True)
         return cells
-    waiting = [cell for cell in cells if cell.prepared and not _is_over(cell)]
-    _say_what_is_done(cells, waiting)
-    if waiting:
-        _run_all(waiting, start)
-        print_table(outcome_table(cells))
+    _say_what_is_left_out(cells)
+    waiting = [cell for cell in cells if cell.waiting]
+    if not waiting:
+        say("Nothing to run.")
+        return cells
+    show_plan(waiting, whole=False)
+    _run_all(waiting, start)
+    show_outcome(cells)
     return cells
 
 
-def _exit_status(cells: Sequence[Cell]) -> int:
-    """1 when a run that should have run did not end well."""
-    planned = any(cell.prepared.spec.plan for cell in cells if cell.prepared)
-    return 0 if planned or all(_ended(cell) in ("done", "skipped") for cell in cells) else 1
+def _tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
+    """Trials of all cells, then the final runs of what the selection rows chose."""
+
+    cells, trials, left_out = [], [], []
+    for cell in tuned_cells(members):
+        try:
+            trials.append(cell.trials(why_not))
+            cells.append(cell)
+        except UserError as error:
+            left_out.append(f"{cell.name}: {error}")
+    if not cells:
+        raise UserError("\n".join(left_out))
+    say("\n".join([*(f"skipped: {line}" for line in left_out), f"Trials of {len(cells)} methods and tasks:"]))
+    ran = _sweep(recompose([t.overrides for some in trials for t in some], config_dir), start)
+    if any(cell.spec.plan for cell in ran):
+        say(
+            f"Then {sum(len(cell.seeds) for cell in cells)} final runs of the settings that the trials choose."
+        )
+        return ran
+    found = {cell.member.overrides: cell.record for cell in ran}
+    finals: list[tuple[str, ...]] = []
+    failed = 0
+    for cell, some in zip(cells, trials, strict=True):
+        chosen = choose(some, [found.get(trial.overrides) for trial in some])
+        if chosen is None:
+            failed += 1
+            warn(f"{cell.name}: no trial ended, so nothing is chosen.")
+            continue
+        say(f"chosen: {cell.name}: {_in_words(chosen)}")
+        finals += cell.finals(chosen)
+    if not finals:
+        return ran
+    ran += (last := _sweep(recompose(finals, config_dir), start))
+    for final in last:
+        _note_tuning(final)
+    return ran
 
 
-def _run_all(waiting: Sequence[Cell], start: Callable[[Sequence[Cell]], None]) -> None:
+def _in_words(chosen: Chosen) -> str:
+    setting = " ".join(override.lstrip("+") for override in as_overrides(chosen.setting))
+    return f"{setting} (selection {chosen.score:.4f}, {chosen.runs} trials, {chosen.seconds:.0f} s)"
+
+
+def _note_tuning(cell: Cell) -> None:
+    """A final run that was there before, of an ordinary sweep: its record gets the note of what choosing cost."""
+    record, note = cell.record, cell.spec.tuning
+    if record is None or record.status != "done" or note is None:
+        return
+    if record.provenance.get("tuning") != note.model_dump():
+        say(f"{record.run_id} was done before; its record now carries the cost of tuning.")
+        provenance = record.provenance | {"tuning": note.model_dump()}
+        write_record(record.model_copy(update={"provenance": provenance}), cell.spec.results_dir)
+
+
+def _searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
+    """A sweeper that chooses members by their selection scores. One member is validated before it starts."""
+    cells_of(expand(without_sweeps(overrides), config_dir))
+    launched = search(overrides, member_job, config_dir)
+    cells: list[Cell] = []
+    for member in recompose(launched, config_dir):
+        try:
+            cells += cells_of([member])
+        except UserError as error:
+            warn(str(error))
+    if cells:
+        show_outcome(list({cell.run_id: cell for cell in cells}.values()))
+    return cells
+
+
+def _run_all(waiting: Sequence[Cell], start: Start) -> None:
     """Launch the cells; then wait for those that another process is training, and take over from dead ones.
 
     A cell that ends without any record twice (its process was killed from outside) is left.
@@ -99,7 +134,10 @@ def _run_all(waiting: Sequence[Cell], start: Callable[[Sequence[Cell]], None]) -
     began = time.time()
     left, launches = list(waiting), 0
     while left and launches < 2:
-        start(left)
+        try:
+            start(left)
+        except RunError as error:
+            warn(str(error))
         launches += 1
         left = [cell for cell in left if not cell.ended_since(began)]
         said = False
@@ -124,69 +162,40 @@ def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return flags, [*overrides, *(["retry=false"] if flags.no_retry else [])]
 
 
-def _prepared(members: Sequence[Member]) -> list[Cell]:
-    """Every member validated, planned and its rows cut; equal runs once.
+def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
+    over = [cell for cell in cells if cell.over]
+    for state, words in (("done", "done already"), ("failed", "failed before and are left")):
+        ids = [
+            cell.run_id
+            for cell in over
+            if (cell.before and cell.before.status == "done") == (state == "done")
+        ]
+        if ids:
+            names = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
+            say(
+                f"{len(ids)} of {len(cells)} runs {words if state == 'failed' else 'are ' + words} ({names})."
+            )
+    for cell in cells:
+        if cell.skipped:
+            say(f"skipped: {cell.label}: {cell.skipped}")
 
-    Raises UserError with the config errors of all members, or when no member can run at all.
+
+def _exit_status(cells: Sequence[Cell]) -> int:
+    """1 when a run that should have run did not end well."""
+    planned = any(cell.spec.plan for cell in cells)
+    return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1
+
+
+def member_job(cfg: DictConfig) -> float | None:
+    """One member, in whatever process the launcher chose. A failure is recorded and does not stop the rest.
+
+    Returns the score on the selection rows: what a sweeper may optimise without touching the report rows.
     """
     from petbench.adapters.base import spec_of
     from petbench.config import parse
 
-    specs, problems = [], []
-    for member in members:
-        try:
-            specs.append((member, parse(member.values, spec_of)))
-        except UserError as error:
-            problems.append(f"{' '.join(member.overrides)}\n{error}")
-    if problems:
-        raise UserError("\n".join(problems))
-    cells: list[Cell] = []
-    seen: set[str] = set()
-    for member, spec in specs:
-        label = f"{spec.adapter.label} {spec.task.name} {spec.model.label} seed {spec.seed}"
-        try:
-            prepared = prepare(spec)
-        except UserError as error:
-            cells.append(Cell(member, label, skipped=str(error)))
-            continue
-        if prepared.run_id not in seen:
-            seen.add(prepared.run_id)
-            cells.append(Cell(member, label, prepared=prepared))
-    if cells and all(cell.skipped for cell in cells):
-        raise UserError(
-            "no member of the sweep can run:\n" + "\n".join(dict.fromkeys(c.skipped or "" for c in cells))
-        )
-    return cells
-
-
-def _is_over(cell: Cell) -> bool:
-    """Whether nothing is left to run: done, or failed before and not to be tried again."""
-    record = cell.record
-    if record is None or cell.prepared is None:
-        return False
-    return record.status == "done" or (
-        not cell.prepared.spec.retry and record.status in ("failed", "diverged")
-    )
-
-
-def _say_what_is_done(cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
-    over = [cell for cell in cells if cell.prepared and _is_over(cell)]
-    if over:
-        ids = [cell.prepared.run_id for cell in over if cell.prepared]
-        names = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
-        say(f"{len(over)} of {len(cells)} runs are over already ({names}): not run again.")
-    for cell in cells:
-        if cell.skipped:
-            say(f"skipped: {cell.label}: {cell.skipped}")
-    say(f"{len(waiting)} to run." if waiting else "Nothing to run.")
-
-
-def member_job(cfg: DictConfig) -> float | None:
-    """One member, in whatever process the launcher chose. A failure is recorded and does not stop the rest."""
-    from petbench.adapters.base import spec_of
-    from petbench.config import parse
-
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    spec = None
     try:
         spec = parse(values, spec_of)
         record = run(spec, group=_group())
@@ -195,70 +204,17 @@ def member_job(cfg: DictConfig) -> float | None:
         return None
     except (UserError, RunError) as error:
         say(f"failed: {error}")
+        if spec is not None and isinstance(error, UserError):
+            note_failure(spec, str(error))
         return None
-    headline = record.headline
-    if headline is None:
+    if record.headline is None:
         return None
-    say(
-        f"{record.run_id}  {record.adapter} {record.task} seed {record.seed}: {headline.name} {headline.value:.4f}"
-    )
-    return headline.value
+    name, value = record.headline.name, record.headline.value
+    say(f"{record.run_id}  {record.adapter} {record.task} seed {record.seed}: {name} {value:.4f}")
+    return selection_score(record)
 
 
 def _group() -> str:
     """What holds the members together in W&B: the preset's name, else the time the sweep began."""
     config = HydraConfig.get()
     return str(config.runtime.choices.get("sweep") or Path(config.sweep.dir).name)
-
-
-def plan_table(cells: Sequence[Cell]) -> Table:
-    """All members of a sweep before they run."""
-    table = Table(title=f"Plan: {len(cells)} runs", title_justify="left")
-    for name in ("run", "adapter", "task", "model", "seed"):
-        table.add_column(name)
-    for name in ("sites", "adapter params", "trainable", "steps"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
-    for cell in cells:
-        if cell.prepared is None:
-            table.add_row("", cell.label, "", "", "", "", "", "", "", f"skipped: {cell.skipped}")
-            continue
-        spec, plan = cell.prepared.spec, cell.prepared.plan
-        params = plan.params
-        table.add_row(
-            cell.prepared.run_id,
-            spec.adapter.label,
-            spec.task.name,
-            spec.model.label,
-            str(spec.seed),
-            str(plan.sites),
-            f"{params.adapter:,}",
-            f"{params.trainable:,}",
-            str(cell.prepared.steps),
-            _ended(cell),
-        )
-    return table
-
-
-def outcome_table(cells: Sequence[Cell]) -> Table:
-    """How every member ended."""
-    table = Table(title="Sweep", title_justify="left")
-    for name in ("run", "adapter", "task", "model", "seed", "state", "score", "reason"):
-        table.add_column(name)
-    for cell in cells:
-        if cell.prepared is None:
-            table.add_row("", cell.label, "", "", "", "skipped", "", cell.skipped or "")
-            continue
-        spec, record = cell.prepared.spec, cell.record
-        score = f"{record.headline.value:.4f}" if record and record.headline else ""
-        reason = (record.reason or "") if record else ""
-        place = (spec.adapter.label, spec.task.name, spec.model.label, str(spec.seed))
-        table.add_row(cell.prepared.run_id, *place, _ended(cell), score, reason)
-    return table
-
-
-def _ended(cell: Cell) -> str:
-    if cell.skipped:
-        return "skipped"
-    record = cell.record
-    return record.status if record else "missing"

@@ -1,78 +1,160 @@
 """An equal tuning budget: every method gets the same number of trials over its own search space.
 
-Trials differ from their cell in settings that the method's YAML names (`tuning.search`); the selection rows choose; the
-chosen setting then runs on fresh seeds. The report shows the final runs and, beside them, what choosing cost.
+A cell is one method on one task. Its trials differ in settings that the method's YAML names (`tuning.search`), on
+seeds that no final run uses; the selection rows choose; the chosen setting then runs on the final seeds. The report
+shows the final runs and, beside them, what choosing cost.
 """
 
+import copy
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from petbench.errors import UserError
 from petbench.expand import Member
 from petbench.record import Record
 
-OWN_KEYS = ("sweep", "budget_runs", "final_seeds")  # of the sweep, not of a run
-Run = Callable[[list[list[str]]], list[Record | None]]  # overrides of some members -> their records
+OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
+Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of a cell: the overrides that make it."""
+    """One setting of a cell on one seed. `overrides` make the run, its tuning note included."""
 
-    cell: int
+    setting: Setting
     overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the selection rows chose in a cell. Seconds are of training and evaluation, over all its trials."""
+
+    setting: Setting
+    score: float  # mean over the setting's seeds
+    runs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TunedCell:
+    """One method on one task: its own overrides and the seeds of its final runs."""
+
+    name: str
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    seeds: tuple[int, ...]
+
+    def trials(self, possible: Possible) -> list[Trial]:
+        """`budget_runs` trials: distinct settings in a seeded order, a larger budget going on where a smaller
+        one ends; when the space is exhausted, again from its start on another seed. A setting that the model
+        has no place for costs no trial. Raises UserError when no setting is possible.
+        """
+        budget, first = self._count("budget_runs", 1), self._count("trial_seed", 0)
+        if set(self.seeds) & set(range(first, first + budget)):
+            raise UserError(
+                f"trial_seed={first}: trials need seeds of their own, away from the final {self.seeds}."
+            )
+        settings: list[Setting] = []
+        reasons: list[str] = []
+        for setting in self._settings():
+            reason = possible(self._values_with(setting))
+            if reason is None:
+                settings.append(setting)
+            else:
+                reasons.append(reason)
+            if len(settings) == budget:
+                break
+        if not settings:
+            raise UserError(reasons[0])
+        places = [(settings[n % len(settings)], first + n // len(settings)) for n in range(budget)]
+        note = "++tuning={role:trial}"
+        return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", note)) for s, seed in places]
+
+    def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
+        """The chosen setting on the final seeds, each with the cost of choosing it."""
+        note = f"++tuning={{role:final,runs:{chosen.runs},seconds:{chosen.seconds:.3f}}}"
+        return [
+            (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
+        ]
+
+    def _settings(self) -> Iterator[Setting]:
+        """The grid of the method's search space in a seeded order, less the keys that the user has fixed."""
+        adapter = self.values["adapter"]
+        space = (adapter.get("tuning") or {}).get("search") or {}
+        fixed = {o.partition("=")[0].lstrip("+") for o in self.overrides}
+        free = {key: values for key, values in space.items() if key not in fixed}
+        if not free:
+            why = (
+                "its search space is fixed by the command line" if space else "its YAML has no tuning.search"
+            )
+            raise UserError(f"sweep=tuned: nothing to tune for {adapter.get('method')}: {why}.")
+        grid = list(itertools.product(*free.values()))
+        random.Random(0).shuffle(grid)
+        for values in grid:
+            yield tuple(zip(free, values, strict=True))
+
+    def _values_with(self, setting: Setting) -> dict[str, Any]:
+        """The values of a run with this setting."""
+        values = copy.deepcopy({key: value for key, value in self.values.items() if key not in OWN_KEYS})
+        for key, value in setting:
+            *parents, leaf = key.split(".")
+            place = values
+            for parent in parents:
+                place = place[parent]
+            place[leaf] = value
+        return values
+
+    def _count(self, key: str, least: int) -> int:
+        return whole_number(self.values, key, least)
+
+
+def as_overrides(setting: Setting) -> list[str]:
+    """The overrides that make a setting."""
+    return [f"++{key}={_text(value)}" for key, value in setting]
 
 
 def is_tuned(members: Sequence[Member]) -> bool:
     """Whether the sweep asks for tuning (`sweep=tuned budget_runs=8`)."""
-    return any(member.values.get("budget_runs") is not None for member in members)
+    return any("budget_runs" in member.values for member in members)
 
 
-def tune(members: Sequence[Member], run: Run) -> list[str]:
-    """Run the trials, choose by the selection rows, run the chosen settings on fresh seeds.
-
-    `run` runs members that are not done and gives all records. Returns one line a cell: what was chosen.
-    Raises UserError when a budget is no positive number or a method names no search space.
-    """
-    trials = [trial for cell, member in enumerate(members) for trial in trials_of(cell, member)]
-    records = run([[*trial.overrides, "++tuning={role:trial}"] for trial in trials])
-    lines, finals = [], []
-    for cell, member in enumerate(members):
-        own = [(t, r) for t, r in zip(trials, records, strict=True) if t.cell == cell]
-        done = [(trial, record) for trial, record in own if record is not None and record.status == "done"]
-        name = f"{member.values['adapter']['method']} {member.values['task']['name']}"
-        if not done:
-            lines.append(f"{name}: no trial ended, nothing is chosen")
-            continue
-        trial, record = max(done, key=lambda pair: selection_score(pair[1]))  # the first among equals
-        seconds = sum((r.cost.train_seconds or 0) + (r.cost.eval_seconds or 0) for _, r in done)
-        setting = " ".join(o.lstrip("+") for o in trial.overrides[len(_of_run(member)) :])
-        lines.append(
-            f"{name}: {setting} (selection {selection_score(record):.4f}, {len(own)} trials, {seconds:.0f} s)"
-        )
-        note = f"++tuning={{role:final,runs:{len(own)},seconds:{seconds:.3f}}}"
-        first = int(member.values["seed"]) + 1
-        count = _count(member, "final_seeds")
-        finals += [[*trial.overrides, f"++seed={seed}", note] for seed in range(first, first + count)]
-    run(finals)
-    return lines
+def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
+    """Members that differ in the seed alone are one cell. Several seeds are the final ones; a single seed is
+    the first of `final_seeds` many. Raises UserError for counts that are no whole numbers."""
+    found: dict[tuple[str, ...], list[Member]] = {}
+    for member in members:
+        own = (o for o in member.overrides if o.partition("=")[0].lstrip("+") not in (*OWN_KEYS, "seed"))
+        found.setdefault(tuple(own), []).append(member)
+    cells = []
+    for overrides, group in found.items():
+        values = group[0].values
+        seeds = sorted({whole_number(member.values, "seed", 0) for member in group})
+        if len(seeds) == 1:
+            seeds = list(range(seeds[0], seeds[0] + whole_number(values, "final_seeds", 1)))
+        adapter = values["adapter"]
+        name = f"{adapter.get('name') or adapter.get('method')} {values['task']['name']}"
+        cells.append(TunedCell(name, overrides, values, tuple(seeds)))
+    return cells
 
 
-def trials_of(cell: int, member: Member) -> list[Trial]:
-    """A cell's trials: the whole grid when it is small enough, else a seeded choice without replacement."""
-    space = (member.values["adapter"].get("tuning") or {}).get("search") or {}
-    if not space:
-        method = member.values["adapter"].get("method")
-        raise UserError(f"adapter={method} names no search space: add tuning.search to its YAML.")
-    grid = [tuple(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    budget = _count(member, "budget_runs")
-    chosen = grid if len(grid) <= budget else random.Random(0).sample(grid, budget)
-    return [
-        Trial(cell, (*_of_run(member), *(f"++{key}={_text(value)}" for key, value in one))) for one in chosen
-    ]
+def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
+    """The setting with the highest mean score on the selection rows, the first tried among equals; None when
+    no trial ended. Failed trials count as runs."""
+    scores: dict[Setting, list[float]] = {}
+    seconds = 0.0
+    for trial, record in zip(trials, records, strict=True):
+        if record is not None and record.status == "done":
+            scores.setdefault(trial.setting, []).append(selection_score(record))
+            seconds += (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)
+    if not scores:
+        return None
+    best = max(scores, key=lambda setting: fmean(scores[setting]))
+    return Chosen(best, fmean(scores[best]), len(trials), seconds)
 
 
 def selection_score(record: Record) -> float:
@@ -81,18 +163,16 @@ def selection_score(record: Record) -> float:
     return record.metrics.selection[record.headline.name]
 
 
-def _of_run(member: Member) -> tuple[str, ...]:
-    """The overrides of a member that are the run's own."""
-    return tuple(o for o in member.overrides if o.partition("=")[0].lstrip("+") not in OWN_KEYS)
-
-
-def _count(member: Member, key: str) -> int:
-    value = member.values.get(key)
-    if not isinstance(value, int) or value < 1:
-        raise UserError(f"{key}: got {value!r}. Legal: a whole number from 1.")
+def whole_number(values: dict[str, Any], key: str, least: int) -> int:
+    """A key of the sweep itself. Raises UserError when it is no whole number from `least`."""
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{key}: got {value!r}. Legal: a whole number from {least}.")
     return value
 
 
 def _text(value: Any) -> str:
     """A value as Hydra's override grammar reads it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list | tuple) else str(value)
