@@ -57,6 +57,8 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Outside
     methods' config folders join the search path.
     """
+    if any(argument in ("-sc", "--shell-completion") for argument in argv):
+        return list(argv)  # `query=bash` is no config value
     roots = [conf_dir(), *plugin_conf_dirs()]
     out = []
     for argument in argv:
@@ -92,15 +94,15 @@ def hydra_errors() -> Iterator[None]:
             f"cannot read '{error.override.lstrip('+')}': {reason.partition(' expecting')[0]}. "
             "Give it as key=value; quote values with , [ or { for the shell."
         ) from error
-    except ValueError as error:
-        if not str(error).startswith("Config group override"):  # `trainer=3`
-            raise
-        raise UserError(f"{error}: a group takes the name of a choice.") from error
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = str(error.__cause__ or "").strip().splitlines()
         detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
         raise UserError(f"{' '.join(lines[:2])}{detail}") from error
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):  # `trainer=3`; OmegaConf's own are above
+            raise
+        raise UserError(f"{error}: a group takes the name of a choice.") from error
 
 
 def _missing_choice(error: Any) -> str:

@@ -31,13 +31,20 @@ def train_main(argv: list[str]) -> int:
         from petbench.sweep import sweep_main
 
         return sweep_main(argv)
-    sys.argv = [sys.argv[0], *forgiving(argv), *([] if only_shows else search_path_override(argv))]
+    more = [] if only_shows else search_path_override(argv)
+    sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more])]
     _COMPOSED.clear()  # of an earlier call in this process
     with hydra_errors():
         _compose_one()
     for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
         job(config)
     return 0
+
+
+def _values_first(argv: list[str]) -> list[str]:
+    """Values before flags: Hydra's parser takes no value that stands behind a flag."""
+    values = [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    return [*values, *(a for a in argv if a not in values)]
 
 
 _COMPOSED: list[DictConfig] = []
