@@ -12,6 +12,7 @@ from petbench.record import read_records
 from petbench.sweep_cells import Cell
 
 ROWS_SHOWN = 40  # of members that need no attention
+_HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
 def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
@@ -19,7 +20,8 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
     planned = [cell for cell in cells if cell.prepared is not None]
     estimates = _estimates(planned)
     table = Table(title=f"Plan: {len(cells)} runs", title_justify="left")
-    for name in ("run", "adapter", "task", "model", "seed"):
+    settings = _settings(cells)
+    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
         table.add_column(name)
     for name in ("sites", "adapter params", "trainable", "steps", "time", "memory"):
         table.add_column(name, justify="right")
@@ -27,12 +29,11 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
     shown = cells if whole else cells[:ROWS_SHOWN]
     for cell in shown:
         if cell.prepared is None:
-            place = (cell.spec.adapter.label, cell.spec.task.name, cell.spec.model.label, str(cell.spec.seed))
-            table.add_row("", *place, *[""] * 6, f"skipped: {cell.skipped}")
+            table.add_row(*_place(cell, settings), *[""] * 6, f"skipped: {cell.skipped}")
             continue
         params, estimate = cell.prepared.plan.params, estimates[cell.run_id]
         table.add_row(
-            *_place(cell),
+            *_place(cell, settings),
             str(cell.prepared.plan.sites),
             f"{params.adapter:,}",
             f"{params.trainable:,}",
@@ -50,7 +51,10 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
 def show_outcome(cells: Sequence[Cell]) -> None:
     """How every member ended. What was done before is left out where the table would grow long."""
     table = Table(title="Sweep", title_justify="left")
-    for name in ("run", "adapter", "task", "model", "seed", "state", "score", "reason"):
+    settings = _settings(cells)
+    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
+        table.add_column(name)
+    for name in ("state", "score", "reason"):
         table.add_column(name)
     counts = Counter(ended(cell) for cell in cells)
     short = len(cells) <= ROWS_SHOWN
@@ -61,7 +65,7 @@ def show_outcome(cells: Sequence[Cell]) -> None:
         score = f"{record.headline.value:.4f}" if record and record.headline else ""
         reason = cell.skipped or ("done before" if cell.over and state == "skipped" else None)
         reason = reason or (record.reason if record else "it ended without a record") or ""
-        table.add_row(*_place(cell), state, score, " ".join(reason.split()))
+        table.add_row(*_place(cell, settings), state, score, " ".join(reason.split()))
     print_table(table)
     say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_order.index)) + ".")
 
@@ -124,9 +128,28 @@ def _sums(waiting: Sequence[Cell], estimates: dict[str, Estimate]) -> str:
     return f"{text}; about {duration(sum(known))} one after another{more}."
 
 
-def _place(cell: Cell) -> tuple[str, ...]:
+def _settings(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
+    """By a member's overrides: the values that not all members share, less what has a column of its own."""
+    own = {
+        cell.member.overrides: [
+            override.lstrip("+")
+            for override in cell.member.overrides
+            if override.partition("=")[0].lstrip("+") not in _HAVE_COLUMNS
+        ]
+        for cell in cells
+    }
+    shared = set.intersection(*map(set, own.values())) if own else set()
+    return {member: " ".join(o for o in some if o not in shared) for member, some in own.items()}
+
+
+def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:
+    return ["setting"] if any(settings.values()) else []
+
+
+def _place(cell: Cell, settings: dict[tuple[str, ...], str]) -> tuple[str, ...]:
     spec = cell.spec
-    return (cell.run_id, spec.adapter.label, spec.task.name, spec.model.label, str(spec.seed))
+    place = (cell.run_id, spec.adapter.label, spec.task.name, spec.model.label, str(spec.seed))
+    return (*place, settings[cell.member.overrides]) if any(settings.values()) else place
 
 
 def _planned_state(cell: Cell) -> str:
