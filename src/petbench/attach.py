@@ -29,6 +29,7 @@ class Tuned:
     head_names: frozenset[str]
     norm_names: frozenset[str]
     other_names: frozenset[str]  # trained parameters of the body that are no norms
+    merged: bool = False
 
     @property
     def trained_names(self) -> frozenset[str]:
@@ -83,17 +84,23 @@ class Tuned:
                     f"the saved adapter does not fit: {name} is {tuple(state[name].shape)} there and "
                     f"{tuple(own[name].shape)} here."
                 )
+        for name in own.keys() & state.keys():  # all fit: nothing is left half loaded
             own[name].copy_(state[name])
         return missing
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Inside, the adapters do nothing (head and trained norms keep their values)."""
+        """Inside, the adapters do nothing, merged or not (head and trained norms keep their values)."""
+        merged = self.merged
+        if merged:
+            self.unmerge()
         self.installed.enable(False)
         try:
             yield
         finally:
             self.installed.enable(True)
+            if merged:
+                self.merge()
 
     def merge(self) -> None:
         """Fold the adapters into the backbone. Raises UserError where the method cannot."""
@@ -102,10 +109,12 @@ class Tuned:
                 f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
             )
         self.installed.merge()
+        self.merged = True
 
     def unmerge(self) -> None:
         """Undo `merge`, bit for bit."""
         self.installed.unmerge()
+        self.merged = False
 
 
 def attach(
