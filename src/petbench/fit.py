@@ -98,7 +98,11 @@ class Fit:
                 )
         finally:
             screen.close()
-        return self.best if spec.trainer.select == "best" and self.best else self.tuned.state()
+        if spec.trainer.select == "best" and self.best:
+            return self.best
+        progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
+        progress.seconds_to_best = sum(self.clock.seconds)
+        return self.tuned.state()
 
     def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
         """The micro-batches of every step; the order depends on seed and epoch alone."""

@@ -156,6 +156,7 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         ) from error
     if is_main_process():
         write_record(record, prepared.spec.results_dir)
+        (prepared.folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
     return record
 
 

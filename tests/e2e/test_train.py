@@ -1,0 +1,314 @@
+"""`petbench train` from the command line to the record: what is written, what is printed, what a run id means."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from petbench.cli import run_command
+from petbench.evaluate import answers, head_answerer
+from petbench.loading import load_run
+from petbench.record import Record, read_record
+from petbench.run import rows_of
+from petbench.tasks.encode import encode
+from petbench.tasks.glue import task_named
+from petbench.tasks.metrics import score
+
+BASE = ["train", "task=rte", "model=tiny_bert", "data=toy", "trainer.precision=fp32", "trainer.device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder with a token cache of its own; one thread."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+
+
+def train(*overrides: str, status: int = 0, results: str = "results") -> Record:
+    """One run; its record. `results` must hold no other run."""
+    assert run_command([*BASE, f"results_dir={results}", *overrides]) == status
+    (folder,) = Path(results, "runs").iterdir()
+    record = read_record(folder)
+    assert record is not None
+    return record
+
+
+def adapter_file(record: Record, results: str = "results") -> Path:
+    return Path(results, "runs", record.run_id, "adapter/adapter.safetensors")
+
+
+def predictions(record: Record, part: str) -> list[dict[str, Any]]:
+    path = Path("results/runs", record.run_id, "predictions", f"{part}.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    record = train("adapter=krona", "trainer.max_steps=24", "trainer.eval_every=8")
+    folder = Path("results/runs", record.run_id)
+    text = capsys.readouterr().out
+    assert record.status == "done"
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
+        "adapter", "config.yaml", "metrics.jsonl", "predictions", "record.json", "row_ids.json",
+    }  # fmt: skip
+
+    # Scores are those of the answers on disk.
+    task = task_named("rte")
+    for part, metrics in {
+        "selection": record.metrics.selection,
+        "report-validation": record.metrics.report["validation"],
+    }.items():
+        lines = predictions(record, part)
+        again, _ = score(task, [line["prediction"] for line in lines], [line["label"] for line in lines])
+        assert again == metrics
+    assert record.headline is not None
+    assert record.headline.value == record.metrics.report["validation"]["accuracy"]
+    assert record.headline.n == len(predictions(record, "report-validation")) == 128
+
+    # Rows: nobody selects on what is trained on or reported.
+    ids = json.loads((folder / "row_ids.json").read_text())["idx"]
+    assert not set(ids["train"]) & set(ids["selection"])
+    assert [line["idx"] for line in predictions(record, "selection")] == ids["selection"]
+    assert len(ids["train"]) + len(ids["selection"]) == 512
+
+    # Counts add up and are those of the file.
+    params = record.params
+    assert params is not None
+    assert params.trainable == params.adapter + params.head + params.norm + params.other == 578
+    saved = load_file(adapter_file(record))
+    assert sum(tensor.numel() for tensor in saved.values()) == params.trainable
+    assert record.cost.adapter_bytes == adapter_file(record).stat().st_size
+
+    # The curve: an evaluation every 8 steps, and the best of them is what is reported.
+    assert [point["step"] for point in record.curve] == [8, 16, 24]
+    best = max(record.curve, key=lambda point: (point["score"], -point["step"]))
+    assert record.best is not None
+    assert record.best.step == best["step"]
+    assert record.metrics.selection["accuracy"] == best["score"]
+    assert record.best.epoch == pytest.approx(best["step"] / math.ceil(len(ids["train"]) / 32))
+
+    # Cost: all measured, and consistent with each other.
+    cost = record.cost
+    assert cost.step_seconds_median is not None
+    assert cost.train_seconds is not None
+    assert cost.examples_per_second is not None
+    # One epoch of 15 batches, 461 rows, and 9 batches more, of which one may be the short one of 13.
+    assert round(cost.examples_per_second * cost.train_seconds) in (461 + 9 * 32, 461 + 8 * 32 + 13)
+    assert cost.time_to_best_seconds is not None
+    assert 0 < cost.time_to_best_seconds <= cost.train_seconds
+    assert 0 < (cost.padding_fraction or 0) < 0.5
+    assert (cost.peak_memory_bytes or 0) > 50e6
+    assert record.merge is not None
+    assert record.merge.mergeable
+    assert (record.merge.max_abs_logit_change or 1) < 1e-4
+
+    # Where it came from.
+    facts = record.provenance
+    assert facts["data"]["source"] == "toy"
+    assert facts["marks"] == ["toy rows"]
+    assert facts["precision"] == "fp32"
+    assert facts["rows"] == {"train": 461, "selection": 51, "report/validation": 128}
+    assert facts["versions"]["torch"] == torch.__version__
+    assert record.config["optim"]["lr"] == 5e-3
+    assert record.schema_version == 1
+
+    # What a person sees.
+    assert "The rows are generated (data=toy)" in text
+    assert "Parameters: krona on tiny_bert\n" in text
+    assert "Scores: rte, protocol petbench (toy rows)\n" in text
+    assert f"{record.headline.value:.4f}" in text
+    assert text.rstrip().endswith(f"run folder: results/runs/{record.run_id}")
+
+
+def test_a_step_of_the_log_has_loss_and_rate() -> None:
+    record = train("adapter=krona", "trainer.max_steps=10", "trainer.log_every=1", "optim.warmup_steps=5")
+    path = Path("results/runs", record.run_id, "metrics.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    rates = [line["values"]["lr"] for line in lines if "lr" in line["values"]]
+    # After step t the schedule stands at t: warm-up to the full rate, then down to zero at the end.
+    full = 5e-3
+    up = [full * (t + 1) / 5 for t in range(1, 5)]
+    down = [full * (10 - t) / 5 for t in range(5, 11)]
+    assert rates == pytest.approx(up + down)
+    assert all(0.3 < line["values"]["loss"] < 1.5 for line in lines if "loss" in line["values"])
+
+
+def test_a_finished_adapter_gives_its_answers_again() -> None:
+    """STS-B: the answers are the head's own numbers."""
+    record = train("adapter=krona", "task=stsb", "trainer.max_steps=10")
+    loaded = load_run(record.run_id)
+    report = rows_of(loaded.spec)[1].report["validation"]
+    encoded = encode(report, loaded.task, loaded.spec.task, loaded.form, loaded.tokenizer)
+    pad = loaded.tokenizer.pad_token_id
+    found = answers(Accelerator(cpu=True), loaded.tuned.model, encoded, head_answerer(True), 64, pad)
+    saved = load_file(adapter_file(record))
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.tuned.state().items())
+    assert found == [line["prediction"] for line in predictions(record, "report-validation")]
+    assert len(set(found)) > 100
+
+
+def test_the_same_again_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["adapter=krona", "trainer.max_steps=3"]
+    record = train(*words)
+    before = {path: path.stat().st_mtime_ns for path in Path("results/runs").rglob("*")}
+    capsys.readouterr()
+    # Another place of the logs, another progress bar: the same run.
+    again = train(*words, "logger=none", "trainer.progress=off", "trainer.log_every=1")
+    assert again == record
+    assert {path: path.stat().st_mtime_ns for path in Path("results/runs").rglob("*")} == before
+    text = capsys.readouterr().out
+    assert f"{record.run_id} is done already (krona, rte, seed 0): nothing to run." in text
+    assert "Scores: rte" in text  # its tables all the same
+
+
+def test_equal_seeds_give_equal_bytes_and_another_seed_another_run() -> None:
+    words = ["adapter=krona", "trainer.max_steps=6"]
+    first, again = train(*words), train(*words, results="again")
+    other = train(*words, "seed=1", results="other")
+    assert again.run_id == first.run_id
+    assert adapter_file(again, "again").read_bytes() == adapter_file(first).read_bytes()
+    assert again.metrics == first.metrics
+    assert other.run_id != first.run_id
+    assert adapter_file(other, "other").read_bytes() != adapter_file(first).read_bytes()
+
+
+def test_accumulation_is_the_same_step() -> None:
+    """Dropout draws differently for pieces of a batch, so it is off; the rest is the same sum in another order."""
+    words = ["adapter=lora", "trainer.max_steps=4", "trainer.batch_size=30"]
+    no_dropout = [
+        "++model.known.config.hidden_dropout_prob=0",
+        "++model.known.config.attention_probs_dropout_prob=0",
+    ]
+    whole = train(*words, *no_dropout)
+    pieces = train(*words, *no_dropout, "trainer.gradient_accumulation=4", results="pieces")
+    one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
+    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+
+
+def test_accumulation_weighs_target_tokens_in_text_form() -> None:
+    """Pieces with targets of unlike lengths: their losses are means over tokens, not over rows."""
+    words = ["task=qqp", "adapter=lora", "trainer.max_steps=3", "trainer.batch_size=15", "model=tiny_t5"]
+    words += ["++model.known.config.dropout_rate=0", "trainer.max_steps=3"]
+    whole = train(*words)
+    pieces = train(*words, "trainer.gradient_accumulation=4", results="pieces")
+    one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
+    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+
+
+def test_checkpointing_gives_the_same_bytes() -> None:
+    words = ["adapter=krona", "trainer.max_steps=4"]
+    plain = train(*words)
+    other = train(*words, "trainer.gradient_checkpointing=true", results="checkpointing")
+    assert adapter_file(other, "checkpointing").read_bytes() == adapter_file(plain).read_bytes()
+
+
+def test_bf16_stays_on_after_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate wraps `forward`; taking the wrapper off to evaluate once turned training into float32."""
+    from petbench import train as loop
+
+    seen: list[torch.dtype] = []
+    original = loop.train
+
+    def watched(accelerator: Any, model: Any, *arguments: Any, **keywords: Any) -> None:
+        query = model.get_submodule("bert.encoder.layer.0.attention.self.query")
+        query.register_forward_hook(
+            lambda module, inputs, output: seen.append(output.dtype) if model.training else None
+        )
+        original(accelerator, model, *arguments, **keywords)
+
+    monkeypatch.setattr("petbench.fit.train", watched)
+    words = ["adapter=bitfit", "trainer.max_steps=6", "trainer.eval_every=2", "trainer.precision=bf16"]
+    record = train(*words)
+    assert seen == [torch.bfloat16] * 6
+    assert record.provenance["precision"] == "bf16"
+    assert {tensor.dtype for tensor in load_file(adapter_file(record)).values()} == {torch.float32}
+
+
+def test_epochs_and_steps_are_counted_in_batches() -> None:
+    record = train("adapter=krona", "trainer.epochs=1.5", "trainer.batch_size=64")
+    # 461 rows are 8 batches of 64; 1.5 epochs are 12 steps, evaluated after each epoch and at the end.
+    assert [(point["step"], point["epoch"]) for point in record.curve] == [(8, 1.0), (12, 1.5)]
+
+
+def test_the_last_checkpoint_can_be_reported() -> None:
+    words = ["adapter=krona", "trainer.max_steps=20", "trainer.eval_every=2", "optim.lr=2e-2"]
+    best = train(*words)
+    last = train(*words, "trainer.select=last", results="last")
+    assert [p["score"] for p in best.curve] == [p["score"] for p in last.curve]
+    assert best.metrics.selection["accuracy"] == max(point["score"] for point in best.curve)
+    assert last.metrics.selection["accuracy"] == last.curve[-1]["score"]
+    assert last.best is not None
+    assert last.best.step == 20
+
+
+def test_a_run_can_start_from_another(tmp_path: Path) -> None:
+    first = train("adapter=krona", "trainer.max_steps=6", results="first")
+    second = train(
+        "adapter=krona", "trainer.max_steps=1", "optim.lr=1e-12", "task=mrpc",
+        f"init_from={tmp_path}/first/runs/{first.run_id}", results="second",
+    )  # fmt: skip
+    one, two = load_file(adapter_file(first, "first")), load_file(adapter_file(second, "second"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-9) for name in one)
+    assert second.config["init_from"].endswith(first.run_id)
+
+
+def test_t5_answers_in_text() -> None:
+    record = train("adapter=krona", "model=tiny_t5", "trainer.max_steps=6")
+    assert record.params is not None
+    assert record.params.head == 0
+    assert {line["prediction"] for line in predictions(record, "selection")} <= {0, 1}
+    assert not record.metrics.unparsable  # scored label strings are always labels
+
+
+def test_a_diverged_run_says_so_and_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    record = train("adapter=krona", "optim.lr=1e30", "trainer.max_steps=40", status=1)
+    assert record.status == "diverged"
+    assert record.reason is not None
+    assert record.reason.startswith("the loss is nan between steps")
+    assert record.headline is None
+    assert record.params is not None
+    error = capsys.readouterr().err
+    assert error.startswith("error: the loss is nan between steps")
+    assert "Try a smaller optim.lr" in error
+    assert "Traceback" not in error
+
+
+def test_a_failed_run_keeps_its_trace_and_can_be_tried_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["adapter=krona", "trainer.max_steps=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr("petbench.fit.make_optimizer", lambda *_: 1 / 0)
+        record = train(*words, status=1)
+    assert (record.status, record.reason) == ("failed", "ZeroDivisionError: division by zero")
+    trace = Path("results/runs", record.run_id, "error.txt")
+    assert "ZeroDivisionError" in trace.read_text()
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"error: run {record.run_id} failed: ZeroDivisionError: division by zero (trace: " in error
+    assert run_command([*BASE, *words, "results_dir=results", "retry=false"]) == 1
+    assert "retry=false leaves it" in capsys.readouterr().err
+    again = train(*words)
+    assert again.status == "done"
+    assert not trace.exists()
+
+
+def test_a_plan_prints_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run_command([*BASE, "adapter=lora", "budget.params=1000", "plan=true"]) == 0
+    text = capsys.readouterr().out
+    assert "budget 1,000: lora rank=3" in text
+    assert "Plan: lora on tiny_bert, 4 sites\n" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_of_train_is_marked() -> None:
+    record = train("adapter=krona", "trainer.max_steps=1", "data.max_train_examples=100")
+    assert "at most 100 train rows" in record.provenance["marks"]
+    assert record.provenance["rows"]["train"] == 100
