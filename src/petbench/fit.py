@@ -84,6 +84,7 @@ class Fit:
                 schedule = make_schedule(optimizer, spec.optim, ends[number] - start)
                 if self._resumed is not None:
                     self._resumed.restore(optimizer, schedule)
+                    self.tuned.installed.remember(self._resumed.part("memory"))
                     self._resumed = None
                 progress.stage = number
                 train(
@@ -194,5 +195,6 @@ class Fit:
         if not self.accelerator.is_main_process:
             return
         self.progress.step_seconds = self.clock.seconds
-        save_resume(self.prepared.folder, self.progress, self.tuned.state(), self.best, optimizer, schedule)
+        state, memory = self.tuned.state(), self.tuned.installed.memory()
+        save_resume(self.prepared.folder, self.progress, state, self.best, optimizer, schedule, memory)
         self._last_resume = time.monotonic()

@@ -40,12 +40,15 @@ def save_resume(
     best: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     schedule: Any,
+    memory: dict[str, Tensor] | None = None,
 ) -> None:
-    """One atomic file: trained values, best values, optimiser moments, random generators, progress."""
+    """One atomic file: trained values, best values, optimiser moments, random generators, progress, and what
+    the method keeps besides (`memory`)."""
     tensors = {f"trained/{name}": tensor for name, tensor in trained.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optim/{number}/{key}": value.detach().cpu().clone() for key, value in moments.items()}
+    tensors |= {f"memory/{name}": tensor.detach().cpu().clone() for name, tensor in (memory or {}).items()}
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
@@ -63,7 +66,7 @@ class ResumeState:
     schedule: dict[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under `trained` or `best`, by parameter name."""
+        """The tensors under `trained`, `best` or `memory`, by parameter name."""
         start = f"{prefix}/"
         return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
 

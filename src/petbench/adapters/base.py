@@ -103,6 +103,12 @@ class Installed(Protocol):
     def after_step(self, step: int) -> None:
         """Called after every optimiser step, gradients still there, for methods that act then (rank allocation)."""
 
+    def memory(self) -> dict[str, Tensor]:
+        """What the method keeps between steps besides its parameters, for a run that goes on after a stop."""
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Take up what `memory` gave. Called after `start`."""
+
 
 class Method(ABC, Generic[S]):
     """One tuning method: its spec, its adapters, its claims."""

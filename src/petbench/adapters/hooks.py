@@ -129,6 +129,13 @@ class HookedAdapters:
     def after_step(self, step: int) -> None:
         """Nothing to do."""
 
+    def memory(self) -> dict[str, Tensor]:
+        """Nothing: an adapter is its parameters."""
+        return {}
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Nothing to do."""
+
     @torch.no_grad()
     def merge(self) -> None:
         if self._saved:

@@ -29,6 +29,9 @@ _MERGEABLE = (
 )
 
 
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
+
+
 class PeftInstalled:
     """A model inside a PEFT model; see `base.Installed`."""
 
@@ -86,6 +89,29 @@ class PeftInstalled:
         """AdaLoRA's rank allocation; reads the gradients of the step, so call it before they are cleared."""
         if self._allocates:
             self.model.base_model.update_and_allocate(step)
+
+    def memory(self) -> dict[str, Tensor]:
+        """AdaLoRA's running importance of every entry, and the ranks that it settled on."""
+        if not self._allocates:
+            return {}
+        allocator = self.model.base_model.rankallocator
+        kept = {f"{part}/{n}": t for part in _IMPORTANCE for n, t in getattr(allocator, part).items()}
+        ranks = self.model.peft_config["default"].rank_pattern or {}
+        return kept | {f"ranks/{name}": torch.tensor(pattern) for name, pattern in ranks.items()}
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Give AdaLoRA back what `memory` took."""
+        if not self._allocates:
+            return
+        device = next(self.model.parameters()).device
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in (*_IMPORTANCE, "ranks")}
+        for key, tensor in memory.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor.to(device)
+        for part in _IMPORTANCE:
+            setattr(self.model.base_model.rankallocator, part, parts[part])
+        ranks = {name: tensor.tolist() for name, tensor in parts["ranks"].items()}
+        self.model.peft_config["default"].rank_pattern = ranks or None
 
 
 @register
