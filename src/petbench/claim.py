@@ -31,7 +31,7 @@ class Busy(RunError):
 def claimed(folder: Path) -> Iterator[None]:
     """Hold the claim on a run's folder. Raises Busy when another live process holds it, UserError when the
     folder cannot be written."""
-    _take(folder)
+    own = _take(folder)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(folder / CLAIM_FILE, stop), daemon=True)
     beat.start()
@@ -40,7 +40,7 @@ def claimed(folder: Path) -> Iterator[None]:
     finally:
         stop.set()
         beat.join()
-        (folder / CLAIM_FILE).unlink(missing_ok=True)
+        _give_back(folder, own)
 
 
 def owner(folder: Path) -> str | None:
@@ -49,31 +49,45 @@ def owner(folder: Path) -> str | None:
     try:
         claim = json.loads(path.read_text(encoding="utf-8"))
         age = time.time() - path.stat().st_mtime
-    except (OSError, ValueError):
+        host, pid, started = claim["host"], int(claim["pid"]), claim["started"]
+    except (OSError, ValueError, TypeError, KeyError):
         return None  # no claim, or one that its owner is just writing under the lock
-    if claim["host"] == socket.gethostname():
-        alive = _started(claim["pid"]) == claim["started"]
-    else:
-        alive = age < DEAD_AFTER_SECONDS
-    return f"{claim['host']}, process {claim['pid']}" if alive else None
+    alive = _started(pid) == started if host == socket.gethostname() else age < DEAD_AFTER_SECONDS
+    return f"{host}, process {pid}" if alive else None
 
 
-def _take(folder: Path) -> None:
-    """Write our claim, if nobody alive holds one. The lock covers this moment only, not the training."""
+def _take(folder: Path) -> str:
+    """Write our claim, if nobody alive holds one; returns its text. The lock covers this moment only, not the
+    training."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK_FILE).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(folder):
             holder = owner(folder)
             if holder is not None:
                 raise Busy(f"run {folder.name} is being trained by another process ({holder}).")
             pid = os.getpid()
-            claim = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
-            (folder / CLAIM_FILE).write_text(json.dumps(claim), encoding="utf-8")
+            claim = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "since": time.time()}
+            text = json.dumps(claim)
+            (folder / CLAIM_FILE).write_text(text, encoding="utf-8")
+            return text
     except OSError as error:
         raise UserError(
             f"cannot write {folder}: {error.strerror or error}. Free space or give another results_dir."
         ) from error
+
+
+def _give_back(folder: Path, own: str) -> None:
+    """Remove our claim; one that was taken over while this machine slept is another's and stays."""
+    with contextlib.suppress(OSError), _locked(folder):
+        if (folder / CLAIM_FILE).read_text(encoding="utf-8") == own:
+            (folder / CLAIM_FILE).unlink()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _beat(path: Path, stop: threading.Event) -> None:
