@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from petbench.compose import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
@@ -12,12 +13,12 @@ from petbench.errors import RunError, UserError
 from petbench.expand import unswept
 
 Overrides = Sequence[str]
-PLUGINS = {
-    "joblib": "joblib",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-    "ray": "ray",
-    "optuna": "optuna",
+PLUGINS = {  # choice of hydra/launcher or hydra/sweeper: (module of the plugin, petbench's extra with it)
+    "joblib": ("hydra_joblib_launcher", "joblib"),
+    "submitit_local": ("hydra_submitit_launcher", "slurm"),
+    "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
+    "ray": ("hydra_ray_launcher", "ray"),
+    "optuna": ("hydra_optuna_sweeper", "optuna"),
 }
 
 
@@ -42,6 +43,7 @@ def launch(
         from hydra.core.plugins import Plugins
 
         share = share_of(config.hydra.launcher, len(members), cores())
+        _tidy(config, argv)
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
         for first in range(0, len(own), size):
@@ -80,7 +82,7 @@ def search(argv: Overrides, task: Callable[[Any], Any], config_dir: str | None =
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=context, task_function=task, config=config
         )
-        launcher: Any = sweeper.launcher
+        launcher: Any = getattr(sweeper, "sweeper", sweeper).launcher  # optuna's plugin wraps its own
         share = share_of(config.hydra.launcher, int(config.hydra.sweeper.get("n_jobs") or 1), cores())
         plain_launch = launcher.launch
 
@@ -96,6 +98,16 @@ def search(argv: Overrides, task: Callable[[Any], Any], config_dir: str | None =
         except ValueError as error:  # optuna's word for: every trial failed
             warn(f"the sweeper stopped: {error}")
     return launched
+
+
+def require_plugins(argv: Overrides) -> None:
+    """Raises UserError for a launcher or sweeper that is not installed, with the command that installs it."""
+    for argument in argv:
+        key, _, name = argument.partition("=")
+        if key in ("hydra/launcher", "hydra/sweeper") and name in PLUGINS:
+            module, extra = PLUGINS[name]
+            if find_spec(f"hydra_plugins.{module}") is None:
+                raise UserError(f"{argument}: not installed. Run: pip install 'petbench[{extra}]'")
 
 
 def own_overrides(member: Overrides, threads: int | None) -> list[str]:
@@ -123,6 +135,13 @@ def share_of(launcher: Any, members: int, available: int) -> Share:
         per_job = (launcher.ray.get("remote") or {}).get("num_cpus") or 1
         return Share(threads=max(1, int(per_job)))
     return Share()
+
+
+def _tidy(config: Any, argv: Overrides) -> None:
+    """Submitit's default folder makes an empty one that is called `%j`; its files carry the job's id anyway."""
+    key = "hydra.launcher.submitit_folder"
+    if "submitit_folder" in config.hydra.launcher and not any(a.startswith(f"{key}=") for a in argv):
+        config.hydra.launcher.submitit_folder = "${hydra.sweep.dir}/.submitit"
 
 
 def cores() -> int:

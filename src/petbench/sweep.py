@@ -13,7 +13,7 @@ from petbench.claim import Busy
 from petbench.console import say, warn
 from petbench.errors import RunError, UserError
 from petbench.expand import Member, expand, recompose, without_sweeps
-from petbench.launch import launch, search
+from petbench.launch import launch, require_plugins, search
 from petbench.record import write_record
 from petbench.run import note_failure, run
 from petbench.sweep_cells import Cell, cells_of, why_not
@@ -27,6 +27,7 @@ Start = Callable[[Sequence[Cell]], None]
 def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
     flags, overrides = _flags(argv)
+    require_plugins(overrides)
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
     if sweepers and sweepers != ["basic"]:
         return _exit_status(_searched(overrides, flags.config_dir))
@@ -121,8 +122,16 @@ def _searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
             cells += cells_of([member])
         except UserError as error:
             warn(str(error))
+    cells = list({cell.run_id: cell for cell in cells}.values())
+    for cell in cells:
+        cell.before = None  # whether it ran now or before, the sweeper has asked for it
+    done = [(cell, record) for cell in cells if (record := cell.record) and record.status == "done"]
     if cells:
-        show_outcome(list({cell.run_id: cell for cell in cells}.values()))
+        show_outcome(cells)
+    if done:
+        best, record = max(done, key=lambda pair: selection_score(pair[1]))
+        setting = " ".join(override.lstrip("+") for override in best.member.overrides)
+        say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {setting}")
     return cells
 
 
@@ -138,6 +147,8 @@ def _run_all(waiting: Sequence[Cell], start: Start) -> None:
             start(left)
         except RunError as error:
             warn(str(error))
+            if not any(cell.ended_since(began) for cell in left):
+                return  # it started nothing, so it would not the next time
         launches += 1
         left = [cell for cell in left if not cell.ended_since(began)]
         said = False

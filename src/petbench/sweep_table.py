@@ -64,7 +64,7 @@ def show_outcome(cells: Sequence[Cell]) -> None:
             continue
         score = f"{record.headline.value:.4f}" if record and record.headline else ""
         reason = cell.skipped or ("done before" if cell.over and state == "skipped" else None)
-        reason = reason or (record.reason if record else "it ended without a record") or ""
+        reason = reason or (record.reason if record else "not started, or killed from outside") or ""
         table.add_row(*_place(cell, settings), state, score, " ".join(reason.split()))
     print_table(table)
     say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_order.index)) + ".")
