@@ -1,0 +1,102 @@
+"""The loop's numbers: pieces of a batch, precision, rates, epochs, which checkpoint is reported."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from petbench import train as loop
+from toy_runs import adapter_file, train
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder with a token cache of its own; one thread."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+
+
+def test_accumulation_is_the_same_step() -> None:
+    """Dropout draws differently for pieces of a batch, so it is off; the rest is the same sum in another order."""
+    words = ["adapter=lora", "trainer.max_steps=4", "trainer.batch_size=30"]
+    no_dropout = [
+        "++model.known.config.hidden_dropout_prob=0",
+        "++model.known.config.attention_probs_dropout_prob=0",
+    ]
+    whole = train(*words, *no_dropout)
+    pieces = train(*words, *no_dropout, "trainer.gradient_accumulation=4", results="pieces")
+    one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
+    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+
+
+def test_accumulation_weighs_target_tokens_in_text_form() -> None:
+    """Pieces with targets of unlike lengths: their losses are means over tokens, not over rows."""
+    words = ["task=qqp", "adapter=lora", "trainer.max_steps=3", "trainer.batch_size=15", "model=tiny_t5"]
+    words += ["++model.known.config.dropout_rate=0", "trainer.max_steps=3"]
+    whole = train(*words)
+    pieces = train(*words, "trainer.gradient_accumulation=4", results="pieces")
+    one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
+    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+
+
+def test_checkpointing_gives_the_same_bytes() -> None:
+    words = ["adapter=krona", "trainer.max_steps=4"]
+    plain = train(*words)
+    other = train(*words, "trainer.gradient_checkpointing=true", results="checkpointing")
+    assert adapter_file(other, "checkpointing").read_bytes() == adapter_file(plain).read_bytes()
+
+
+def test_bf16_stays_on_after_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate wraps `forward`; taking the wrapper off to evaluate once turned training into float32."""
+    seen: list[torch.dtype] = []
+    original = loop.train
+
+    def watched(accelerator: Any, model: Any, *arguments: Any, **keywords: Any) -> None:
+        query = model.get_submodule("bert.encoder.layer.0.attention.self.query")
+        query.register_forward_hook(
+            lambda module, inputs, output: seen.append(output.dtype) if model.training else None
+        )
+        original(accelerator, model, *arguments, **keywords)
+
+    monkeypatch.setattr("petbench.fit.train", watched)
+    words = ["adapter=bitfit", "trainer.max_steps=6", "trainer.eval_every=2", "trainer.precision=bf16"]
+    record = train(*words)
+    assert seen == [torch.bfloat16] * 6
+    assert record.provenance["precision"] == "bf16"
+    assert {tensor.dtype for tensor in load_file(adapter_file(record)).values()} == {torch.float32}
+
+
+def test_a_step_of_the_log_has_loss_and_rate() -> None:
+    record = train("adapter=krona", "trainer.max_steps=10", "trainer.log_every=1", "optim.warmup_steps=5")
+    path = Path("results/runs", record.run_id, "metrics.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    rates = [line["values"]["lr"] for line in lines if "lr" in line["values"]]
+    # After step t the schedule stands at t: warm-up to the full rate, then down to zero at the end.
+    full = 5e-3
+    up = [full * (t + 1) / 5 for t in range(1, 5)]
+    down = [full * (10 - t) / 5 for t in range(5, 11)]
+    assert rates == pytest.approx(up + down)
+    assert all(0.3 < line["values"]["loss"] < 1.5 for line in lines if "loss" in line["values"])
+
+
+def test_epochs_and_steps_are_counted_in_batches() -> None:
+    record = train("adapter=krona", "trainer.epochs=1.5", "trainer.batch_size=64")
+    # 461 rows are 8 batches of 64; 1.5 epochs are 12 steps, evaluated after each epoch and at the end.
+    assert [(point["step"], point["epoch"]) for point in record.curve] == [(8, 1.0), (12, 1.5)]
+
+
+def test_the_last_checkpoint_can_be_reported() -> None:
+    words = ["adapter=krona", "trainer.max_steps=20", "trainer.eval_every=2", "optim.lr=2e-2"]
+    best = train(*words)
+    last = train(*words, "trainer.select=last", results="last")
+    assert [p["score"] for p in best.curve] == [p["score"] for p in last.curve]
+    assert best.metrics.selection["accuracy"] == max(point["score"] for point in best.curve)
+    assert last.metrics.selection["accuracy"] == last.curve[-1]["score"]
+    assert last.best is not None
+    assert last.best.step == 20
