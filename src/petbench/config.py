@@ -255,6 +255,8 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     message, each with its path, what was got and what is legal.
     """
     values = dict(raw)
+    if values.get("table", ...) is None:
+        del values["table"]  # of a recipe, and already read: see recipe.py
     adapter_raw = dict(values.pop("adapter", None) or {})
     adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
     problems: list[str] = []

@@ -16,6 +16,7 @@ from petbench.compose import (
     plugin_conf_dirs,
     search_path_override,
 )
+from petbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,30 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
             swept = [o for o in forgiving(swept) if o.partition("=")[0].lstrip("+") not in given]
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
             batches = BasicSweeper.split_arguments(parsed, None)
-            return _composed([tuple(member) for batch in batches for member in batch], config_dir)
+            members = [tuple(member) for batch in batches for member in batch]
+            return _composed(_with_cells(members, preset, config_dir), config_dir)
+
+
+def _with_cells(
+    members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None
+) -> Sequence[tuple[str, ...]]:
+    """Members of a recipe get what its table says of their cells; others stay as they are."""
+    from omegaconf import OmegaConf
+
+    from petbench.recipe import completed, table_of, with_starts
+
+    recipes = {text for member in members for text in member if _key(text) == "recipe"}
+    if len(recipes) > 1:
+        raise UserError(f"one recipe at a time; got {' '.join(sorted(recipes))}.")
+    plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(preset, ["recipe", "table"]))
+    table = table_of(plain)
+    if table is None:
+        return members
+    choices = preset.hydra.runtime.choices
+    whole = [completed(member, table, choices) for member in members]
+    return with_starts(
+        whole, members, table, choices, lambda some: [each.values for each in _composed(some, config_dir)]
+    )
 
 
 def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:

@@ -31,6 +31,7 @@ def train_main(argv: list[str]) -> int:
         from petbench.sweep import sweep_main
 
         return sweep_main(argv)
+    argv = _with_cell(argv)
     more = [] if only_shows else search_path_override(argv)
     sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more])]
     _COMPOSED.clear()  # of an earlier call in this process
@@ -39,6 +40,19 @@ def train_main(argv: list[str]) -> int:
     for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
         job(config)
     return 0
+
+
+def _with_cell(argv: list[str]) -> list[str]:
+    """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
+    if not any(a.lstrip("+").startswith("recipe=") for a in argv) or "-sc" in argv:
+        return argv
+    from petbench.expand import expand
+
+    values = [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    members = expand(values)
+    # Several members without -m are Hydra's to refuse.
+    whole = members[0].overrides if len(members) == 1 else values
+    return [*whole, *(a for a in argv if a not in values)]
 
 
 def _values_first(argv: list[str]) -> list[str]:

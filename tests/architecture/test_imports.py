@@ -105,6 +105,8 @@ def test_only_the_door_knows_hydra() -> None:
     doors = (
         "petbench.cli",
         "petbench.compose",
+        "petbench.expand",
+        "petbench.launch",
         "petbench.train_command",
         "petbench.sweep",
         "petbench.conformance_case",
