@@ -1,0 +1,239 @@
+"""Sweeps on toy rows: plan, run, run again, grow, fail and retry, on every launcher that is here."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petbench import session
+from petbench.cli import run_command
+
+TINY = [
+    "task=rte", "data=toy", "data.toy_train=32", "data.toy_validation=16", "model=tiny_bert",
+    "trainer.max_steps=4", "trainer.batch_size=8", "trainer.precision=fp32", "trainer.threads=1",
+]  # fmt: skip
+Sweep = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sweep:
+    """`petbench train -m …` here, into tmp_path/results; returns the exit status and what was printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+
+    def call(*overrides: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = run_command(["train", "-m", *TINY, *overrides])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return call
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """All records of a results folder by run id."""
+    found = [json.loads(path.read_text()) for path in folder.glob("results/runs/*/record.json")]
+    return {record["run_id"]: record for record in found}
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each record was written, in ns."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("results/runs/*/record.json")}
+
+
+def test_four_records_then_nothing_then_only_what_is_new(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona,lora", "seed=0,1")
+    assert status == 0
+    first = records(tmp_path)
+    places = sorted((record["adapter"], record["seed"], record["status"]) for record in first.values())
+    assert places == [(adapter, seed, "done") for adapter in ("krona", "lora") for seed in (0, 1)]
+    assert "4 runs to train, 16 steps; time and memory not measured" in text
+    assert "4 done." in text
+    before = written(tmp_path)
+
+    status, text = sweep("adapter=krona,lora", "seed=0,1")
+    assert status == 0
+    assert "4 of 4 runs are done already" in text and "Nothing to run." in text
+    assert all(run_id in text for run_id in first)
+    assert written(tmp_path) == before
+
+    status, text = sweep("adapter=krona,lora", "seed=0,1,2")
+    assert status == 0
+    assert "4 of 6 runs are done already" in text and "2 runs to train, 8 steps; about" in text
+    assert len(records(tmp_path)) == 6
+    assert {run_id: written(tmp_path)[run_id] for run_id in before} == before
+
+
+def test_plan_shows_all_and_runs_nothing(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona,lora", "seed=0,1", "plan=true")
+    assert status == 0
+    assert text.count("not measured │") == 8  # time and memory of four
+    assert "578" in text and "2,114" in text  # trainable parameters
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_mistake_of_every_member_is_one_message(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona,lora", "seed=0,1", "trainer.epochs=0", "adapter.rankk=2")
+    assert status == 2
+    assert text.count("trainer.epochs: got 0. Legal: greater than 0.") == 2
+    assert text.count("adapter.rankk: unknown key.") == 2
+    assert text.count("(and 1 more members)") == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_choice_stops_the_sweep_before_it_starts(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona,kronna")
+    assert status == 2
+    assert "adapter: 'kronna' is unknown. Did you mean 'krona'?" in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_member_without_a_place_is_skipped_with_its_reason(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona", "'adapter.factor_shape=[4,8],[5,7]'".strip("'"))
+    assert status == 0
+    assert "skipped: krona rte tiny_bert seed 0: " in text
+    assert "1 done, 1 skipped." in text
+    assert len(records(tmp_path)) == 1
+    status, text = sweep("adapter=krona", "adapter.factor_shape=[5,7],[7,5]")
+    assert status == 2
+    assert "no member of the sweep can run:" in text
+
+
+def test_equal_members_run_once(sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep("adapter=krona", "seed=0,0", "trainer.log_every=5,10")[0] == 0
+    assert len(records(tmp_path)) == 1
+
+
+def test_failures_are_recorded_retried_and_left(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = session.build
+
+    def broken(prepared: Any) -> Any:
+        if prepared.spec.seed == 0:
+            raise RuntimeError("no memory left")
+        return plain(prepared)
+
+    monkeypatch.setattr(session, "build", broken)
+    status, text = sweep("adapter=krona", "seed=0,1")
+    assert status == 1
+    assert "RuntimeError: no memory left" in text and "1 done, 1 failed." in text
+    states = {record["seed"]: (record["status"], record["reason"]) for record in records(tmp_path).values()}
+    assert states == {0: ("failed", "RuntimeError: no memory left"), 1: ("done", None)}
+
+    before = written(tmp_path)
+    status, text = sweep("adapter=krona", "seed=0,1", "--no-retry")
+    assert status == 1
+    assert "1 of 2 runs failed before and are left" in text and "Nothing to run." in text
+    assert written(tmp_path) == before
+
+    monkeypatch.setattr(session, "build", plain)
+    status, text = sweep("adapter=krona", "seed=0,1")
+    assert status == 0
+    assert "retry (failed)" in text and "1 done, 1 skipped." in text
+    assert {record["status"] for record in records(tmp_path).values()} == {"done"}
+
+
+def test_a_mistake_that_shows_only_when_it_runs_is_recorded(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from petbench.errors import UserError
+
+    def broken(prepared: Any) -> Any:
+        raise UserError("the weights are not there")
+
+    monkeypatch.setattr(session, "build", broken)
+    status, text = sweep("adapter=krona", "seed=0,1")
+    assert status == 1
+    assert [record["reason"] for record in records(tmp_path).values()] == ["the weights are not there"] * 2
+    assert "2 failed." in text
+
+
+def test_diverged_members_do_not_stop_the_rest(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep(
+        "adapter=krona", "optim.lr=1e30,1e-3", "trainer.log_every=1", "trainer.clip_norm=null"
+    )
+    states = {record["config"]["optim"]["lr"]: record["status"] for record in records(tmp_path).values()}
+    assert states == {1e30: "diverged", 1e-3: "done"}
+    assert status == 1
+    assert "1 done, 1 diverged." in text
+
+
+def test_a_ready_sweep_needs_no_flag(sweep: Sweep, tmp_path: Path) -> None:
+    status = run_command(["train", *TINY, "sweep=seeds", "adapter=krona", "seed=3,4"])
+    assert status == 0
+    assert sorted(record["seed"] for record in records(tmp_path).values()) == [3, 4]
+    status, text = sweep("sweep=seeds", "adapter=krona", "plan=true")
+    assert status == 0
+    assert "3 runs to train" in text  # seeds 0, 1, 2; 3 and 4 are done
+
+
+@pytest.mark.skipif(find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="needs petbench[joblib]")
+def test_joblib(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert status == 0, text
+    assert [record["status"] for record in records(tmp_path).values()] == ["done"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("hydra_plugins.hydra_submitit_launcher") is None, reason="needs petbench[slurm]"
+)
+def test_submitit_local(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep("adapter=krona", "seed=0,1", "hydra/launcher=submitit_local")
+    assert status == 0, text
+    assert [record["status"] for record in records(tmp_path).values()] == ["done"] * 2
+    (folder,) = tmp_path.glob("results/sweeps/*/.submitit")
+    assert list(folder.glob("*_log.out")) and not list(tmp_path.rglob("%j"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("hydra_plugins.hydra_ray_launcher") is None, reason="needs petbench[ray]")
+def test_ray(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep(
+        "adapter=krona", "seed=0,1", "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"
+    )
+    assert status == 0, text
+    assert [record["status"] for record in records(tmp_path).values()] == ["done"] * 2
+
+
+@pytest.mark.skipif(find_spec("hydra_plugins.hydra_optuna_sweeper") is None, reason="needs petbench[optuna]")
+def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> None:
+    status, text = sweep(
+        "adapter=krona", "optim.lr=interval(1e-4,1e-1)", "adapter.scale=1,4",
+        "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1",
+    )  # fmt: skip
+    assert status == 0, text
+    found = records(tmp_path)
+    assert len(found) == 3
+    assert all(1e-4 <= record["config"]["optim"]["lr"] <= 1e-1 for record in found.values())
+    best = max(record["metrics"]["selection"]["accuracy"] for record in found.values())
+    (result,) = tmp_path.glob("results/sweeps/*/optimization_results.yaml")
+    assert f"best_value: {best}" in result.read_text()
+    assert f"{best:.4f}" in text.split("best on the selection rows: ")[1]
+
+
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petbench.launch.find_spec", lambda name: None)
+    status, text = sweep("adapter=krona", "seed=0,1", "hydra/launcher=ray")
+    assert status == 2
+    assert "hydra/launcher=ray: not installed. Run: pip install 'petbench[ray]'" in text
+
+
+@pytest.mark.slow
+def test_four_processes_share_sixteen_cells(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "four_sweeps.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--folder", str(tmp_path)], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "16 records, 16 trained, each once: True" in done.stdout
