@@ -1,0 +1,118 @@
+"""What a person sees: lines where there is no terminal, titles in one piece, silence of all processes but one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from petbench import console
+from petbench.cli import run_command
+from petbench.console import RunScreen, params_table, print_table, say
+from petbench.record import write_text
+
+
+def test_plain_lines_come_at_evaluations_and_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("petbench.console.time.monotonic", lambda: now[0])
+    screen = RunScreen("krona on rte", 100, 0, "auto")
+    screen.step(1, 0.5)
+    now[0] = 16.0  # a line every 15 s
+    screen.step(2, 0.25)
+    screen.step(3, None)  # nobody has asked the device for this loss
+    screen.step(4, 0.125)
+    screen.evaluated(10, 0.5, 0.2, "accuracy", 0.75, best=True)
+    screen.evaluated(20, 1.0, 0.1, "accuracy", 0.7, best=False)
+    screen.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "step 2/100  loss 0.2500",
+        "step 10/100  epoch 0.50  loss 0.2000  selection accuracy 0.7500  best so far",
+        "step 20/100  epoch 1.00  loss 0.1000  selection accuracy 0.7000",
+    ]
+
+
+def test_a_title_is_one_line_whatever_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(title="a title that is much longer than the narrow table below it [not markup]")
+    table.add_column("x")
+    table.add_row("1")
+    print_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a title that is much longer than the narrow table below it [not markup]"
+    assert lines[1].strip() == "┏━━━┓"
+
+
+def test_a_wide_table_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    params = dict.fromkeys(("adapter", "head", "norm", "other", "trainable", "backbone"), 1_234_567_890)
+    row = {"adapter": "a" * 60, "params": params | {"adapter_percent": 12.34567}, "mergeable": None}
+    print_table(params_table([row], "wide"))
+    text = capsys.readouterr().out
+    assert "a" * 60 in text
+    assert text.count("1,234,567,890") == 6
+    assert "12.3457" in text
+
+
+def test_brackets_and_long_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "adapter.factor_shape=[32,24] " * 20
+    say(text)
+    assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_the_second_process_of_a_launcher_prints_nothing() -> None:
+    program = "from petbench.console import say, print_table, is_main_process; from rich.table import Table\n"
+    program += "say('here'); print_table(Table(title='t')); import sys; sys.exit(is_main_process())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "RANK": "1"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_files_are_readable_as_the_umask_says(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "a")
+    (tmp_path / "b.txt").write_text("b")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_doctor_says_what_is_in_reach(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("petbench.tasks.hub.hub_reachable", lambda *_: False)
+    monkeypatch.delenv("PETBENCH_GLUE", raising=False)
+    assert run_command(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for start in (
+        "python ",
+        "torch ",
+        "transformers ",
+        "peft ",
+        "device ",
+        "precision ",
+        "extra optuna ",
+        "disk ",
+    ):
+        assert any(line.startswith(start) for line in text.splitlines()), start
+    assert "hub            not in reach" in text
+    assert "PETBENCH_GLUE is not set" in text
+    (tmp_path / "rte").mkdir()
+    (tmp_path / "rte/train.parquet").touch()
+    monkeypatch.setenv("PETBENCH_GLUE", str(tmp_path))
+    assert run_command(["doctor"]) == 0
+    assert "tasks there: rte" in capsys.readouterr().out
+
+
+def test_lists_say_what_each_choice_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["list", "tasks"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert any(line.startswith("rte   ") for line in lines)
+    assert run_command(["list", "adapterz"]) == 2
+    assert "list: 'adapterz' is unknown. Did you mean 'adapters'?" in capsys.readouterr().err
+
+
+def test_rows_without_a_measured_value_are_blank() -> None:
+    assert console._cell(None) == ""
+    assert console._cell(True) == "yes"
+    assert console._cell(12345) == "12,345"
