@@ -53,7 +53,7 @@ class RunScreen:
         """After every evaluation on the selection rows."""
         mark = "  best so far" if best else ""
         if self._bar is not None:
-            self._bar.update(self._task, score=f"{score:.4f}")
+            self._bar.update(self._task, loss=f"{loss:.4f}", score=f"{score:.4f}")
         self.line(
             f"step {step}/{self.steps}  epoch {epoch:.2f}  loss {loss:.4f}  selection {name} {score:.4f}{mark}"
         )

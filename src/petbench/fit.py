@@ -154,7 +154,7 @@ class Fit:
                 value = self._checked(loss)
                 epoch = progress.step / self.steps_per_epoch
                 tracker.log(progress.step, {"loss": value, "lr": schedule.get_last_lr()[0]}, epoch)
-            screen.step(progress.step, value)
+            screen.step(progress.step, None if due else value)  # the evaluation's own line says it
             if due:
                 self._evaluate(tracker, screen, value or 0.0)
             if not last and (due or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS):
