@@ -1,12 +1,13 @@
 """Bench: step time, latency, activation memory and operations of several methods, interleaved in one process.
 
-Every figure is a ratio to the bare frozen backbone of the same run: machines drift, ratios hold.
+Every figure is a ratio to the bare frozen backbone of the same run: machines drift, ratios hold. With one CPU
+thread the clock is that thread's own CPU time, which other programs on the machine hardly disturb.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import torch
@@ -107,10 +108,11 @@ def measure(
     for candidate in found:
         candidate.model.to(device)
     rows: list[dict[str, Any]] = [{"name": c.name, "trainable": _trainable(c.model)} for c in found]
+    clock = clock_of(device)
     if "step" in parts:
-        _fill(rows, "step", _step_times(found, shape, device))
+        _fill(rows, "step", _step_times(found, shape, device, clock.read))
     if "latency" in parts:
-        _fill(rows, "latency", _latencies(found, shape, device))
+        _fill(rows, "latency", _latencies(found, shape, device, clock.read))
     if "memory" in parts:
         for row, candidate in zip(rows, found, strict=True):
             row |= _memory(candidate.model, shape, device)
@@ -129,42 +131,60 @@ def _fill(rows: list[dict[str, Any]], name: str, times: list[list[float]]) -> No
         row[f"{name}_ratio"] = median(mine / bare for mine, bare in zip(own, times[0], strict=True))
 
 
-def _waiting(device: torch.device) -> Callable[[], None]:
-    return torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+@dataclass(frozen=True)
+class Clock:
+    """Seconds that count, and what they are called."""
+
+    name: str
+    read: Callable[[], float]
 
 
-def _step_times(found: list[Candidate], shape: Shape, device: torch.device) -> list[list[float]]:
-    wait = _waiting(device)
+def clock_of(device: torch.device) -> Clock:
+    """CUDA: wall time once the device is done. One CPU thread: its CPU time. More threads: wall time."""
+    if device.type == "cuda":
+        return Clock("wall time", _wall_time_on_cuda)
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        return Clock("CPU time of one thread", thread_time)
+    return Clock("wall time", perf_counter)
+
+
+def _wall_time_on_cuda() -> float:
+    torch.cuda.synchronize()
+    return perf_counter()
+
+
+def _step_times(
+    found: list[Candidate], shape: Shape, device: torch.device, now: Callable[[], float]
+) -> list[list[float]]:
     times: list[list[float]] = [[] for _ in found]
     inputs = [_inputs(_plain(c.model), shape.batch, shape.length, device) for c in found]
     for round_number in range(shape.rounds + 2):  # the first two warm up
         for place, candidate in enumerate(found):
             candidate.model.train()
             candidate.model.zero_grad(set_to_none=True)
-            wait()
-            started = perf_counter()
+            started = now()
             candidate.model(**inputs[place]).loss.backward()
-            wait()
+            spent = now() - started
             if round_number >= 2:
-                times[place].append(perf_counter() - started)
+                times[place].append(spent)
     return times
 
 
 @torch.no_grad()
-def _latencies(found: list[Candidate], shape: Shape, device: torch.device) -> list[list[float]]:
-    wait = _waiting(device)
+def _latencies(
+    found: list[Candidate], shape: Shape, device: torch.device, now: Callable[[], float]
+) -> list[list[float]]:
     times: list[list[float]] = [[] for _ in found]
     inputs = [_inputs(_plain(c.model), 1, shape.short, device) for c in found]
     for candidate in found:
         candidate.model.eval()
     for round_number in range(shape.warmup + shape.timed):
         for place, candidate in enumerate(found):
-            wait()
-            started = perf_counter()
+            started = now()
             candidate.model(**inputs[place])
-            wait()
+            spent = now() - started
             if round_number >= shape.warmup:
-                times[place].append(perf_counter() - started)
+                times[place].append(spent)
     return times
 
 

@@ -32,7 +32,7 @@ def bench_main(argv: list[str]) -> int:
     import torch
 
     from petbench.adapters.base import spec_of
-    from petbench.bench import PARTS, Shape, measure
+    from petbench.bench import PARTS, Shape, clock_of, measure
     from petbench.config import parse
     from petbench.plan import plan
     from petbench.runtime import choose_device, device_name
@@ -58,15 +58,20 @@ def bench_main(argv: list[str]) -> int:
     device = choose_device(specs[0].trainer.device)
     shape = Shape(batch=parsed.batch, length=parsed.length, rounds=parsed.rounds)
     rows = measure(specs, shape, parts, device)
+    clock = clock_of(device).name
     where = f"{specs[0].model.label} on {device_name(device)}, {parsed.threads} thread(s), torch {torch.__version__}"
     if parsed.json:
         print(
-            json.dumps({"where": where, "batch": shape.batch, "length": shape.length, "rows": rows}, indent=2)
+            json.dumps(
+                {"where": where, "clock": clock, "batch": shape.batch, "length": shape.length, "rows": rows},
+                indent=2,
+            )
         )
         return 0
     print_table(_table(rows, where))
     say(
-        f"step: forward+backward at batch {shape.batch}, length {shape.length}; latency: batch 1, length {shape.short}."
+        f"step: forward+backward at batch {shape.batch}, length {shape.length}; latency: batch 1, "
+        f"length {shape.short}; {clock}."
     )
     say("Ratios are to the bare frozen backbone of the same run (median over rounds).")
     return 0
