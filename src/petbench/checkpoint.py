@@ -79,11 +79,22 @@ def adapter_folder(run: str | Path, results_dir: str | Path = "results") -> Path
     )
 
 
-def start_from(tuned: Tuned, folder: Path) -> list[str]:
+def start_from(tuned: Tuned, folder: Path, backbone_digest: str) -> list[str]:
     """Copy in what another run trained, where names and shapes agree; returns the names left as they were.
 
-    The head is taken when it fits (same number of labels). Raises UserError when nothing fits.
+    The head is taken when it fits (same number of labels). Raises UserError when the run is of another method
+    or backbone (names and shapes may agree by chance), or when nothing fits.
     """
+    saved = read_adapter_config(folder)
+    method, model = saved["config"]["adapter"]["method"], saved["config"]["model"]["name"]
+    if method != tuned.spec.method:
+        raise UserError(
+            f"init_from: {folder} holds {method}, this run is {tuned.spec.method}. Give a run of {tuned.spec.method}."
+        )
+    if saved.get("backbone_digest") not in (None, backbone_digest):
+        raise UserError(
+            f"init_from: {folder} was trained on another backbone ({model}). Give a run on this one."
+        )
     theirs = load_tensors(folder / WEIGHTS_FILE)
     own = {name: p for name, p in tuned.model.named_parameters() if name in tuned.trained_names}
     fits = {name: t for name, t in theirs.items() if name in own and own[name].shape == t.shape}

@@ -94,7 +94,7 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
         new_modules=backbone.new_modules,
     )
     if spec.init_from:
-        start_from(tuned, adapter_folder(spec.init_from, spec.results_dir))
+        start_from(tuned, adapter_folder(spec.init_from, spec.results_dir), backbone.digest)
     if spec.trainer.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable()
     return backbone, tuned

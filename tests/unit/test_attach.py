@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import petbench
-from petbench.adapters.base import Method, Stage, method_named
+from petbench.adapters.base import Method, Stage, method_named, spec_of
 from petbench.attach import Tuned, attach
-from petbench.checkpoint import load_tensors, save_tensors, start_from
+from petbench.checkpoint import load_tensors, save_adapter, save_tensors, start_from
+from petbench.config import parse
 from petbench.errors import UserError
+from petbench.expand import expand
 from petbench.resume import Progress, load_resume, save_resume
 from tiny_models import backbone, batch, logits, tuned
 
@@ -163,23 +165,35 @@ def test_a_heads_stage_is_left_out_where_there_is_no_head() -> None:
         assert only == replace(stages[1], share=1.0)
 
 
+def saved_run(folder: Path, made: Tuned, digest: str, state: dict[str, torch.Tensor] | None = None) -> None:
+    """An adapter folder as a run leaves it."""
+    (spec_run,) = expand(["model=tiny_bert", f"adapter={made.spec.method}"])
+    spec = parse(spec_run.values, spec_of)
+    save_adapter(folder, spec, made.state() if state is None else state, {"backbone_digest": digest})
+
+
 def test_start_from_takes_what_fits_and_leaves_another_head(tmp_path: Path) -> None:
     first = tuned("tiny_bert", "krona")
     state = {name: value + 1 for name, value in first.state().items()}
     state["classifier.weight"], state["classifier.bias"] = torch.zeros(3, 32), torch.zeros(3)  # three classes
-    save_tensors(state, tmp_path / "adapter.safetensors")
+    saved_run(tmp_path, first, "one", state)
     second = tuned("tiny_bert", "krona")
     head = second.state()["classifier.bias"]
-    assert set(start_from(second, tmp_path)) == {"classifier.weight", "classifier.bias"}
+    assert set(start_from(second, tmp_path, "one")) == {"classifier.weight", "classifier.bias"}
     after = second.state()
     assert torch.equal(after["classifier.bias"], head)
     assert all(torch.equal(after[name], state[name]) for name in second.adapter_names)
 
 
-def test_start_from_another_method_is_refused(tmp_path: Path) -> None:
-    save_tensors(tuned("tiny_bert", "lora").state(), tmp_path / "adapter.safetensors")
+def test_start_from_another_method_backbone_or_size_is_refused(tmp_path: Path) -> None:
+    """Names and shapes of two methods or models may agree by chance."""
+    saved_run(tmp_path, tuned("tiny_bert", "lora"), "one")
+    with pytest.raises(UserError, match=r"holds lora, this run is krona\. Give a run of krona"):
+        start_from(tuned("tiny_bert", "krona"), tmp_path, "one")
+    with pytest.raises(UserError, match=r"trained on another backbone \(tiny_bert\)"):
+        start_from(tuned("tiny_bert", "lora"), tmp_path, "two")
     with pytest.raises(UserError, match="init_from: nothing that"):
-        start_from(tuned("tiny_bert", "krona", train_norms=False), tmp_path)
+        start_from(tuned("tiny_bert", "lora", rank=4), tmp_path, "one")
 
 
 def test_broken_and_missing_tensor_files_are_said(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The backbone and its head, from any source or from a config alone; and the same on the meta device."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +84,7 @@ def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: i
     """
     random = spec.weights == "random"
     config = config_of(spec, from_weights=not random)
+    made_of = _short_digest(config.to_dict())  # before the task adds its own
     tokenizer = load_tokenizer(spec, config)
     _adopt_ids(config, tokenizer, replace=spec.tokenizer == "built")
     _adapt(config, form, num_labels, regression)
@@ -97,7 +100,7 @@ def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: i
         layout = layout_of(model)
         new_modules: tuple[str, ...] = ()
         fresh = [name for name, _ in model.named_parameters() if _inside(name, layout.head_modules)]
-        origin, digest = f"random {spec.name}", f"random:{BACKBONE_SEED}"
+        origin, digest = f"random {spec.name}", f"random:{BACKBONE_SEED}:{made_of}"
     else:
         source = find_source(spec.name, spec.revision)
         check_weights(spec, source)
@@ -107,6 +110,12 @@ def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: i
         origin, digest = f"{source.kind} {spec.name}", weights_digest(source)
     draw(model, fresh, seed)
     return Backbone(model.eval(), tokenizer, layout, form, origin, digest, new_modules, tuple(fresh))
+
+
+def _short_digest(values: dict[str, Any]) -> str:
+    """12 hex digits of SHA-256 over a config: what a model with random weights is, besides the seed."""
+    own = {k: v for k, v in values.items() if k not in ("transformers_version", "_name_or_path")}
+    return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
