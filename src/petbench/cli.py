@@ -170,6 +170,12 @@ def _compare() -> Callable[[list[str]], int]:
     return compare_main
 
 
+def _reproduce() -> Callable[[list[str]], int]:
+    from petbench.reproduce_command import reproduce_main
+
+    return reproduce_main
+
+
 def _conformance() -> Callable[[list[str]], int]:
     from petbench.conformance_command import conformance_main
 
@@ -192,6 +198,7 @@ COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
     "list": _list,
     "report": _report,
     "compare": _compare,
+    "reproduce": _reproduce,
     "submit": _submit,
     "predict": _predict,
     "data": _data,

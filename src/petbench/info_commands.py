@@ -43,6 +43,7 @@ def params_main(argv: list[str]) -> int:
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row a member; a method that has no place in the model is one line instead, when there are several."""
     from petbench.adapters.base import spec_of
+    from petbench.compare.percents import printed_percent
     from petbench.config import parse
     from petbench.errors import UserError
     from petbench.plan import plan
@@ -58,16 +59,17 @@ def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
             skipped.append(f"{spec.adapter.label}: not on {spec.model.label}: {error}")
             continue
         params = found.params
-        rows.append(
-            {
-                "model": spec.model.label,
-                "adapter": spec.adapter.label,
-                "params": params.model_dump(),
-                "mergeable": found.mergeable,
-                "bytes": 4 * params.trainable,
-                "notes": found.notes,
-            }
-        )
+        row = {
+            "model": spec.model.label,
+            "adapter": spec.adapter.label,
+            "params": params.model_dump(),
+            "mergeable": found.mergeable,
+            "bytes": 4 * params.trainable,
+            "notes": found.notes,
+        }
+        if (printed := printed_percent(spec.model.label, spec.adapter.method, params)) is not None:
+            row["paper_percent"] = printed
+        rows.append(row)
     return rows, skipped
 
 

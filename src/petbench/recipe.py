@@ -88,19 +88,13 @@ def completed(overrides: Sequence[str], table: Table, choices: Mapping[str, str]
 def cell_of(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, str]:
     """Model, adapter and task that a member chooses."""
     named = {_key(text): text.partition("=")[2] for text in overrides}
-    return {axis: named.get(axis, choices[axis]) for axis in AXES}
+    return {axis: named[axis] if axis in named else choices[axis] for axis in AXES}
 
 
 def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Overrides:
     """The member that another starts from: the same but for the task, on the table's first seed."""
     kept = [text for text in overrides if _key(text) not in ("task", "seed", "init_from", "plan")]
     return (*kept, f"task={task}", f"++seed={table.seed[0]}")
-
-
-def pending_start(values: Mapping[str, Any]) -> str | None:
-    """The task whose cell a member starts from, while that run's id is not known."""
-    start = str(values.get("init_from") or "")
-    return start.removeprefix(PENDING) if start.startswith(PENDING) else None
 
 
 def start_id(values: dict[str, Any], cache: dict[str, str | None], key: str) -> str | None:

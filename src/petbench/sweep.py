@@ -30,18 +30,25 @@ def sweep_main(argv: list[str]) -> int:
     require_plugins(overrides)
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
     if sweepers and sweepers != ["basic"]:
-        return _exit_status(_searched(overrides, flags.config_dir))
+        return exit_status(_searched(overrides, flags.config_dir))
     members = expand(overrides, flags.config_dir)
 
-    def start(left: Sequence[Cell]) -> None:
-        launch(overrides, [cell.member.overrides for cell in left], member_job, flags.config_dir)
-
     if is_tuned(members):
-        return _exit_status(_tuned(members, start, flags.config_dir))
-    return _exit_status(_sweep(members, start))
+        start = starter(overrides, flags.config_dir)
+        return exit_status(_tuned(members, start, flags.config_dir))
+    return exit_status(sweep(members, starter(overrides, flags.config_dir)))
 
 
-def _sweep(members: Sequence[Member], start: Start) -> list[Cell]:
+def starter(overrides: Sequence[str], config_dir: str | None = None) -> Start:
+    """What launches cells through the launcher that the command line chose."""
+
+    def start(left: Sequence[Cell]) -> None:
+        launch(overrides, [cell.member.overrides for cell in left], member_job, config_dir)
+
+    return start
+
+
+def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
     """Plan all members and run those that are not over; with plan=true only show them."""
     cells = cells_of(members)
     if any(cell.spec.plan for cell in cells):
@@ -71,7 +78,7 @@ def _tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> l
     if not cells:
         raise UserError("\n".join(left_out))
     say("\n".join([*(f"skipped: {line}" for line in left_out), f"Trials of {len(cells)} methods and tasks:"]))
-    ran = _sweep(recompose([t.overrides for some in trials for t in some], config_dir), start)
+    ran = sweep(recompose([t.overrides for some in trials for t in some], config_dir), start)
     if any(cell.spec.plan for cell in ran):
         say(
             f"Then {sum(len(cell.seeds) for cell in cells)} final runs of the settings that the trials choose."
@@ -90,7 +97,7 @@ def _tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> l
         finals += cell.finals(chosen)
     if not finals:
         return ran
-    ran += (last := _sweep(recompose(finals, config_dir), start))
+    ran += (last := sweep(recompose(finals, config_dir), start))
     for final in last:
         _note_tuning(final)
     return ran
@@ -191,7 +198,7 @@ def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
             say(f"skipped: {cell.label}: {cell.skipped}")
 
 
-def _exit_status(cells: Sequence[Cell]) -> int:
+def exit_status(cells: Sequence[Cell]) -> int:
     """1 when a run that should have run did not end well."""
     planned = any(cell.spec.plan for cell in cells)
     return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1

@@ -71,7 +71,7 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
     """
     cells: list[Cell] = []
     seen: set[str] = set()
-    for cell in _validated(members):
+    for cell in validated(members):
         try:
             _place(cell)
         except UserError as error:
@@ -100,7 +100,8 @@ def why_not(values: dict[str, Any]) -> str | None:
     return None
 
 
-def _validated(members: Sequence[Member]) -> list[Cell]:
+def validated(members: Sequence[Member]) -> list[Cell]:
+    """A cell of every member. Raises UserError with the config errors of all members in one message."""
     from petbench.adapters.base import spec_of
     from petbench.config import parse
 

@@ -1,0 +1,98 @@
+"""`petbench reproduce`: what is missing runs once, starts come first, and theirs stand beside ours."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from petbench.cli import run_command
+
+TINY = [
+    "data=toy",
+    "data.toy_train=16",
+    "data.toy_validation=16",
+    "trainer.max_steps=2",
+    "trainer.batch_size=8",
+]
+KRONA = ["recipe=krona_table1", "model=tiny_t5", "adapter.factor_shape=auto", *TINY, "eval.decode=score"]
+LORA = ["recipe=lora_table2", "model=tiny_roberta", *TINY, "seed=0"]
+
+
+def reproduce(results: Path, *arguments: str) -> int:
+    return run_command(["reproduce", *arguments, f"results_dir={results}"])
+
+
+def records(results: Path) -> dict[str, dict[str, object]]:
+    """By task."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("runs/*/record.json")]
+    return {record["task"]: record for record in found}
+
+
+def test_a_plan_needs_neither_weights_nor_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PETBENCH_GLUE", raising=False)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    only = ["--only", "adapter=krona,lora,task=rte"]
+    assert reproduce(tmp_path, "recipe=krona_table1", *only, "plan=true") == 0
+    shown = capsys.readouterr().out
+    assert "Plan: 2 runs of krona_table1" in shown
+    assert "lr=0.002" in shown and "factor_shape=[32,24]" in shown and "158,208" in shown
+    assert "| krona | KronA | rte (accuracy) | 77.70 | not run |" in shown
+    assert "single runs" in shown  # a known reason for a gap
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_missing_runs_once_with_its_cells_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*KRONA, "--only", "adapter=krona,task=rte,stsb"]
+    assert reproduce(tmp_path, *arguments) == 0
+    found = records(tmp_path)
+    assert {task: found[task]["config"]["optim"]["lr"] for task in found} == {"rte": 2e-3, "stsb": 1e-3}  # type: ignore[index]
+    assert {record["config"]["recipe"] for record in found.values()} == {"krona_table1"}  # type: ignore[index]
+    capsys.readouterr()
+    assert reproduce(tmp_path, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "2 of 2 runs are done already" in shown
+    assert len(records(tmp_path)) == 2
+
+
+def test_runs_that_start_from_mnli_come_after_it(tmp_path: Path) -> None:
+    assert reproduce(tmp_path, *LORA, "--only", "task=rte,mnli") == 0
+    found = records(tmp_path)
+    assert found["mnli"]["config"]["init_from"] is None  # type: ignore[index]
+    assert found["rte"]["config"]["init_from"] == found["mnli"]["run_id"]  # type: ignore[index]
+
+
+def test_a_start_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce(tmp_path, *LORA, "task=rte") == 1
+    shown = capsys.readouterr().out
+    assert "it starts from the mnli run" in shown and "init_from=null" in shown
+    assert records(tmp_path) == {}
+
+
+def test_ours_stand_beside_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A finished run under the paper's model name is compared, and toy rows are marked."""
+    assert reproduce(tmp_path, *KRONA, "model.label=t5_base", "adapter=krona", "task=rte") == 0
+    shown = capsys.readouterr().out
+    line = next(text for text in shown.splitlines() if text.startswith("| krona | KronA | rte"))
+    assert "n=1" in line and "one run" in line
+    assert "OURS ARE TOY ROWS" in shown and "1 of 81 numbers have a run of ours." in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan=true"], "name a recipe"),
+        (["recipe=krona_tabel1"], "Did you mean 'krona_table1'"),
+        (["recipe=krona_table1", "--only", "adapter=hadamard"], "'hadamard' is unknown"),
+        (["recipe=krona_table1", "--only", "colour=red"], "--only: cannot read 'colour=red'"),
+        (["recipe=krona_table1", "--only", "task=rte", "task=cola"], "task is given twice"),
+    ],
+)
+def test_mistakes_are_named(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce(tmp_path, *arguments) == 2
+    assert message in capsys.readouterr().err
