@@ -105,7 +105,7 @@ class TunedCell:
             *parents, leaf = key.split(".")
             place = values
             for parent in parents:
-                place = place[parent]
+                place = place.setdefault(parent, {})  # validation names a key that is not there
             place[leaf] = value
         return values
 

@@ -237,3 +237,51 @@ def test_four_processes_share_sixteen_cells(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "16 records, 16 trained, each once: True" in done.stdout
+
+
+def test_a_tuned_sweep(sweep: Sweep, tmp_path: Path) -> None:
+    """Equal trials for both methods, final runs of the choice with the cost noted, and nothing twice."""
+    call = ["sweep=tuned", "budget_runs=2", "final_seeds=2", "adapter=krona,ia3"]
+    status, text = sweep(*call, "plan=true")
+    assert status == 0
+    assert "4 runs to train" in text and "Then 4 final runs" in text
+    assert not (tmp_path / "results").exists()
+
+    status, text = sweep(*call)
+    assert status == 0, text
+    found = list(records(tmp_path).values())
+    roles = sorted((r["adapter"], r["provenance"]["tuning"]["role"], r["seed"]) for r in found)
+    assert roles == sorted(
+        (adapter, role, seed)
+        for adapter in ("krona", "ia3")
+        for role, seed in [("trial", 1000), ("trial", 1000), ("final", 0), ("final", 1)]
+    )
+    for adapter in ("krona", "ia3"):
+        own = [record for record in found if record["adapter"] == adapter]
+        trials = [record for record in own if record["provenance"]["tuning"]["role"] == "trial"]
+        finals = [record for record in own if record["provenance"]["tuning"]["role"] == "final"]
+        best = max(record["metrics"]["selection"]["accuracy"] for record in trials)
+        rates = {r["config"]["optim"]["lr"] for r in trials if r["metrics"]["selection"]["accuracy"] == best}
+        assert {record["config"]["optim"]["lr"] for record in finals} <= rates
+        cost = sum(record["cost"]["train_seconds"] + record["cost"]["eval_seconds"] for record in trials)
+        for record in finals:
+            note = record["provenance"]["tuning"]
+            assert note["runs"] == 2
+            assert note["seconds"] == pytest.approx(cost, abs=1e-3)
+
+    before = written(tmp_path)
+    status, text = sweep(*call)
+    assert status == 0
+    assert text.count("Nothing to run.") == 2
+    assert written(tmp_path) == before
+
+
+def test_a_final_run_that_was_there_before_gets_the_cost_of_tuning(sweep: Sweep, tmp_path: Path) -> None:
+    call = ["adapter=krona", "adapter.scale=1"]
+    assert sweep(*call, "optim.lr=1e-3,2e-3,5e-3,1e-2", "seed=0")[0] == 0
+    assert all(record["provenance"]["tuning"] is None for record in records(tmp_path).values())
+    status, text = sweep("sweep=tuned", "budget_runs=2", "final_seeds=1", *call)
+    assert status == 0
+    assert "was done before; its record now carries the cost of tuning." in text
+    notes = [record["provenance"]["tuning"] for record in records(tmp_path).values() if record["seed"] == 0]
+    assert [note["runs"] for note in notes if note] == [2]
