@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ from petbench.expand import expand
 from petbench.plan import plan
 
 TINY = ("tiny_bert", "tiny_t5", "tiny_gpt2")
-GROUPS = ("adapter", "data", "logger", "model", "protocol", "recipe", "sweep", "task", "trainer")
-CHOICES = [(group, name) for group in GROUPS for name in options(group)]
+GROUPS = ("adapter", "data", "logger", "model", "protocol", "task", "trainer")  # recipes: test_recipes.py
 PETBENCH = [sys.executable, "-c", "from petbench.cli import main; main()"]
 WITHOUT_HEAVY = [
     sys.executable,
@@ -39,29 +39,40 @@ def specs(*overrides: str) -> list[RunSpec]:
     return [parse(member.values, spec_of) for member in expand(overrides)]
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda value: str(value))
-def test_every_choice_composes_and_parses(group: str, name: str) -> None:
-    if group == "sweep":  # its members are the sweeps' own tests' to read
-        assert expand([f"{group}={name}", "adapter=krona", "task=rte", "seed=0"])
-        return
-    found = specs(f"{group}={name}")
-    assert found
-    if group == "adapter":
-        assert {spec.adapter.method for spec in found} <= {name, name.split("/")[0], found[0].adapter.method}
-        assert found[0].adapter.label == name  # what tables call it is what was asked for
-    if group == "task":
-        assert found[0].task.name == name
-    if group == "model":
-        assert found[0].model.label == name
+@cache
+def all_of(group: str, *overrides: str) -> dict[str, RunSpec]:
+    """Every choice of a group by its name, composed in one go."""
+    names = options(group)
+    members = expand([f"{group}={','.join(names)}", *overrides])
+    return {name: parse(member.values, spec_of) for name, member in zip(names, members, strict=True)}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_composes_and_parses(group: str) -> None:
+    found = all_of(group)
+    assert list(found) == options(group)
+    for name, spec in found.items():
+        if group == "adapter":
+            assert spec.adapter.label == name  # what tables call it is what was asked for
+        if group == "task":
+            assert spec.task.name == name
+        if group == "model":
+            assert spec.model.label == name
+        if group == "data":
+            assert spec.data.source == name
+
+
+@pytest.mark.parametrize("name", options("sweep"))
+def test_every_sweep_composes(name: str) -> None:
+    assert expand([f"sweep={name}", "adapter=krona", "task=rte", "seed=0"])
 
 
 @pytest.mark.parametrize("name", options("adapter"))
 def test_every_adapter_plans_on_a_tiny_model(name: str) -> None:
     refused: dict[str, str] = {}
     for model in TINY:
-        (spec,) = specs(f"adapter={name}", f"model={model}", "task=rte")
         try:
-            params = plan(spec).params
+            params = plan(all_of("adapter", f"model={model}")[name]).params
         except UserError as error:
             refused[model] = str(error)
             continue
@@ -86,8 +97,7 @@ def test_every_large_model_plans_on_the_meta_device(name: str) -> None:
 
 
 def _check_model(name: str) -> None:
-    (spec,) = specs("adapter=krona", f"model={name}", "task=rte")
-    params = plan(spec).params
+    params = plan(all_of("model", "adapter=krona")[name]).params
     assert params.adapter > 0
     assert params.backbone > 100 * params.adapter or name.startswith("tiny")
 
