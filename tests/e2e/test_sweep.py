@@ -198,7 +198,7 @@ def test_submitit_local(sweep: Sweep, tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("hydra_plugins.hydra_ray_launcher") is None, reason="needs petbench[ray]")
 def test_ray(sweep: Sweep, tmp_path: Path) -> None:
     status, text = sweep(
-        "adapter=krona", "seed=0,1", "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"
+        "adapter=krona", "seed=0,1", "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"
     )
     assert status == 0, text
     assert [record["status"] for record in records(tmp_path).values()] == ["done"] * 2
