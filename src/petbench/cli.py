@@ -55,7 +55,9 @@ def run_command(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        bug = RunError(f"{type(error).__name__}: {error}\nA bug in petbench: the same with --debug shows where.")
+        bug = RunError(
+            f"{type(error).__name__}: {error}\nA bug in petbench: the same with --debug shows where."
+        )
         return _failed(bug, 1, debug)
 
 

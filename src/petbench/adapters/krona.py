@@ -105,7 +105,7 @@ class KronAAdapter(Adapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         a = self.A if self.scale == 1.0 else self.A * self.scale
-        return target + kron_product(source, a, self.B, self.order)
+        return kron_product(source, a, self.B, self.order, target)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scale * dense_product(source, self.A, self.B)

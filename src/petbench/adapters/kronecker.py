@@ -12,6 +12,7 @@ from torch import Tensor
 
 Order = Literal["a_first", "b_first"]
 Shape = tuple[int, int]
+THIN = 8  # columns of a row's matrix below which one large product over all rows is faster
 
 
 def divisors(number: int) -> list[int]:
@@ -62,16 +63,20 @@ def dense_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return x @ torch.kron(a, b)
 
 
-def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
-    """x (A ⊗ B) as two small products. x (..., a1*b1) -> (..., a2*b2).
+def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | None = None) -> Tensor:
+    """x (A ⊗ B) as two small products, added to `base`. x (..., a1*b1) -> (..., a2*b2).
 
     Saves only x, A and B for the backward pass: the product in between is made again there, so that the
     extra activation memory is x alone (LoRA's is x and the rank-sized middle).
     """
     a, b = _compute_dtype(x, a), _compute_dtype(x, b)
+    x = x.to(a.dtype)
+    if base is not None and base.dtype != a.dtype:
+        return base + kron_product(x, a, b, order)
     if not torch.is_grad_enabled():
-        return _forward(x.to(a.dtype), a, b, order)  # a custom function costs more than so small a product
-    return _KronProduct.apply(x.to(a.dtype), a, b, order)
+        return _forward(x, a, b, base, order)  # a custom function costs more than so small a product
+    result: Tensor = _KronProduct.apply(x, a, b, base, order)
+    return result
 
 
 def _compute_dtype(x: Tensor, factor: Tensor) -> Tensor:
@@ -81,26 +86,37 @@ def _compute_dtype(x: Tensor, factor: Tensor) -> Tensor:
     return factor
 
 
-def _left(a_transposed: Tensor, rows: Tensor) -> Tensor:
-    """(a2, a1) times each matrix of rows (n, a1, k) -> (n, a2, k).
+def _left(a_transposed: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
+    """(a2, a1) times each matrix of rows (n, a1, k), added to base -> (n, a2, k).
 
-    For short, wide A one large product over transposed rows is faster than n thin ones.
+    `matmul` would transpose all rows into one product where A needs a gradient, which takes three times as
+    long; but for thin rows that one product is faster than n thin ones.
     """
     a2, a1 = a_transposed.shape
     n, _, k = rows.shape
-    if k < 8:
-        return (rows.transpose(1, 2).reshape(n * k, a1) @ a_transposed.t()).view(n, k, a2).transpose(1, 2)
-    return torch.matmul(a_transposed, rows)
+    if k < THIN:
+        one = (rows.transpose(1, 2).reshape(n * k, a1) @ a_transposed.t()).view(n, k, a2).transpose(1, 2)
+        return one if base is None else base + one
+    each = a_transposed.expand(n, a2, a1)
+    return torch.bmm(each, rows) if base is None else torch.baddbmm(base, each, rows)
 
 
-def _forward(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
+def _sum_of_pairs(left: Tensor, right: Tensor) -> Tensor:
+    """Σ_n left_n right_nᵀ: left (n, p, k), right (n, q, k) -> (p, q)."""
+    (p, k), q = left.shape[1:], right.shape[1]
+    if p * q <= 2 * k * (p + q):  # n products of p x q cost less than to transpose both sides
+        return torch.bmm(left, right.transpose(1, 2)).sum(0)
+    return left.transpose(0, 1).reshape(p, -1) @ right.transpose(0, 1).reshape(q, -1).t()
+
+
+def _forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order) -> Tensor:
     (a1, a2), (b1, b2) = a.shape, b.shape
     if order == "a_first":
-        middle = _left(a.t(), x.reshape(-1, a1, b1))  # (n, a2, b1)
-        out = middle.reshape(-1, b1) @ b
+        middle = _left(a.t(), x.reshape(-1, a1, b1)).reshape(-1, b1)  # (n·a2, b1)
+        out = middle @ b if base is None else torch.addmm(base.reshape(-1, b2), middle, b)
     else:
         middle = (x.reshape(-1, b1) @ b).view(-1, a1, b2)
-        out = _left(a.t(), middle)  # (n, a2, b2)
+        out = _left(a.t(), middle, None if base is None else base.reshape(-1, a2, b2))  # (n, a2, b2)
     return out.reshape(*x.shape[:-1], a2 * b2)
 
 
@@ -123,34 +139,43 @@ def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
 
 
 class _KronProduct(torch.autograd.Function):
-    """Y = AᵀXB per row; dX = A dY Bᵀ, dA = Σ X B dYᵀ, dB = Σ (AᵀX)ᵀ dY."""
+    """Y = base + AᵀXB per row. Backwards the products come in the same order as forwards:
+
+    a_first   M = dY Bᵀ (a2, b1):  dX = A M,   dA = Σ X Mᵀ,       dB = Σ (AᵀX)ᵀ dY
+    b_first   N = A dY (a1, b2):   dX = N Bᵀ,  dA = Σ (XB) dYᵀ,   dB = Σ Xᵀ N
+    """
 
     generate_vmap_rule = True  # lanes run adapters under torch.func
 
     @staticmethod
-    def forward(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
-        return _forward(x, a, b, order)
+    def forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order) -> Tensor:
+        return _forward(x, a, b, base, order)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Order], output: Tensor) -> None:
-        x, a, b, ctx.order = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, a, b, _, ctx.order = inputs
         ctx.save_for_backward(x, a, b)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, a, b = ctx.saved_tensors
         (grad,) = gradients
+        need_x, need_a, need_b, need_base, _ = ctx.needs_input_grad
         (a1, a2), (b1, b2) = a.shape, b.shape
-        grad_x = grad_a = grad_b = None
         rows, out = x.reshape(-1, a1, b1), grad.reshape(-1, a2, b2)
-        # dY Bᵀ serves dX and dA; AᵀX serves dB alone.
-        carried = (out.reshape(-1, b2) @ b.t()).view(-1, a2, b1) if any(ctx.needs_input_grad[:2]) else None
-        if carried is not None and ctx.needs_input_grad[0]:
-            grad_x = _left(a, carried).reshape(x.shape)
-        if carried is not None and ctx.needs_input_grad[1]:
-            # Σ_n X_n (dY_n Bᵀ)ᵀ: sum over rows and b1 at once.
-            grad_a = rows.transpose(0, 1).reshape(a1, -1) @ carried.transpose(0, 1).reshape(a2, -1).t()
-        if ctx.needs_input_grad[2]:
-            middle = _left(a.t(), rows)  # (n, a2, b1)
-            grad_b = middle.reshape(-1, b1).t() @ out.reshape(-1, b2)
-        return grad_x, grad_a, grad_b, None
+        grad_x = grad_a = grad_b = None
+        if ctx.order == "a_first":
+            if need_x or need_a:
+                carried = (out.reshape(-1, b2) @ b.t()).view(-1, a2, b1)
+                grad_x = _left(a, carried).reshape(x.shape) if need_x else None
+                grad_a = _sum_of_pairs(rows, carried) if need_a else None
+            if need_b:
+                grad_b = _left(a.t(), rows).reshape(-1, b1).t() @ out.reshape(-1, b2)
+        else:
+            if need_x or need_b:
+                carried = _left(a, out).reshape(-1, b2)
+                grad_x = (carried @ b.t()).view(x.shape) if need_x else None
+                grad_b = rows.reshape(-1, b1).t() @ carried if need_b else None
+            if need_a:
+                grad_a = _sum_of_pairs((rows.reshape(-1, b1) @ b).view(-1, a1, b2), out)
+        return grad_x, grad_a, grad_b, grad if need_base else None, None
