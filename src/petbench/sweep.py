@@ -51,6 +51,8 @@ def starter(overrides: Sequence[str], config_dir: str | None = None) -> Start:
 def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
     """Plan all members and run those that are not over; with plan=true only show them."""
     cells = cells_of(members)
+    if len(cells) < len(members):
+        say(f"{len(members) - len(cells)} of {len(members)} members are the same run as another: run once.")
     if any(cell.spec.plan for cell in cells):
         show_plan(cells, whole=True)
         return cells

@@ -107,7 +107,9 @@ def test_a_member_without_a_place_is_skipped_with_its_reason(sweep: Sweep, tmp_p
 
 
 def test_equal_members_run_once(sweep: Sweep, tmp_path: Path) -> None:
-    assert sweep("adapter=krona", "seed=0,0", "trainer.log_every=5,10")[0] == 0
+    status, text = sweep("adapter=krona", "seed=0,0", "trainer.log_every=5,10")
+    assert status == 0
+    assert "3 of 4 members are the same run as another: run once." in text
     assert len(records(tmp_path)) == 1
 
 
