@@ -77,9 +77,12 @@ def job(cfg: DictConfig) -> float | None:
     from petbench.console import params_table, print_table, say, scores_table
     from petbench.plan import plan
     from petbench.run import run
+    from petbench.tasks.rows import require_source
 
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     spec = parse(values, spec_of)
+    if not spec.plan:
+        require_source(spec.task.name, spec.data)
     planned = plan(spec)
     for note in planned.notes:
         say(note)

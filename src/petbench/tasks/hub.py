@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from petbench.errors import UserError
@@ -44,6 +45,16 @@ def hub_reachable(seconds: float = PROBE_SECONDS) -> bool:
     thread.start()
     thread.join(seconds)
     return bool(answers and answers[0])
+
+
+def require_hub(task: Task) -> None:
+    """Raise UserError when no hub is in reach and no cache on this machine can hold its rows."""
+    from huggingface_hub import constants
+
+    arrow = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    caches = Path(arrow) / "nyu-mll___glue", Path(constants.HF_HUB_CACHE) / "datasets--nyu-mll--glue"
+    if not any(path.exists() for path in caches) and not hub_reachable():
+        raise UserError(no_hub_message(task, "not in reach, and not in its cache here"))
 
 
 def load_hub(task: Task) -> Splits:

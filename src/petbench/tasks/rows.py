@@ -24,9 +24,7 @@ def load_splits(task: str, data: DataSpec) -> Splits:
     """
     wanted = task_named(task)
     folder = data.dir or os.environ.get(ENV_DIR) or None
-    source = data.source
-    if source == "auto":
-        source = "local" if folder else "hub"
+    source = source_of(data)
     if source == "toy":
         from petbench.tasks.toy import toy_splits
 
@@ -41,6 +39,20 @@ def load_splits(task: str, data: DataSpec) -> Splits:
             f"DIR holds {task}/<split>.parquet or GLUE's official TSV folders."
         )
     return load_local(wanted, Path(folder), allow_partial=data.allow_partial)
+
+
+def source_of(data: DataSpec) -> str:
+    """local, hub or toy: what `auto` stands for here."""
+    folder = data.dir or os.environ.get(ENV_DIR)
+    return data.source if data.source != "auto" else "local" if folder else "hub"
+
+
+def require_source(task: str, data: DataSpec) -> None:
+    """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
+    if source_of(data) == "hub":
+        from petbench.tasks.hub import require_hub
+
+        require_hub(task_named(task))
 
 
 def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:

@@ -9,7 +9,7 @@ from made_glue import RTE, write_parquet
 from petbench.config import DataSpec
 from petbench.errors import UserError
 from petbench.tasks import hub
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows import load_splits, require_source
 
 
 def test_no_hub_names_three_ways_on_within_five_seconds(monkeypatch, tmp_path):
@@ -62,3 +62,17 @@ def test_rows_in_the_hubs_cache_need_no_network(tmp_path, monkeypatch):
     local = DataSpec(dir=str(tmp_path / "glue"), allow_partial=True)
     splits = load_splits("rte", DataSpec(source="hub"))
     assert splits.source == "hub" and splits.digest == load_splits("rte", local).digest
+
+
+def test_no_hub_and_no_cache_is_said_before_the_slow_imports(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "hub_reachable", lambda seconds=3.0: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
+    monkeypatch.delenv("PETBENCH_GLUE", raising=False)
+    with pytest.raises(UserError, match="Three ways on"):
+        require_source("rte", DataSpec())
+    require_source("rte", DataSpec(dir=str(tmp_path)))
+    require_source("rte", DataSpec(source="toy"))
+    (tmp_path / "datasets/nyu-mll___glue").mkdir(parents=True)
+    require_source("rte", DataSpec())  # there may be rows: loading decides
