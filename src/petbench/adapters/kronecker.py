@@ -12,7 +12,7 @@ from torch import Tensor
 
 Order = Literal["a_first", "b_first"]
 Shape = tuple[int, int]
-THIN = 8  # columns of a row's matrix below which one large product over all rows is faster
+THIN, MANY = 8, 64  # a matrix with fewer columns is thin; more rows of a batch are many: both as measured
 
 
 def divisors(number: int) -> list[int]:
@@ -86,24 +86,38 @@ def _compute_dtype(x: Tensor, factor: Tensor) -> Tensor:
     return factor
 
 
-def _left(a_transposed: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
-    """(a2, a1) times each matrix of rows (n, a1, k), added to base -> (n, a2, k).
+def _left(a: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
+    """Aᵀ times each matrix of rows (n, a1, k), added to base -> (n, a2, k).
 
-    `matmul` would transpose all rows into one product where A needs a gradient, which takes three times as
-    long; but for thin rows that one product is faster than n thin ones.
+    Not `matmul`: where A needs a gradient it transposes all rows into one product, three times as slow. Rows
+    of few columns k are one product with A ⊗ I instead: k times the operations, no n thin products.
     """
-    a2, a1 = a_transposed.shape
-    n, _, k = rows.shape
-    if k < THIN:
-        one = (rows.transpose(1, 2).reshape(n * k, a1) @ a_transposed.t()).view(n, k, a2).transpose(1, 2)
-        return one if base is None else base + one
-    each = a_transposed.expand(n, a2, a1)
+    (a1, a2), (n, _, k) = a.shape, rows.shape
+    if k < THIN and n > MANY:
+        wide = torch.kron(a.contiguous(), torch.eye(k, dtype=a.dtype, device=a.device))  # (a1·k, a2·k)
+        flat = rows.reshape(n, a1 * k)
+        out = flat @ wide if base is None else torch.addmm(base.reshape(n, a2 * k), flat, wide)
+        return out.view(n, a2, k)
+    each = a.t().expand(n, a2, a1)
     return torch.bmm(each, rows) if base is None else torch.baddbmm(base, each, rows)
+
+
+def _right(rows: Tensor, b: Tensor) -> Tensor:
+    """rows (n, b1) times B -> (n, b2). A narrow B is read by columns: five times as fast on the CPU."""
+    return rows @ (b.t().contiguous().t() if b.shape[1] < THIN else b)
+
+
+def _inner(left: Tensor, right: Tensor) -> Tensor:
+    """leftᵀ right: (n, p), (n, q) -> (p, q). The smaller side goes first: up to six times as fast."""
+    return left.t() @ right if left.shape[1] <= right.shape[1] else (right.t() @ left).t()
 
 
 def _sum_of_pairs(left: Tensor, right: Tensor) -> Tensor:
     """Σ_n left_n right_nᵀ: left (n, p, k), right (n, q, k) -> (p, q)."""
-    (p, k), q = left.shape[1:], right.shape[1]
+    (n, p, k), q = left.shape, right.shape[1]
+    if k < THIN and n > MANY:  # the sum of the k diagonal blocks of one product
+        blocks = _inner(left.reshape(n, p * k), right.reshape(n, q * k)).reshape(p, k, q, k)
+        return blocks.diagonal(dim1=1, dim2=3).sum(-1)
     if p * q <= 2 * k * (p + q):  # n products of p x q cost less than to transpose both sides
         return torch.bmm(left, right.transpose(1, 2)).sum(0)
     return left.transpose(0, 1).reshape(p, -1) @ right.transpose(0, 1).reshape(q, -1).t()
@@ -112,11 +126,11 @@ def _sum_of_pairs(left: Tensor, right: Tensor) -> Tensor:
 def _forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order) -> Tensor:
     (a1, a2), (b1, b2) = a.shape, b.shape
     if order == "a_first":
-        middle = _left(a.t(), x.reshape(-1, a1, b1)).reshape(-1, b1)  # (n·a2, b1)
+        middle = _left(a, x.reshape(-1, a1, b1)).reshape(-1, b1)  # (n·a2, b1)
         out = middle @ b if base is None else torch.addmm(base.reshape(-1, b2), middle, b)
     else:
-        middle = (x.reshape(-1, b1) @ b).view(-1, a1, b2)
-        out = _left(a.t(), middle, None if base is None else base.reshape(-1, a2, b2))  # (n, a2, b2)
+        middle = _right(x.reshape(-1, b1), b).view(-1, a1, b2)
+        out = _left(a, middle, None if base is None else base.reshape(-1, a2, b2))  # (n, a2, b2)
     return out.reshape(*x.shape[:-1], a2 * b2)
 
 
@@ -128,13 +142,13 @@ def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
     """
     (m, a1, a2), (b1, b2) = a.shape, b.shape[1:]
     if order == "a_first":
-        middle = _left(a.transpose(1, 2).reshape(m * a2, a1), x.reshape(-1, a1, b1))
+        middle = _left(a.transpose(0, 1).reshape(a1, m * a2), x.reshape(-1, a1, b1))
         rows = middle.reshape(-1, m, a2, b1).transpose(1, 2).reshape(-1, m * b1)
         out = rows @ b.reshape(m * b1, b2)
     else:
         middle = x.reshape(-1, b1) @ b.transpose(0, 1).reshape(b1, m * b2)
         rows = middle.view(-1, a1, m, b2).transpose(1, 2).reshape(-1, m * a1, b2)
-        out = _left(a.reshape(m * a1, a2).t(), rows)
+        out = _left(a.reshape(m * a1, a2), rows)
     return out.reshape(*x.shape[:-1], a2 * b2)
 
 
@@ -166,16 +180,16 @@ class _KronProduct(torch.autograd.Function):
         grad_x = grad_a = grad_b = None
         if ctx.order == "a_first":
             if need_x or need_a:
-                carried = (out.reshape(-1, b2) @ b.t()).view(-1, a2, b1)
-                grad_x = _left(a, carried).reshape(x.shape) if need_x else None
+                carried = _right(out.reshape(-1, b2), b.t()).view(-1, a2, b1)
+                grad_x = _left(a.t(), carried).reshape(x.shape) if need_x else None
                 grad_a = _sum_of_pairs(rows, carried) if need_a else None
             if need_b:
-                grad_b = _left(a.t(), rows).reshape(-1, b1).t() @ out.reshape(-1, b2)
+                grad_b = _inner(_left(a, rows).reshape(-1, b1), out.reshape(-1, b2))
         else:
             if need_x or need_b:
-                carried = _left(a, out).reshape(-1, b2)
-                grad_x = (carried @ b.t()).view(x.shape) if need_x else None
-                grad_b = rows.reshape(-1, b1).t() @ carried if need_b else None
+                carried = _left(a.t(), out).reshape(-1, b2)
+                grad_x = _right(carried, b.t()).view(x.shape) if need_x else None
+                grad_b = _inner(rows.reshape(-1, b1), carried) if need_b else None
             if need_a:
-                grad_a = _sum_of_pairs((rows.reshape(-1, b1) @ b).view(-1, a1, b2), out)
+                grad_a = _sum_of_pairs(_right(rows.reshape(-1, b1), b).view(-1, a1, b2), out)
         return grad_x, grad_a, grad_b, grad if need_base else None, None

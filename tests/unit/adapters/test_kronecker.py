@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petbench.adapters.kronecker import (
+    MANY,
     Order,
     cheaper_order,
     dense_product,
@@ -49,6 +50,48 @@ def test_product_equals_the_dense_one(a1: int, a2: int, b1: int, b2: int, rows: 
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", ["a_first", "b_first"])
+@pytest.mark.parametrize(
+    ("a_shape", "b_shape"), [((2, 12), (12, 2)), ((12, 2), (2, 12)), ((4, 3), (9, 11)), ((8, 8), (1, 1))]
+)
+def test_many_rows_take_other_products_with_the_same_result(
+    a_shape: tuple[int, int], b_shape: tuple[int, int], order: Order
+) -> None:
+    """Above MANY rows thin matrices go through A ⊗ I; the sum with a base is part of the last product."""
+    generator = torch.Generator().manual_seed(0)
+    d_in, d_out = a_shape[0] * b_shape[0], a_shape[1] * b_shape[1]
+    x, a, b, base, weight = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((5, MANY, d_in), a_shape, b_shape, (5, MANY, d_out), (5, MANY, d_out))
+    )
+    leaves = [t.requires_grad_(True) for t in (x, a, b, base)]
+    fast, slow = kron_product(x, a, b, order, base), base + dense_product(x, a, b)
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    for mine, theirs in zip(
+        torch.autograd.grad((fast * weight).sum(), leaves),
+        torch.autograd.grad((slow * weight).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+    with torch.no_grad():
+        assert torch.equal(kron_product(x, a, b, order, base), fast)
+
+
+@pytest.mark.parametrize("frozen", range(4))
+def test_a_frozen_input_gets_no_gradient_and_leaves_the_others_theirs(frozen: int) -> None:
+    leaves = [torch.randn(3, 6), torch.randn(2, 3), torch.randn(3, 2), torch.randn(3, 6)]
+    for place, leaf in enumerate(leaves):
+        leaf.requires_grad_(place != frozen)
+    kron_product(*leaves[:3], "a_first", leaves[3]).square().sum().backward()
+    assert [leaf.grad is None for leaf in leaves] == [place == frozen for place in range(4)]
+
+
+def test_a_base_of_higher_precision_keeps_it() -> None:
+    x, a, b = torch.ones(1, 4).bfloat16(), torch.ones(2, 2).bfloat16(), torch.ones(2, 2).bfloat16()
+    base = torch.full((1, 4), 1 / 3)
+    assert torch.equal(kron_product(x, a, b, "a_first", base), base + 4)
 
 
 @settings(max_examples=40, deadline=None)
