@@ -3,7 +3,6 @@
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import pytest
 import torch
 
 from petbench.cli import COMMANDS, run_command
-from petbench.record import read_record
 
 BASE = ["train", "adapter=krona", "task=rte", "model=tiny_bert", "data=toy", "trainer.max_steps=4"]
 PETBENCH = [sys.executable, "-c", "from petbench.cli import main; main()"]
@@ -226,7 +224,7 @@ def test_a_read_only_results_folder(
         make = Path.mkdir
 
         def refuse(self: Path, *arguments: Any, **keywords: Any) -> None:
-            if self.parts[0] == "locked":
+            if "locked" in self.parts:
                 raise PermissionError(13, "Permission denied")
             make(self, *arguments, **keywords)
 
@@ -249,33 +247,6 @@ def test_a_record_that_cannot_be_written_is_no_record(
     monkeypatch.setattr(Path, "replace", refuse)
     text = refused(capsys)
     assert "record.json: No space left on device" in text
-
-
-def test_a_broken_record_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(BASE) == 0
-    (path,) = Path("results/runs").glob("*/record.json")
-    path.write_text(path.read_text()[:200])
-    capsys.readouterr()
-    assert run_command(BASE) == 2
-    assert "is not a petbench record" in capsys.readouterr().err
-
-
-def test_a_broken_resume_state_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*BASE, "trainer.eval_every=2", "trainer.keep_resume_state=true"]
-    assert run_command(words) == 0
-    (folder,) = Path("results/runs").iterdir()
-    (folder / "record.json").unlink()
-    _cut_in_half(folder / "resume.safetensors")
-    capsys.readouterr()
-    assert run_command(words) == 2
-    error = capsys.readouterr().err
-    assert "resume.safetensors is broken" in error
-    assert "Delete the run's folder" in error
-    shutil.rmtree(folder)
-    assert run_command(words) == 0
-    record = read_record(folder)
-    assert record is not None
-    assert record.status == "done"
 
 
 @pytest.mark.parametrize("command", ["trian", "--bogus"])

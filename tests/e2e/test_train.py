@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from petbench.cli import run_command
 from petbench.evaluate import answers, head_answerer
 from petbench.loading import load_run
-from petbench.record import Record
+from petbench.record import Record, read_record
 from petbench.run import rows_of
 from petbench.tasks.encode import encode
 from petbench.tasks.glue import task_named
@@ -214,3 +215,37 @@ def test_a_cut_of_train_is_marked() -> None:
     record = train("adapter=krona", "trainer.max_steps=1", "data.max_train_examples=100")
     assert "at most 100 train rows" in record.provenance["marks"]
     assert record.provenance["rows"]["train"] == 100
+
+
+def test_a_broken_record_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*BASE, "adapter=krona", "trainer.max_steps=2"]) == 0
+    (path,) = Path("results/runs").glob("*/record.json")
+    path.write_text(path.read_text()[:200])
+    capsys.readouterr()
+    assert run_command([*BASE, "adapter=krona", "trainer.max_steps=2"]) == 2
+    assert "is not a petbench record" in capsys.readouterr().err
+
+
+def test_a_broken_resume_state_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        *BASE,
+        "adapter=krona",
+        "trainer.max_steps=4",
+        "trainer.eval_every=2",
+        "trainer.keep_resume_state=true",
+    ]
+    assert run_command(words) == 0
+    (folder,) = Path("results/runs").iterdir()
+    (folder / "record.json").unlink()
+    state = folder / "resume.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    capsys.readouterr()
+    assert run_command(words) == 2
+    error = capsys.readouterr().err
+    assert "resume.safetensors is broken" in error
+    assert "Delete the run's folder" in error
+    shutil.rmtree(folder)
+    assert run_command(words) == 0
+    record = read_record(folder)
+    assert record is not None
+    assert record.status == "done"
