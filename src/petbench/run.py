@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.claim import claimed
+from petbench.claim import LOCK_FILE, claimed
 from petbench.config import BudgetSpec, RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, RunError, UserError
@@ -138,6 +138,7 @@ def _train(prepared: Prepared, group: str | None) -> Record:
     started = time.perf_counter()
     try:
         if is_main_process():
+            _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
     except KeyboardInterrupt:
@@ -181,6 +182,14 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         if trace is not None:
             write_text(prepared.folder / "error.txt", trace)
         write_record(record, spec.results_dir)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
+    for place in (folder, folder / "adapter", folder / "predictions"):
+        for path in place.glob(".*"):
+            if path.name != LOCK_FILE and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -91,8 +91,10 @@ def test_resume_equals_no_stop(
     (run_folder,) = (tmp_path / "stopped" / "runs").iterdir()
     assert not (run_folder / "record.json").exists()
     assert (run_folder / "resume.safetensors").exists()
+    (run_folder / ".record.json.ab12cd34").write_text("half")  # what SIGKILL leaves of a file being written
     capsys.readouterr()
     trained(tmp_path / "stopped", CASES[name])
+    assert not list(run_folder.glob(".record*"))
     assert f"going on from step {3 * keeps}." in capsys.readouterr().out
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
     assert not (run_folder / "resume.safetensors").exists()
