@@ -1,12 +1,15 @@
 """`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from petbench.compose import conf_dir, forgiving, hydra_errors, search_path_override, set_full_errors
+
+if TYPE_CHECKING:
+    from petbench.config import RunSpec
 
 FLAGS_THAT_ONLY_SHOW = (
     "--cfg",
@@ -70,6 +73,22 @@ def _compose_one(cfg: DictConfig) -> None:
     _COMPOSED.append(cfg)
 
 
+def _require_start(spec: "RunSpec") -> None:
+    """Raise UserError, before any weights are read, when the run that a recipe's cell starts from is not there."""
+    from petbench.checkpoint import adapter_folder
+    from petbench.errors import UserError
+
+    if not spec.recipe or not spec.init_from or spec.plan:
+        return
+    try:
+        adapter_folder(spec.init_from, spec.results_dir)
+    except UserError as error:
+        raise UserError(
+            f"recipe {spec.recipe}: this cell starts from run {spec.init_from}, which is not done in "
+            f"{spec.results_dir}. `petbench reproduce recipe={spec.recipe}` runs both; init_from=null starts afresh."
+        ) from error
+
+
 def job(cfg: DictConfig) -> float | None:
     """Validate and run one composed config. Returns the headline score, None for a plan."""
     from petbench.adapters.base import spec_of
@@ -84,6 +103,7 @@ def job(cfg: DictConfig) -> float | None:
     if not spec.plan:
         require_source(spec.task.name, spec.data)
     planned = plan(spec)
+    _require_start(spec)
     for note in planned.notes:
         say(note)
     row = {

@@ -72,6 +72,23 @@ def test_a_start_that_is_missing_is_named(tmp_path: Path, capsys: pytest.Capture
     assert records(tmp_path) == {}
 
 
+def test_train_names_the_start_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["train", *LORA, "task=rte", f"results_dir={tmp_path}"]) == 2
+    assert "`petbench reproduce recipe=lora_table2` runs both" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_of_a_recipe_takes_its_cell(tmp_path: Path) -> None:
+    given = ["task=stsb", "adapter=krona", "optim.lr=0.5"]
+    assert run_command(["train", *KRONA, *given, f"results_dir={tmp_path}"]) == 0
+    config = records(tmp_path)["stsb"]["config"]
+    assert (config["optim"]["lr"], config["optim"]["warmup_steps"], config["adapter"]["scale"]) == (
+        0.5,
+        500,
+        1.0,
+    )  # type: ignore[index]
+
+
 def test_ours_stand_beside_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A finished run under the paper's model name is compared, and toy rows are marked."""
     assert reproduce(tmp_path, *KRONA, "model.label=t5_base", "adapter=krona", "task=rte") == 0
