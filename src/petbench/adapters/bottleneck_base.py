@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.base import Adapter, Attachment, Method
-from petbench.adapters.folding import Fold, may_fold
+from petbench.adapters.base import Attachment, Method
+from petbench.adapters.folding import FoldingAdapter, may_fold
 from petbench.config import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -85,7 +85,7 @@ class Projection(nn.Module, ABC):
         """What W is made from."""
 
 
-class BottleneckAdapter(Adapter):
+class BottleneckAdapter(FoldingAdapter):
     """target + up(σ(down(target))); (batch, tokens, d) in and out. The source is not used."""
 
     def __init__(self, down: Projection, up: Projection, nonlinearity: Nonlinearity) -> None:
@@ -93,13 +93,12 @@ class BottleneckAdapter(Adapter):
         self.down = down
         self.up = up
         self.activation = NONLINEARITIES[nonlinearity]
-        self._fold = Fold()
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         if not may_fold(self):
             return target + self.up(self.activation(self.down(target)))
         down, up = self.down, self.up
-        dense_down, dense_up = self._fold.get(
+        dense_down, dense_up = self.folded(
             (*down.factors(), *up.factors()), lambda: (down.dense(), up.dense())
         )
         middle = self.activation(F.linear(target, dense_down, down.bias))
@@ -108,11 +107,6 @@ class BottleneckAdapter(Adapter):
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         middle = self.activation(target @ self.down.dense().t() + self.down.bias)
         return target + middle @ self.up.dense().t() + self.up.bias
-
-    def train(self, mode: bool = True) -> "BottleneckAdapter":
-        self._fold.clear()
-        super().train(mode)
-        return self
 
 
 B = TypeVar("B", bound=BottleneckSpec)

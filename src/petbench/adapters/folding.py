@@ -1,10 +1,12 @@
 """Fold factors into the dense tensors that they stand for, once for each set of values, in evaluation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from petbench.adapters.base import Adapter
 
 
 def may_fold(module: nn.Module) -> bool:
@@ -44,3 +46,19 @@ class Fold:
 
     def __reduce__(self) -> tuple[type["Fold"], tuple[()]]:
         return Fold, ()
+
+
+class FoldingAdapter(Adapter):
+    """An adapter that computes with tensors made from its parameters, and keeps them in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fold = Fold()
+
+    def folded(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """make(), a function of the values alone; made once for each set of values where that is allowed."""
+        return self._fold.get(values, make) if may_fold(self) else make()
+
+    def train(self, mode: bool = True) -> Self:
+        self._fold.clear()
+        return super().train(mode)

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petbench.adapters.base import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.folding import FoldingAdapter
 from petbench.adapters.hadamard import NO_OUTPUT_BIAS
+from petbench.adapters.lowrank_product import lowrank_product
 from petbench.config import AdapterSpec, Fraction, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -47,7 +49,7 @@ class KernelMixSpec(AdapterSpec):
     dropout: Fraction = 0.0
 
 
-class KernelMixAdapter(Adapter):
+class KernelMixAdapter(FoldingAdapter):
     """target + [drop(source) A_i B_i for each head i] + drop(source) C D + b, as two thin products.
 
     A (heads, r, width of one head's input), B (heads, p, r) or, with `mixes`, (d_out, heads·r); C (s, d_in),
@@ -110,9 +112,10 @@ class KernelMixAdapter(Adapter):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         if not (self.has_heads or self.has_shared):
             return target if self.b is None else target + self.b
-        down, up = self.matrices()
+        parts = [p for name, p in self._parameters.items() if name != "b" and p is not None]
+        down, up = self.folded(parts, self.matrices)
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
-        return target + F.linear(F.linear(x, down), up, self.b)
+        return lowrank_product(x, down, up, target if self.b is None else target + self.b)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         change = torch.zeros_like(target)

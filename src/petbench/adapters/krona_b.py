@@ -20,8 +20,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from petbench.adapters.base import Adapter, Attachment, Method, register
-from petbench.adapters.folding import Fold, may_fold
+from petbench.adapters.base import Attachment, Method, register
+from petbench.adapters.folding import FoldingAdapter
 from petbench.adapters.krona import FactorShape, init_factors, shape_for
 from petbench.adapters.kronecker import (
     Shape,
@@ -54,7 +54,7 @@ class KronABResSpec(KronABSpec):
     residual_init: float = 1.0
 
 
-class KronABAdapter(Adapter):
+class KronABAdapter(FoldingAdapter):
     """target + Σ_m [s · source (A_m ⊗ B_m) + c_m + r_m · source]; (batch, tokens, d) in and out.
 
     A (m, a1, a2), B (m, b1, b2), c (m, d), e (m, a2, b1), r (m).
@@ -72,14 +72,10 @@ class KronABAdapter(Adapter):
         self.r = None if residual_init is None else nn.Parameter(torch.full((m,), residual_init))
         self.scale = spec.scale
         self.order = cheaper_order(shape, other)
-        self._fold = Fold()
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        if may_fold(self):
-            values = [value for value in (self.A, self.B, self.c, self.e, self.r) if value is not None]
-            scaled, constant, residual = self._fold.get(values, self._summed)
-        else:
-            scaled, constant, residual = self._summed()
+        values = [value for value in (self.B, self.c, self.e, self.r) if value is not None]
+        scaled, constant, residual = self.folded(values, self._summed)
         target = target + kron_sum_product(source, self.A, scaled, self.order)
         if constant.numel():
             target = target + constant
@@ -97,11 +93,6 @@ class KronABAdapter(Adapter):
         if self.r is not None:
             residual = self.r.sum()
         return scaled, constant, residual
-
-    def train(self, mode: bool = True) -> "KronABAdapter":
-        self._fold.clear()
-        super().train(mode)
-        return self
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         for m, (a, b) in enumerate(zip(self.A, self.B, strict=True)):

@@ -70,7 +70,8 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | N
     extra activation memory is x alone (LoRA's is x and the rank-sized middle).
     """
     a, b = _compute_dtype(x, a), _compute_dtype(x, b)
-    x = x.to(a.dtype)
+    if x.dtype != a.dtype:
+        x = x.to(a.dtype)
     if base is not None and base.dtype != a.dtype:
         return base + kron_product(x, a, b, order)
     if not torch.is_grad_enabled():

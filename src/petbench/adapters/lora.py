@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petbench.adapters.base import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.lowrank_product import lowrank_product
 from petbench.config import AdapterSpec, Fraction
 from petbench.errors import UserError
 from petbench.models.sites import Layout
@@ -46,8 +47,7 @@ class LoRAAdapter(Adapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
-        # The scaling goes to the rank-sized middle: the smallest tensor of the three.
-        return target + F.linear(F.linear(x, self.A) * self.scaling, self.B)
+        return lowrank_product(x, self.A, self.B, target, self.scaling)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scaling * (source @ (self.B @ self.A).t())

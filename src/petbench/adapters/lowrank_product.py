@@ -1,0 +1,24 @@
+"""The product with a matrix of low rank, added to a tensor, in the forms that BLAS is fast at.
+
+down is (r, d_in), up (d_out, r), both as PyTorch stores linear weights; x has d_in features in its last
+dimension, base d_out.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: float = 1.0) -> Tensor:
+    """base + scale · x downᵀ upᵀ. x (..., d_in), base (..., d_out) -> (..., d_out)."""
+    middle = F.linear(x, down)  # (..., r): all that is kept for the backward pass besides x
+    if middle.dtype != base.dtype or (
+        base.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
+    ):
+        return base + F.linear(middle * scale, up)  # autocast would round the base
+    wide = up.t()
+    if torch.is_grad_enabled():
+        # For small r the two backward products of a row-major (r, d_out) matrix are several times as fast.
+        wide = wide.contiguous()
+    flat = torch.addmm(base.reshape(-1, up.shape[0]), middle.reshape(-1, up.shape[1]), wide, alpha=scale)
+    return flat.view(base.shape)
