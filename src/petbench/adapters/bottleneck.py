@@ -49,6 +49,8 @@ class AdapterDropSpec(BottleneckSpec):
 class DenseProjection(Projection):
     """W as it is, N(0, std 0.01); weight is stored (d_out, d_in)."""
 
+    folds = False
+
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__(d_out)
         self.weight = nn.Parameter(torch.empty(d_out, d_in))

@@ -68,6 +68,8 @@ class BottleneckSpec(AdapterSpec):
 class Projection(nn.Module, ABC):
     """x W + bias with W (d_in, d_out) in some form; x (..., d_in) -> (..., d_out)."""
 
+    folds: ClassVar[bool] = True  # whether W is made from factors
+
     def __init__(self, d_out: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(d_out))
@@ -93,11 +95,12 @@ class BottleneckAdapter(FoldingAdapter):
         self.down = down
         self.up = up
         self.activation = NONLINEARITIES[nonlinearity]
+        self._folds = down.folds or up.folds
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        if not may_fold(self):
-            return target + self.up(self.activation(self.down(target)))
         down, up = self.down, self.up
+        if not (self._folds and may_fold(self)):
+            return target + up(self.activation(down(target)))
         dense_down, dense_up = self.folded(
             (*down.factors(), *up.factors()), lambda: (down.dense(), up.dense())
         )

@@ -1,6 +1,7 @@
 """Fold factors into the dense tensors that they stand for, once for each set of values, in evaluation."""
 
 from collections.abc import Callable, Sequence
+from operator import is_not
 from typing import Any, Self
 
 import torch
@@ -14,6 +15,10 @@ def may_fold(module: nn.Module) -> bool:
     return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
+def _stamps(values: Sequence[Tensor]) -> list[tuple[int, int]]:
+    return [(value._version, value.data_ptr()) for value in values]
+
+
 class Fold:
     """The last folded tensors and the values that they were made from.
 
@@ -22,24 +27,23 @@ class Fold:
     """
 
     def __init__(self) -> None:
-        self._made_from: tuple[tuple[Tensor, int, int], ...] = ()
+        self._values: Sequence[Tensor] = ()
+        self._stamps: list[tuple[int, int]] = []
         self._folded: tuple[Tensor, ...] = ()
 
     def get(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """make() the first time that these values are seen, the same result until one of them changes."""
+        same = len(values) == len(self._values) and not any(map(is_not, values, self._values))
+        if same and self._stamps == _stamps(values):
+            return self._folded
         if not all(isinstance(value, nn.Parameter) for value in values):
             return make()  # a functional call: nothing that lives on
-        if len(values) != len(self._made_from) or any(
-            value is not old or value._version != version or value.data_ptr() != address
-            for value, (old, version, address) in zip(values, self._made_from, strict=True)
-        ):
-            self._folded = make()
-            self._made_from = tuple((value, value._version, value.data_ptr()) for value in values)
+        self._values, self._stamps, self._folded = values, _stamps(values), make()
         return self._folded
 
     def clear(self) -> None:
         """Forget everything."""
-        self._made_from, self._folded = (), ()
+        self._values, self._stamps, self._folded = (), [], ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Fold":
         return Fold()

@@ -69,7 +69,9 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | N
     Saves only x, A and B for the backward pass: the product in between is made again there, so that the
     extra activation memory is x alone (LoRA's is x and the rank-sized middle).
     """
-    a, b = _compute_dtype(x, a), _compute_dtype(x, b)
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):  # a custom function must cast for itself, here where autograd sees it
+        a, b = a.to(torch.get_autocast_dtype(kind)), b.to(torch.get_autocast_dtype(kind))
     if x.dtype != a.dtype:
         x = x.to(a.dtype)
     if base is not None and base.dtype != a.dtype:
@@ -78,13 +80,6 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | N
         return _forward(x, a, b, base, order)  # a custom function costs more than so small a product
     result: Tensor = _KronProduct.apply(x, a, b, base, order)
     return result
-
-
-def _compute_dtype(x: Tensor, factor: Tensor) -> Tensor:
-    """Under autocast a custom function must cast for itself, here once, where autograd sees it."""
-    if torch.is_autocast_enabled(x.device.type):
-        return factor.to(torch.get_autocast_dtype(x.device.type))
-    return factor
 
 
 def _left(a: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
@@ -132,7 +127,7 @@ def _forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order)
     else:
         middle = _right(x.reshape(-1, b1), b).view(-1, a1, b2)
         out = _left(a, middle, None if base is None else base.reshape(-1, a2, b2))  # (n, a2, b2)
-    return out.reshape(*x.shape[:-1], a2 * b2)
+    return out.reshape(*x.shape[:-1], a2 * b2) if base is None else out.view_as(base)
 
 
 def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:

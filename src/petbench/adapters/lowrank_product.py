@@ -12,13 +12,13 @@ from torch.nn import functional as F
 def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: float = 1.0) -> Tensor:
     """base + scale · x downᵀ upᵀ. x (..., d_in), base (..., d_out) -> (..., d_out)."""
     middle = F.linear(x, down)  # (..., r): all that is kept for the backward pass besides x
+    if not torch.is_grad_enabled():
+        return torch.add(base, F.linear(middle, up), alpha=scale)
     if middle.dtype != base.dtype or (
         base.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
     ):
         return base + F.linear(middle * scale, up)  # autocast would round the base
-    wide = up.t()
-    if torch.is_grad_enabled():
-        # For small r the two backward products of a row-major (r, d_out) matrix are several times as fast.
-        wide = wide.contiguous()
+    # For small r the two backward products of a row-major (r, d_out) matrix are several times as fast.
+    wide = up.t().contiguous()
     flat = torch.addmm(base.reshape(-1, up.shape[0]), middle.reshape(-1, up.shape[1]), wide, alpha=scale)
-    return flat.view(base.shape)
+    return flat.view_as(base)

@@ -47,7 +47,9 @@ class ParallelBottleneck(Adapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         middle = self.activation(F.linear(source, self.down, self.down_bias))
-        # The scale goes to the small tensors, not to the (batch, tokens, d) sum.
+        if not torch.is_grad_enabled():
+            return torch.add(target, F.linear(middle, self.up, self.up_bias), alpha=self.scale)
+        # The scale goes to the small tensors: else the backward pass would scale (batch, tokens, d) numbers.
         return target + F.linear(middle * self.scale, self.up, self.up_bias * self.scale)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
