@@ -73,7 +73,9 @@ def bench_main(argv: list[str]) -> int:
         f"step: forward+backward at batch {shape.batch}, length {shape.length}; latency: batch 1, "
         f"length {shape.short}; {clock}."
     )
-    say("Ratios are to the bare frozen backbone of the same run (median over rounds).")
+    say(
+        "Ratios are to the bare frozen backbone of the same run, the mean of its two copies (median over rounds)."
+    )
     return 0
 
 
