@@ -140,7 +140,6 @@ def metric(names: tuple[str, ...]) -> Any:
             means = {name: sum(plain[part] for part in _MEANS[name]) / 2 for name in names if name in _MEANS}
             return {name: (plain | means)[name] for name in names}
 
-    # Every instance makes its cache folder, even when it keeps all in memory: give it one that nobody minds.
-    return Glue(
-        config_name="+".join(names), keep_in_memory=True, cache_dir=tempfile.mkdtemp(prefix="petbench-")
-    )
+    # Every instance makes a cache folder and, all being kept in memory, never looks into it: it can go at once.
+    with tempfile.TemporaryDirectory(prefix="petbench-") as folder:
+        return Glue(config_name="+".join(names), keep_in_memory=True, cache_dir=folder)

@@ -109,6 +109,14 @@ def test_it_is_an_evaluate_metric():
     assert glue.compute() == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(0.8)}
 
 
+def test_no_folder_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    metric.cache_clear()
+    assert score(TASKS["rte"], [1, 0], [1, 1])[0] == {"accuracy": 0.5}
+    assert score(TASKS["rte"], [1, 1], [1, 1])[0] == {"accuracy": 1.0}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_tasks_metrics_are_known():
     for task in TASKS.values():
         assert set(task.metrics) <= set(METRIC_NAMES) and task.headline in task.metrics
