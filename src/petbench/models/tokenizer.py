@@ -1,9 +1,7 @@
 """Tokenizers: a model's own, or petbench's small one, with which tiny and random models need no download."""
 
-import hashlib
-import json
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petbench.config import ModelSpec
 from petbench.errors import UserError
@@ -123,25 +121,6 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
         clean_up_tokenization_spaces=False,
         **{f"{role}_token": token for role, token in roles.items()},
     )
-
-
-def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """SHA-256 (hex) of everything that decides which ids a text gets; equal before and after use."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules: Any
-    if backend is not None:
-        rules = json.loads(backend.to_str())
-        # What the last call asked for, not what the tokenizer is.
-        rules.pop("truncation", None)
-        rules.pop("padding", None)
-    else:
-        rules = {"class": type(tokenizer).__name__, "vocab": tokenizer.get_vocab()}
-    content = {
-        "rules": rules,
-        "special": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
-        "inputs": list(tokenizer.model_input_names),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _vocabulary(specials: tuple[str, ...]) -> list[str]:

@@ -4,7 +4,8 @@ import string
 
 import pytest
 
-from petbench.models.tokenizer import build_tokenizer, tokenizer_digest
+from petbench.models.tokenizer import build_tokenizer
+from petbench.tasks.token_cache import tokenizer_digest
 from petbench.tasks.toy import LEXICON
 
 STYLES = ["bert", "roberta", "t5", "gpt2", "llama", "distilbert"]
