@@ -37,6 +37,7 @@ LEVELS = {
     "petbench.wandb_runs": 5,
     "petbench.wandb_sync": 5,
     "petbench.cli": 7,
+    "petbench.__main__": 7,
 }
 RUN_LEVEL = 6
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "peft", "accelerate"}
