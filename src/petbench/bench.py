@@ -4,10 +4,9 @@ Every figure is a ratio to the bare frozen backbone of the same run: machines dr
 thread the clock is that thread's own CPU time, which other programs on the machine hardly disturb.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter, thread_time
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from petbench.adapters.base import method_named
 from petbench.attach import Tuned, attach
 from petbench.config import RunSpec
+from petbench.latency import LENGTH, clock_of, latencies, probe
 from petbench.models.load import load, resolve_form
 
 BARE = "backbone"  # nothing tuned; gradients flow through all activations
@@ -29,19 +29,19 @@ class Shape:
 
     batch: int = 32
     length: int = 64
-    short: int = 10
+    short: int = LENGTH
     rounds: int = 15
     warmup: int = 150  # latency only
     timed: int = 200
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
     """One line of the table."""
 
     name: str
     model: nn.Module
-    tuned: Tuned | None
+    merged: bool = False  # served, not trained: latency alone is measured
 
 
 def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
@@ -49,17 +49,13 @@ def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
 
     Each has a copy of the weights of its own, so that none finds them in the cache.
     """
-    found = [Candidate(BARE, _backbone(specs[0]).eval(), None)]
+    found = [Candidate(BARE, _backbone(specs[0]))]
     for spec in specs:
-        found.append(_candidate(spec, spec.adapter.label))
-        tuned = found[-1].tuned
-        if merged and tuned is not None and tuned.method.mergeable(tuned.spec, tuned.layout):
-            again = _candidate(spec, f"{spec.adapter.label} merged")
-            if again.tuned is not None:
-                again.tuned.merge()
-                _unhook(again)
-            found.append(again)
-    return [*found, Candidate(AGAIN, _backbone(specs[0]).eval(), None)]
+        tuned = _tuned(spec)
+        found.append(Candidate(spec.adapter.label, tuned.model))
+        if merged and tuned.method.mergeable(tuned.spec, tuned.layout):
+            found.append(Candidate(f"{spec.adapter.label} merged", _served(_tuned(spec)), merged=True))
+    return [*found, Candidate(AGAIN, _backbone(specs[0]))]
 
 
 def _backbone(spec: RunSpec) -> nn.Module:
@@ -77,28 +73,18 @@ def _require_grad(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
     return output.requires_grad_(True) if torch.is_grad_enabled() and not output.requires_grad else output
 
 
-def _candidate(spec: RunSpec, name: str) -> Candidate:
+def _tuned(spec: RunSpec) -> Tuned:
     backbone = load(spec.model, resolve_form(spec.model, spec.task.form), 2, False, 0)
-    tuned = attach(backbone.model, method_named(spec.adapter.method), spec.adapter, backbone.layout)
-    return Candidate(name, tuned.model, tuned)
+    return attach(backbone.model, method_named(spec.adapter.method), spec.adapter, backbone.layout)
 
 
-def _unhook(candidate: Candidate) -> None:
-    """A merged model is served without hooks: as the plain checkpoint that `petbench merge` writes."""
-    remove = getattr(candidate.tuned.installed, "remove", None) if candidate.tuned else None
+def _served(tuned: Tuned) -> nn.Module:
+    """Merged and without hooks: as the plain checkpoint that `petbench merge` writes."""
+    tuned.merge()
+    remove = getattr(tuned.installed, "remove", None)
     if remove is not None:
         remove()
-
-
-def _inputs(model: Any, batch: int, length: int, device: torch.device) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(10, model.config.vocab_size - 10, (batch, length), generator=generator)
-    inputs = {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
-    if model.config.is_encoder_decoder:
-        inputs["labels"] = ids[:, :2].contiguous().to(device)
-    else:
-        inputs["labels"] = (ids[:, 0] % 2).to(device)
-    return inputs
+    return tuned.model
 
 
 def measure(
@@ -114,24 +100,24 @@ def measure(
     found = candidates(specs, merged="latency" in parts)
     for candidate in found:
         candidate.model.to(device)
-    rows: list[dict[str, Any]] = [{"name": c.name, "trainable": _trainable(c.model)} for c in found]
-    clock = clock_of(device)
+    rows: list[dict[str, Any]] = [{"name": c.name} for c in found]
     if "latency" in parts:  # first: the backbone has no hook yet
-        _fill(rows, "latency", _latencies(found, shape, device, clock.read))
-    for bare in (found[0], found[-1]):
-        _pass_gradients(bare.model)
+        models = [c.model for c in found]
+        _fill(rows, "latency", latencies(models, shape.short, shape.warmup, shape.timed, device))
+    trained = [place for place, candidate in enumerate(found) if not candidate.merged]
+    rows_trained, models = [rows[place] for place in trained], [found[place].model for place in trained]
+    for row, model in zip(rows_trained, models, strict=True):
+        row["trainable"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    for bare in (models[0], models[-1]):
+        _pass_gradients(bare)
     if "step" in parts:
-        _fill(rows, "step", _step_times(found, shape, device, clock.read))
+        _fill(rows_trained, "step", _step_times(models, shape, device))
     if "memory" in parts:
-        for row, candidate in zip(rows, found, strict=True):
-            row |= _memory(candidate.model, shape, device)
-        for row in rows:
+        for row, model in zip(rows_trained, models, strict=True):
+            row |= _memory(model, shape, device)
+        for row in rows_trained:
             row["saved_bytes_over_backbone"] = row["saved_bytes"] - rows[0]["saved_bytes"]
     return rows
-
-
-def _trainable(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _fill(rows: list[dict[str, Any]], name: str, times: list[list[float]]) -> None:
@@ -142,59 +128,18 @@ def _fill(rows: list[dict[str, Any]], name: str, times: list[list[float]]) -> No
         row[f"{name}_ratio"] = median(mine / base for mine, base in zip(own, bare, strict=True))
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Seconds that count, and what they are called."""
-
-    name: str
-    read: Callable[[], float]
-
-
-def clock_of(device: torch.device) -> Clock:
-    """CUDA: wall time once the device is done. One CPU thread: its CPU time. More threads: wall time."""
-    if device.type == "cuda":
-        return Clock("wall time", _wall_time_on_cuda)
-    if device.type == "cpu" and torch.get_num_threads() == 1:
-        return Clock("CPU time of one thread", thread_time)
-    return Clock("wall time", perf_counter)
-
-
-def _wall_time_on_cuda() -> float:
-    torch.cuda.synchronize()
-    return perf_counter()
-
-
-def _step_times(
-    found: list[Candidate], shape: Shape, device: torch.device, now: Callable[[], float]
-) -> list[list[float]]:
-    times: list[list[float]] = [[] for _ in found]
-    inputs = [_inputs(_plain(c.model), shape.batch, shape.length, device) for c in found]
+def _step_times(models: Sequence[nn.Module], shape: Shape, device: torch.device) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in models]
+    inputs = [probe(model, shape.batch, shape.length, device) for model in models]
+    now = clock_of(device).read
     for round_number in range(shape.rounds + 2):  # the first two warm up
-        for place, candidate in enumerate(found):
-            candidate.model.train()
-            candidate.model.zero_grad(set_to_none=True)
+        for place, model in enumerate(models):
+            model.train()
+            model.zero_grad(set_to_none=True)
             started = now()
-            candidate.model(**inputs[place]).loss.backward()
+            model(**inputs[place]).loss.backward()
             spent = now() - started
             if round_number >= 2:
-                times[place].append(spent)
-    return times
-
-
-@torch.no_grad()
-def _latencies(
-    found: list[Candidate], shape: Shape, device: torch.device, now: Callable[[], float]
-) -> list[list[float]]:
-    times: list[list[float]] = [[] for _ in found]
-    inputs = [_inputs(_plain(c.model), 1, shape.short, device) for c in found]
-    for candidate in found:
-        candidate.model.eval()
-    for round_number in range(shape.warmup + shape.timed):
-        for place, candidate in enumerate(found):
-            started = now()
-            candidate.model(**inputs[place])
-            spent = now() - started
-            if round_number >= shape.warmup:
                 times[place].append(spent)
     return times
 
@@ -203,7 +148,7 @@ def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, i
     """Bytes kept for the backward pass, and floating-point operations of one step."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    inputs = _inputs(_plain(model), shape.batch, shape.length, device)
+    inputs = probe(model, shape.batch, shape.length, device)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -228,8 +173,3 @@ def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, i
     if device.type == "cuda":
         found["peak_bytes"] = int(torch.cuda.max_memory_allocated(device))
     return found
-
-
-def _plain(model: Any) -> Any:
-    """The transformers model inside a PEFT wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

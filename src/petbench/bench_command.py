@@ -32,8 +32,9 @@ def bench_main(argv: list[str]) -> int:
     import torch
 
     from petbench.adapters.base import spec_of
-    from petbench.bench import PARTS, Shape, clock_of, measure
+    from petbench.bench import PARTS, Shape, measure
     from petbench.config import parse
+    from petbench.latency import clock_of
     from petbench.plan import plan
     from petbench.runtime import choose_device, device_name
 

@@ -28,6 +28,7 @@ class Outcome:
     clock: StepClock
     scored: "dict[str, Scored]"  # `selection`, `report/<split>`, `predict/<name>`
     merge: Merge
+    latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
     padding_fraction: float
     load_seconds: float
     precision: str
@@ -90,6 +91,8 @@ def finished_record(
             peak_memory_bytes=peak_memory_bytes(device),
             adapter_bytes=adapter_bytes,
             time_to_best_seconds=progress.seconds_to_best,
+            latency_unmerged_ms=outcome.latency_ms[0],
+            latency_merged_ms=outcome.latency_ms[1],
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
         merge=outcome.merge,
@@ -160,6 +163,8 @@ def tell(tracker: Tracker, record: Record) -> None:
             "train_seconds": cost.train_seconds,
             "peak_memory_bytes": cost.peak_memory_bytes,
             "adapter_bytes": cost.adapter_bytes,
+            "latency_unmerged_ms": cost.latency_unmerged_ms,
+            "latency_merged_ms": cost.latency_merged_ms,
             "protocol": record.protocol,
             "status": record.status,
         }

@@ -11,6 +11,7 @@ from petbench.checkpoint import adapter_folder, save_adapter, start_from
 from petbench.console import say
 from petbench.errors import Diverged
 from petbench.fit import Fit
+from petbench.latency import tuned_latency
 from petbench.merge_effect import merge_effect
 from petbench.models.load import Backbone, load
 from petbench.outcome import Outcome, finished_record, write_predictions
@@ -49,8 +50,12 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
         tuned.load_state(state)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
         merge = merge_effect(tuned, backbone, scorer.encoded(prepared.rows.selection), scorer.label_ids)
+        scored = scorer.report()
+        with accelerator.autocast():
+            latency_ms = tuned_latency(tuned)
+        padding = scorer.padding_fraction
         outcome = Outcome(
-            fit.progress, fit.clock, scorer.report(), merge, scorer.padding_fraction, load_seconds, precision
+            fit.progress, fit.clock, scored, merge, latency_ms, padding, load_seconds, precision
         )
         adapter_bytes = 0
         if accelerator.is_main_process:

@@ -1,6 +1,7 @@
 """The loop's numbers: pieces of a batch, precision, rates, epochs, which checkpoint is reported."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from petbench import latency
 from petbench import train as loop
 from toy_runs import adapter_file, train
 
@@ -100,3 +102,20 @@ def test_the_last_checkpoint_can_be_reported() -> None:
     assert last.metrics.selection["accuracy"] == last.curve[-1]["score"]
     assert last.best is not None
     assert last.best.step == 20
+
+
+def test_latency_is_in_the_record_merged_only_where_the_method_merges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A counted clock: each reading is 1 ms later than the last, so a timed forward pass takes 1 ms."""
+    reads = count()
+    monkeypatch.setattr(
+        latency, "clock_of", lambda device: latency.Clock("counted", lambda: next(reads) / 1000)
+    )
+    krona = train("adapter=krona", "trainer.max_steps=2")
+    assert krona.cost.latency_unmerged_ms == pytest.approx(1.0)
+    assert krona.cost.latency_merged_ms == pytest.approx(1.0)
+    assert next(reads) == 2 * 2 * (latency.WARM_UP + latency.TIMED)
+    houlsby = train("adapter=houlsby", "trainer.max_steps=2", results="houlsby")
+    assert houlsby.cost.latency_unmerged_ms == pytest.approx(1.0)
+    assert houlsby.cost.latency_merged_ms is None
