@@ -6,6 +6,8 @@ from petbench.adapters.base import method_named
 from petbench.attach import attach
 from petbench.budget import fit_budget
 from petbench.config import BudgetSpec, RunSpec, canonical_json
+from petbench.errors import UserError
+from petbench.models.checkpointing import no_checkpointing
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.params import count_params
 from petbench.record import Params
@@ -23,6 +25,7 @@ class Plan:
     sites: int  # places that carry an adapter
     mergeable: bool
     notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+    no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
 _RESOLVED: dict[str, Plan] = {}
@@ -39,6 +42,10 @@ def plan(spec: RunSpec) -> Plan:
     if key not in _RESOLVED:
         _RESOLVED[key] = _resolve(spec)
     resolved = _RESOLVED[key]
+    if spec.trainer.gradient_checkpointing and resolved.no_checkpointing:
+        raise UserError(
+            f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
+        )
     update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
     return replace(resolved, spec=spec.model_copy(update=update))
 
@@ -58,4 +65,5 @@ def _resolve(spec: RunSpec) -> Plan:
         sites=len(getattr(tuned.installed, "attachments", ())),
         mergeable=method.mergeable(adapter, layout),
         notes=notes,
+        no_checkpointing=no_checkpointing(model) or method.no_checkpointing(adapter),
     )

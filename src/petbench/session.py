@@ -13,6 +13,7 @@ from petbench.errors import Diverged
 from petbench.fit import Fit
 from petbench.latency import tuned_latency
 from petbench.merge_effect import merge_effect
+from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.load import Backbone, load
 from petbench.outcome import Outcome, finished_record, write_predictions
 from petbench.record import Record, Status
@@ -101,7 +102,7 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
     if spec.init_from:
         start_from(tuned, adapter_folder(spec.init_from, spec.results_dir), backbone.digest)
     if spec.trainer.gradient_checkpointing:
-        backbone.model.gradient_checkpointing_enable()
+        enable_checkpointing(backbone.model)
     return backbone, tuned
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from petbench.adapters.base import Adapter, Affine, Attachment
 from petbench.adapters.hooks import OWNER, HookedAdapters, install_hooks
 from petbench.errors import UserError
+from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.sites import Site
 from tiny_models import backbone, batch, logits, tuned
 
@@ -242,7 +243,7 @@ def test_gradients_are_equal_with_and_without_checkpointing() -> None:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         if checkpointing:
-            adapted.model.gradient_checkpointing_enable()  # type: ignore[operator]
+            enable_checkpointing(adapted.model)
         values = batch("tiny_bert") | {"labels": torch.tensor([0, 1])}
         adapted.model(**values).loss.backward()
         grads.append({n: p.grad.clone() for n, p in adapted.model.named_parameters() if p.grad is not None})

@@ -139,6 +139,10 @@ class Method(ABC, Generic[S]):
         """Whether the adapters fold exactly into the backbone's own layers."""
         return False
 
+    def no_checkpointing(self, spec: S) -> str:
+        """Why gradient checkpointing is impossible, and what to use instead; empty when it is possible."""
+        return ""
+
     def stages(self, spec: S) -> tuple[Stage, ...]:
         """The schedule; shares sum to 1."""
         return (Stage(share=1.0),)

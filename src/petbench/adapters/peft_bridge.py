@@ -8,7 +8,6 @@ without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
 
-import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,6 +19,7 @@ from petbench.adapters.base import Attachment, Installed, Method, register
 from petbench.adapters.peft_config import PeftSpec, count_peft, peft_config, target_modules
 from petbench.adapters.prefix import TAKES_A_CACHE
 from petbench.errors import UserError
+from petbench.models.notices import without_notices
 from petbench.models.sites import Layout
 
 # PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
@@ -27,8 +27,7 @@ _MERGEABLE = (
     *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
     *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
 )
-
-
+_IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # learned keys and values, as past ones
 _IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
 
 
@@ -68,8 +67,7 @@ class PeftInstalled:
     def unmerge(self) -> None:
         if self._saved is None:
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT's unmerging is inexact, but the weights are set below
+        with without_notices():  # PEFT's unmerging is inexact, but the weights are set below
             self.model.unmerge_adapter()
         for name, parameter in self.model.named_parameters():
             parameter.copy_(self._saved[name])
@@ -134,6 +132,14 @@ class Peft(Method[PeftSpec]):
     def mergeable(self, spec: PeftSpec, layout: Layout) -> bool:
         return spec.kind in _MERGEABLE
 
+    def no_checkpointing(self, spec: PeftSpec) -> str:
+        if spec.kind not in _IN_A_CACHE:
+            return ""
+        return (
+            f"checkpointed layers drop the cache that holds the keys and values of adapter={spec.label} "
+            "(those of adapter=prefix_tuning are put in again: use that)"
+        )
+
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
         from peft import get_peft_model
@@ -143,10 +149,7 @@ class Peft(Method[PeftSpec]):
         body = {id(parameter): name for name, parameter in model.named_parameters()}
         config = peft_config(spec, layout)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # of layer types and deprecated calls: nothing a user can act on
+            with without_notices():
                 wrapped: Any = get_peft_model(model, config)
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(
@@ -200,6 +203,12 @@ def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -
                 f"adapter={spec.label}: {len(wanted)} modules asked for, PEFT adapted {len(found)}; "
                 f"the first that differs is {odd}. Check adapter.targets and adapter.arguments."
             )
+    wanted_factors = spec.arguments.get("boft_n_butterfly_factor", 1)
+    if wanted_factors > 1 and any(not getattr(m, "fbd_cuda_available", True) for m in wrapped.modules()):
+        raise UserError(
+            f"adapter.arguments.boft_n_butterfly_factor: got {wanted_factors}, but PEFT computes one factor on "
+            "this machine, where its CUDA extension does not compile. Legal here: 1."
+        )
     lost = body.keys() - {id(parameter) for parameter in wrapped.parameters()}
     if lost:
         raise UserError(

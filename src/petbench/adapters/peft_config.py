@@ -4,7 +4,6 @@ PEFT is imported inside the functions: it takes seconds, and most runs do not ne
 """
 
 import inspect
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from petbench.adapters.base import target_sites
 from petbench.config import AdapterSpec
 from petbench.errors import UserError, unknown
+from petbench.models.notices import without_notices
 from petbench.models.sites import Layout, Site, Stack
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
         raise UserError("adapter.targets: name roles to have the parameters counted before the run.")
     stub = _stub(target_sites(spec.targets, spec, layout), layout)
     before = {id(p) for p in stub.parameters()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_notices():
         wrapped = peft.get_peft_model(stub, config)
     return sum(p.numel() for p in wrapped.parameters() if p.requires_grad and id(p) not in before)
 

@@ -123,6 +123,10 @@ def test_adalora_allocates_by_the_length_of_the_run() -> None:
             "adapter.arguments of LORA: 'rr' is unknown",
         ),
         ({"peft_type": "LORA", "targets": ["quarry"]}, "adapter.targets: 'quarry' is unknown"),
+        (
+            {"peft_type": "BOFT", "targets": ["query"], "arguments": {"boft_n_butterfly_factor": 2}},
+            "adapter.arguments.boft_n_butterfly_factor: got 2, but PEFT computes one factor on this machine",
+        ),
     ],
 )
 def test_mistakes_are_named(fields: dict[str, Any], message: str) -> None:

@@ -1,0 +1,19 @@
+"""Gradient checkpointing: whether a backbone has it, and switching it on."""
+
+from typing import Any
+
+from petbench.models.notices import silence_cache_notices
+
+
+def no_checkpointing(model: Any) -> str:
+    """Why a backbone cannot have its layers run again in the backward pass; empty when it can."""
+    if model.supports_gradient_checkpointing:
+        return ""
+    return f"transformers offers none for {model.config.model_type} models"
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Every layer keeps its input alone and is run again in the backward pass."""
+    silence_cache_notices()
+    # Older releases of transformers know the old name alone.
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
