@@ -6,13 +6,13 @@ The scores say nothing about GLUE. They are there so that `petbench report --che
 """
 
 import argparse
-import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from keep_records import keep_records
 
 SHARED = ("data=toy", "trainer.threads=1", "trainer.progress=off", "logger=none")
 COMMANDS = (
@@ -37,15 +37,7 @@ def main() -> None:
         scratch = Path(name)  # a relative results_dir there: no path of this machine gets into a record
         for command in COMMANDS:
             petbench("train", *command.split(), *SHARED, folder=scratch)
-        shutil.rmtree(out, ignore_errors=True)
-        for record in sorted((scratch / "results" / "runs").glob("*/record.json")):
-            place = out / "runs" / record.parent.name
-            place.mkdir(parents=True)
-            content = json.loads(record.read_text(encoding="utf-8"))
-            text = json.dumps(
-                content, ensure_ascii=False, separators=(",", ":")
-            )  # as written, less the spaces
-            (place / "record.json").write_text(text + "\n", encoding="utf-8")
+        keep_records(scratch / "results", out)
     petbench("report", str(out), "--tables-only", "--cite", "--out", str(out.parent / "tables"), folder=out)
 
 

@@ -1,10 +1,13 @@
 """Runtime: device, precision, threads, seeds, step clock, memory and provenance of the machine."""
 
+import ctypes
+import gc
 import hashlib
 import os
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,15 +91,27 @@ class StepClock:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting the peak from here (CUDA); a CPU process has one peak for its whole life."""
+    """Count the peak from here, so that a run's does not hold that of an earlier run of the process.
+
+    Linux forgets the peak when it is asked to, once the C library gave back what is free; elsewhere a CPU
+    process has one peak for its whole life.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    gc.collect()
+    with suppress(OSError, AttributeError):  # not Linux, not glibc, or a container that forbids it
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """CUDA: peak allocated since the reset. CPU: the process's peak resident set."""
+    """Peak since the reset. CUDA: allocated bytes. CPU: the resident set, which Python and torch are part of."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

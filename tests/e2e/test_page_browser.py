@@ -12,6 +12,7 @@ import pytest
 
 from petbench.compare.page import render
 from petbench.compare.tables import build
+from petbench.record import Record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_records.py"
@@ -24,12 +25,17 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
+def records() -> list[Record]:
+    """One model, whole: 392 runs."""
     spec = importlib.util.spec_from_file_location("make_records", SCRIPT)
     assert spec is not None and spec.loader is not None
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
-    records = [maker.make(member) for member in islice(maker.members(), 392)]  # one model, whole
+    return [maker.make(member) for member in islice(maker.members(), 392)]
+
+
+@pytest.fixture(scope="module")
+def page(records: list[Record]) -> str:
     return render(build(records), records)
 
 
@@ -90,3 +96,15 @@ def test_the_address_chooses_task_method_and_order(page, tmp_path) -> None:
     assert 'data-theme="dark"' in dom[:200]
     assert not re.search(r'<button[^>]*data-key="cola"', dom)
     assert "of shown tasks" in dom
+
+
+def test_one_task_has_its_trade_offs_and_order_without_an_average(records, tmp_path) -> None:
+    alone = [record for record in records if record.task == "mrpc"]
+    dom, console = browse(render(build(alone), alone), tmp_path)
+    assert console == ""
+    shown = re.findall(r'<article class="card" id="chart-(\w+)"([^>]*)>', dom)
+    assert {"pareto", "time"} <= {name for name, attributes in shown if "hidden" not in attributes}
+    assert not re.search(r'<button[^>]*data-key="average"', dom)
+    scores = [float(value) for value in column(dom, 1)]
+    assert len(set(scores)) > 3
+    assert scores == sorted(scores, reverse=True)

@@ -136,7 +136,7 @@ function choice(chart, key, text, options) {
 }
 function taskChoice(chart, t, names, withAverage) {
   const state = (S.chart[chart.id] ??= {});
-  const options = [...(withAverage ? [["", "average over tasks"]] : []), ...names.map((n) => [n, n])];
+  const options = [...(withAverage && averages(t) ? [["", "average over tasks"]] : []), ...names.map((n) => [n, n])];
   if (state.task === undefined || !options.some(([v]) => v === state.task)) {
     state.task = S.task && names.includes(S.task) ? S.task : options.length ? options[0][0] : "";
   }

@@ -64,7 +64,7 @@ document.addEventListener("click", (e) => {
   if (b.dataset.sort !== undefined) {
     const { sort, key } = b.dataset;
     const text = ["label", "run_id", "status", "model", "adapter", "task", "protocol", "reason"].includes(key);
-    const [old, way] = S.sort[sort] || (sort === "runs" ? [""] : ["average", "descending"]);
+    const [old, way] = S.sort[sort] || (sort === "runs" ? [""] : [firstSort(Number(sort)), "descending"]);
     const first = text || key === "rank" || COSTS.some(([k]) => k === key) ? "ascending" : "descending"; // small costs and large scores come first
     S.sort[sort] = [key, old !== key ? first : way === "ascending" ? "descending" : "ascending"];
     keepFocus(`button[data-sort="${sort}"][data-key="${CSS.escape(key)}"]`, sort === "runs" ? drawRuns : drawTables);

@@ -109,6 +109,9 @@ function average(t, row) {
   const values = counted.map((task) => cellOf(row, task.name)).filter((c) => c && !nil(c.mean)).map((c) => c.mean);
   return { value: mean(values), n: values.length, of: counted.length };
 }
+const averages = (t) => rowsOf(t).map((row) => average(t, row)).some((a) => !nil(a.value) && a.n === a.of);
+// What a table is sorted by until a column is chosen.
+const firstSort = (t) => (D.tables[t].average_of ? "average" : tasksOf(t)[0]?.name ?? "label");
 function cellsFor(t, task) {
   // One cell a row; with "best" only the setting that is ahead on the selection rows, never on the reported ones.
   const list = rowsOf(t).map((row) => ({ row, cell: cellOf(row, task) })).filter((e) => e.cell && !nil(e.cell.mean));

@@ -66,7 +66,7 @@ const partial = (table, row) => row.average_n < table.average_of;
 function drawTable(t) {
   const table = D.tables[t];
   const tasks = tasksOf(t);
-  const order = sorter(t, ["average", "descending"]);
+  const order = sorter(t, [firstSort(t), "descending"]);
   const of = { label: (r) => r.label, average: (r) => average(t, r).value };
   const value = of[order.key] || costValue[order.key] || (table.tasks.some((k) => k.name === order.key) ? (r) => cellOf(r, order.key)?.mean : (r) => r[order.key]);
   const found = rowsOf(t);

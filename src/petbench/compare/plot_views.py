@@ -84,7 +84,7 @@ def _cells(data: Data, table: Data, task: str) -> list[Data]:
 
 def _average_points(data: Data, table: Data, x: str) -> Iterator[Point]:
     """Rows with every task, by average; the only task's cells when there is no average."""
-    if table["average_of"] < 2:
+    if not table["average_of"]:
         if len(table["tasks"]) == 1:
             for cell in _cells(data, table, table["tasks"][0]["name"]):
                 if cell[x] is not None:

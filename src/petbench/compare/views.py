@@ -107,6 +107,7 @@ def _table(table: Table, cells: list[dict[str, Any]], points: int) -> dict[str, 
             cells.append(_cell(row, entry, columns[key].label, points))
         rows.append(_row(row, table, places, cells))
     model, protocol, *kinds = table.title.split(" | ")
+    averaged = sum(column.averaged for column in table.columns)
     return {
         "model": table.model,
         "protocol": table.protocol,
@@ -114,7 +115,7 @@ def _table(table: Table, cells: list[dict[str, Any]], points: int) -> dict[str, 
         "kinds": kinds,
         "head": protocol,
         "formula": table.formula,
-        "average_of": sum(column.averaged for column in table.columns),
+        "average_of": averaged if averaged > 1 else 0,  # one task is no average
         "ranks": _ranks(table),
         "tasks": [
             {
