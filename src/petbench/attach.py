@@ -29,6 +29,7 @@ class Tuned:
     head_names: frozenset[str]
     norm_names: frozenset[str]
     other_names: frozenset[str]  # trained parameters of the body that are no norms
+    vector_names: frozenset[str] = frozenset()  # of the adapter's, vectors in spite of their dimensions
     merged: bool = False
 
     @property
@@ -151,6 +152,7 @@ def attach(
         head_names=frozenset(renamed[name] for name in head_names),
         norm_names=frozenset(renamed[name] for name in trained & norms),
         other_names=frozenset(renamed[name] for name in trained - norms),
+        vector_names=getattr(installed, "vector_names", frozenset()),
     )
     tuned.set_stage(Stage(share=1.0))
     return tuned

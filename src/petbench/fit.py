@@ -80,7 +80,8 @@ class Fit:
             for number in range(progress.stage, len(stages)):
                 start = ends[number - 1] if number else 0
                 self.tuned.set_stage(stages[number])
-                optimizer = make_optimizer(self.tuned.model.named_parameters(), spec.optim)
+                named = self.tuned.model.named_parameters()
+                optimizer = make_optimizer(named, spec.optim, self.tuned.vector_names)
                 schedule = make_schedule(optimizer, spec.optim, ends[number] - start)
                 if self._resumed is not None:
                     self._resumed.restore(optimizer, schedule)

@@ -1,6 +1,6 @@
 """AdamW with warm-up and decay over exactly the parameters that train."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
@@ -9,12 +9,21 @@ from torch.optim.lr_scheduler import LambdaLR
 from petbench.config import OptimSpec
 
 
-def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], spec: OptimSpec) -> torch.optim.AdamW:
-    """Weight decay acts on matrices; vectors (biases, norms, scales) are left alone, as is usual."""
-    trained = [parameter for _, parameter in named if parameter.requires_grad]
+def make_optimizer(
+    named: Iterable[tuple[str, nn.Parameter]], spec: OptimSpec, vectors: Collection[str] = ()
+) -> torch.optim.AdamW:
+    """Weight decay acts on what multiplies an input: matrices and their factors.
+
+    Biases, norms, scales and prompts are left alone: parameters of one dimension, and those named in
+    `vectors`, which are vectors in spite of their dimensions.
+    """
+    decayed, left = [], []
+    for name, parameter in named:
+        if parameter.requires_grad:
+            (left if parameter.dim() < 2 or name in vectors else decayed).append(parameter)
     groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": spec.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": spec.weight_decay},
+        {"params": left, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -40,6 +40,10 @@ class Adapter(nn.Module, ABC):
     Both are (batch, tokens, features); the result has target's shape.
     """
 
+    # Own parameters that are vectors in spite of their dimensions (a bias for each of m modules, prompts):
+    # weight decay leaves them alone, as it does everything of one dimension.
+    vectors: ClassVar[frozenset[str]] = frozenset()
+
     @abstractmethod
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """The new target, by the fast path."""
@@ -87,6 +91,7 @@ class Installed(Protocol):
 
     model: nn.Module  # what to call
     adapter_names: frozenset[str]  # parameters that the method added, as named in `model`
+    vector_names: frozenset[str]  # of them, those that are vectors in spite of their dimensions
 
     def enable(self, on: bool) -> None:
         """Off: the model computes exactly what the bare backbone computes."""

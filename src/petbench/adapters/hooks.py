@@ -45,6 +45,9 @@ class HookedAdapters:
         self.adapter_names = frozenset(
             name for name, _ in model.named_parameters() if name.startswith(f"{OWNER}.")
         )
+        self.vector_names = frozenset(
+            f"{OWNER}.{a.key}.{name}" for a in attachments for name in a.adapter.vectors
+        )
         self._handles: list[RemovableHandle] = []
         for attachment in attachments:
             self._handles += self._hang(attachment)

@@ -60,6 +60,8 @@ class KronABAdapter(FoldingAdapter):
     A (m, a1, a2), B (m, b1, b2), c (m, d), e (m, a2, b1), r (m).
     """
 
+    vectors = frozenset({"c", "e"})
+
     def __init__(self, d: int, shape: Shape, spec: KronABSpec, residual_init: float | None) -> None:
         super().__init__()
         m, other = spec.modules_per_ffn, other_factor(d, d, shape)

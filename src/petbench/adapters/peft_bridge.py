@@ -28,6 +28,8 @@ _MERGEABLE = (
     *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
 )
 _IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # learned keys and values, as past ones
+# Scales and prompts that PEFT keeps with two dimensions. (AdaLoRA's lora_E is a diagonal matrix.)
+_VECTORS = {"ia3_l", "boft_s", "randlora_lambda", "randlora_gamma", "embedding"}
 _IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
 
 
@@ -37,6 +39,7 @@ class PeftInstalled:
     def __init__(self, model: Any, adapter_names: frozenset[str], spec: PeftSpec) -> None:
         self.model = model
         self.adapter_names = adapter_names
+        self.vector_names = frozenset(n for n in adapter_names if _VECTORS.intersection(n.split(".")))
         self._allocates = spec.kind == "ADALORA"
         self._is_prompt = spec.is_prompt
         self._off: AbstractContextManager[None] | None = None

@@ -41,6 +41,8 @@ class PrefixAdapter(Adapter):
     Only the batch size of its two inputs is read.
     """
 
+    vectors = frozenset({"P"})
+
     def __init__(self, length: int, keys: Sequence[Site], d: int, mlp_width: int | None) -> None:
         super().__init__()
         self.length, self.layers, self.heads = length, len(keys), keys[0].heads

@@ -38,6 +38,8 @@ class PromptTuningSpec(AdapterSpec):
 class PromptAdapter(Adapter):
     """[P; target]: (batch, tokens, d) -> (batch, n + tokens, d). The source is not used."""
 
+    vectors = frozenset({"P"})
+
     def __init__(self, length: int, d: int) -> None:
         super().__init__()
         self.P = nn.Parameter(torch.empty(length, d))
