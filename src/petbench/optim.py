@@ -17,7 +17,8 @@ def make_optimizer(
     Biases, norms, scales and prompts are left alone: parameters of one dimension, and those named in
     `vectors`, which are vectors in spite of their dimensions.
     """
-    decayed, left = [], []
+    decayed: list[nn.Parameter] = []
+    left: list[nn.Parameter] = []
     for name, parameter in named:
         if parameter.requires_grad:
             (left if parameter.dim() < 2 or name in vectors else decayed).append(parameter)
