@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from petbench.errors import UserError, nearest
+from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
 
@@ -32,10 +32,25 @@ def plugin_conf_dirs() -> list[Path]:
     return folders
 
 
-def options(group: str, extra: Sequence[Path] = ()) -> list[str]:
+def conf_roots(config_dir: str | Path | None = None) -> list[Path]:
+    """Every folder that may hold groups: petbench's own, outside methods' and the user's."""
+    return [conf_dir(), *plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
+
+
+def key_of(override: str) -> str:
+    """`++optim.lr=1e-3` -> `optim.lr`."""
+    return override.partition("=")[0].lstrip("+")
+
+
+def is_group(key: str, roots: Sequence[Path]) -> bool:
+    """Whether a key chooses a file (`adapter`, `task@other`) and sets no value."""
+    return "@" in key or any((root / key).is_dir() for root in roots)
+
+
+def options(group: str, config_dir: str | None = None) -> list[str]:
     """The choices of a config group, nested ones as `peft/lora`, sorted."""
     names = set()
-    for root in [conf_dir(), *plugin_conf_dirs(), *extra]:
+    for root in conf_roots(config_dir):
         folder = root / group
         names |= {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
     return sorted(names)
@@ -43,12 +58,11 @@ def options(group: str, extra: Sequence[Path] = ()) -> list[str]:
 
 def option_path(group: str, name: str) -> Path:
     """The YAML of a choice. Raises UserError with the nearest name."""
-    for root in [conf_dir(), *plugin_conf_dirs()]:
+    for root in conf_roots():
         path = root / group / f"{name}.yaml"
         if path.is_file():
             return path
-    legal = options(group)
-    raise UserError(f"{group}: '{name}' is unknown.{nearest(name, legal)} Legal: {', '.join(legal)}.")
+    raise unknown(group, name, options(group))
 
 
 def forgiving(argv: Sequence[str]) -> list[str]:
@@ -59,20 +73,18 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
         return list(argv)  # `query=bash` is no config value
-    roots = [conf_dir(), *plugin_conf_dirs()]
+    roots = conf_roots()
     out = []
     for argument in argv:
         key, equals, _ = argument.partition("=")
-        plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/")) and "@" not in key
-        is_group = any((root / key).is_dir() for root in roots)
-        out.append(f"++{argument}" if plain and not is_group else argument)
+        plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/"))
+        out.append(f"++{argument}" if plain and not is_group(key, roots) else argument)
     return out
 
 
 def search_path_override(argv: Sequence[str], config_dir: str | None = None) -> list[str]:
     """Hydra's override that adds outside methods' config folders and the user's; none when there are none."""
-    folders = [*plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
-    extra = [f"file://{folder}" for folder in folders]
+    extra = [f"file://{folder}" for folder in conf_roots(config_dir)[1:]]
     if not extra or any("hydra.searchpath" in argument for argument in argv):
         return []
     return [f"hydra.searchpath=[{','.join(extra)}]"]
@@ -110,8 +122,7 @@ def _missing_choice(error: Any) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, name = missing.partition("/")
     if (conf_dir() / group).is_dir():
-        legal = options(group)
-        return f"{group}: '{name}' is unknown.{nearest(name, legal)} Legal: {', '.join(legal)}."
+        return str(unknown(group, name, options(group)))
     return " ".join(str(error).split())
 
 

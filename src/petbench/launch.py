@@ -10,7 +10,7 @@ from typing import Any
 from petbench.compose import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
 from petbench.console import warn
 from petbench.errors import RunError, UserError
-from petbench.expand import unswept
+from petbench.expand import without_sweeps
 
 Overrides = Sequence[str]
 PLUGINS = {  # choice of hydra/launcher or hydra/sweeper: (module of the plugin, petbench's extra with it)
@@ -165,7 +165,7 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
             assert engine is not None
             config = engine.compose_config(
                 config_name=CONFIG_NAME,
-                overrides=unswept(overrides, engine.config_loader),
+                overrides=without_sweeps(overrides, engine.config_loader),
                 run_mode=RunMode.MULTIRUN,
                 with_log_configuration=False,
             )

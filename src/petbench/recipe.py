@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petbench.compose import key_of
 from petbench.errors import UserError, nearest
 
 AXES = ("model", "adapter", "task")
@@ -80,20 +81,20 @@ def completed(overrides: Sequence[str], table: Table, choices: Mapping[str, str]
     settings = table.values(cell_of(overrides, choices))
     if START in settings:
         settings["init_from"] = PENDING + settings.pop(START)
-    given = {_key(text) for text in overrides}
+    given = {key_of(text) for text in overrides}
     own = [f"++{key}={as_text(value)}" for key, value in settings.items() if key not in given]
     return (*own, CONSUMED, *overrides)
 
 
 def cell_of(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, str]:
     """Model, adapter and task that a member chooses."""
-    named = {_key(text): text.partition("=")[2] for text in overrides}
+    named = {key_of(text): text.partition("=")[2] for text in overrides}
     return {axis: named[axis] if axis in named else choices[axis] for axis in AXES}
 
 
 def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Overrides:
     """The member that another starts from: the same but for the task, on the table's first seed."""
-    kept = [text for text in overrides if _key(text) not in ("task", "seed", "init_from", "plan")]
+    kept = [text for text in overrides if key_of(text) not in ("task", "seed", "init_from", "plan")]
     return (*kept, f"task={task}", f"++seed={table.seed[0]}")
 
 
@@ -149,7 +150,3 @@ def as_text(value: Any) -> str:
 
 def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+")

@@ -3,11 +3,10 @@
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from petbench.checkpoint import adapter_folder
 from petbench.compare.published import COST_RECIPES, RECIPES
-from petbench.compose import forgiving, options, search_path_override
+from petbench.compose import forgiving, key_of, options, search_path_override
 from petbench.console import print_table, say
 from petbench.errors import UserError, unknown
 from petbench.expand import Member, expand, recompose
@@ -56,7 +55,7 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
 
 def _table(overrides: Sequence[str], config_dir: str | None) -> Table:
     """The recipe's table. Raises UserError when no recipe, or one that has no table, is named."""
-    legal = options("recipe", [Path(config_dir)] if config_dir else [])
+    legal = options("recipe", config_dir)
     name = next((o.partition("=")[2] for o in overrides if o.startswith("recipe=")), None)
     if name is None:
         raise UserError(f"name a recipe: petbench reproduce recipe=NAME. Legal: {', '.join(legal)}.")
@@ -71,7 +70,7 @@ def _table(overrides: Sequence[str], config_dir: str | None) -> Table:
 
 def _asked(table: Table, overrides: Sequence[str], only: Sequence[str]) -> list[str]:
     """Overrides whose product is the table's cells, less what `--only` or a plain choice leaves out."""
-    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    given = set(map(key_of, overrides))
     wanted = _narrowed(only)
     out = []
     for axis, all_of in (*((axis, getattr(table, axis)) for axis in AXES), ("seed", table.seed)):
@@ -187,4 +186,4 @@ def _setting(cell: Cell, table: Table) -> str:
     """What the recipe's table sets in a cell, shortly: `lr=0.001 factor_shape=[32,24]`."""
     keys = {key for row in table.settings for key in row} - set(AXES)
     own = (text.lstrip("+") for text in forgiving(cell.member.overrides))
-    return " ".join(text.split(".", 1)[-1] for text in own if text.partition("=")[0] in {*keys, "init_from"})
+    return " ".join(text.split(".", 1)[-1] for text in own if key_of(text) in {*keys, "init_from"})

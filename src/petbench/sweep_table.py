@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from petbench.compose import key_of
 from petbench.config import TrainerSpec
 from petbench.console import print_table, say
 from petbench.estimate import Estimate, Measured
@@ -134,7 +135,7 @@ def _settings(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
         cell.member.overrides: [
             override.lstrip("+")
             for override in cell.member.overrides
-            if override.partition("=")[0].lstrip("+") not in _HAVE_COLUMNS
+            if key_of(override) not in _HAVE_COLUMNS
         ]
         for cell in cells
     }

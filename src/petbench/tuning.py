@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from petbench.compose import key_of
 from petbench.errors import UserError
 from petbench.expand import Member
+from petbench.recipe import as_text
 from petbench.record import Record
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
@@ -86,7 +88,7 @@ class TunedCell:
         """The grid of the method's search space in a seeded order, less the keys that the user has fixed."""
         adapter = self.values["adapter"]
         space = (adapter.get("tuning") or {}).get("search") or {}
-        fixed = {o.partition("=")[0].lstrip("+") for o in self.overrides}
+        fixed = set(map(key_of, self.overrides))
         free = {key: values for key, values in space.items() if key not in fixed}
         if not free:
             why = (
@@ -115,7 +117,7 @@ class TunedCell:
 
 def as_overrides(setting: Setting) -> list[str]:
     """The overrides that make a setting."""
-    return [f"++{key}={_text(value)}" for key, value in setting]
+    return [f"++{key}={as_text(value)}" for key, value in setting]
 
 
 def is_tuned(members: Sequence[Member]) -> bool:
@@ -128,7 +130,7 @@ def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
     the first of `final_seeds` many. Raises UserError for counts that are no whole numbers."""
     found: dict[tuple[str, ...], list[Member]] = {}
     for member in members:
-        own = (o for o in member.overrides if o.partition("=")[0].lstrip("+") not in (*OWN_KEYS, "seed"))
+        own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
         found.setdefault(tuple(own), []).append(member)
     cells = []
     for overrides, group in found.items():
@@ -169,10 +171,3 @@ def whole_number(values: dict[str, Any], key: str, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{key}: got {value!r}. Legal: a whole number from {least}.")
     return value
-
-
-def _text(value: Any) -> str:
-    """A value as Hydra's override grammar reads it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"[{','.join(map(_text, value))}]" if isinstance(value, list | tuple) else str(value)

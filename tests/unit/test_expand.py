@@ -1,5 +1,6 @@
 """Members are composed as Hydra itself would compose each of them, however they were put together."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ COMMANDS = {
     "keys that are not there": "trainer.epcohs=1,2 adapter.nothing.here=3",
     "additions and deletions": "+extra.key=1,2 ~adapter.scale adapter=krona seed=0,1",
     "recipes and presets": "sweep=learning_rate adapter=krona seed=0,1",
+    "a product of groups": "model=tiny_bert,tiny_t5 adapter=krona,peft/lora,hadamard task=rte,stsb protocol=glue_dev",
+    "a product under a recipe": "recipe=krona_table1 adapter=krona,lora task=rte,stsb model=t5_base,t5_small",
     "one member": "adapter=krona",
 }
 
@@ -39,6 +42,46 @@ def test_members_equal_hydras_own_composition(name: str) -> None:
     members = expand([word.replace("\x00", " ") for word in command])
     for member in members:
         assert member.values == hydras_own(member.overrides), member.overrides
+
+
+def test_a_product_costs_the_sum_of_its_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    import hydra
+
+    composed: list[list[str]] = []
+    plain = hydra.compose
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        composed.append(keywords["overrides"])
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(hydra, "compose", counted)
+    members = expand(["adapter=krona,lora,hadamard,bitfit", "task=rte,stsb,cola", "seed=0,1"])
+    assert len(members) == 24
+    assert (
+        len(composed) == 1 + 1 + 3 + 2
+    )  # the line itself, the first cell, the other adapters, the other tasks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# @package _global_\nadapter: {method: lora, tuning: {lr: 0.5}}\ntrainer: {batch_size: 7}\n",
+        "defaults:\n  - /trainer@tuning.more: ${task}_own\n  - _self_\nmethod: lora\ntuning: {lr: 0.5}\n",
+    ],
+    ids=["whole config", "files by task"],
+)
+def test_a_choice_that_reaches_into_other_groups_is_composed_whole(tmp_path: Path, text: str) -> None:
+    for name, content in (
+        ("adapter/far.yaml", text),
+        ("trainer/rte_own.yaml", "batch_size: 1"),
+        ("trainer/stsb_own.yaml", "batch_size: 2"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    members = expand(["adapter=krona,lora,far", "task=rte,stsb"], str(tmp_path))
+    for member in members:
+        overrides = (*member.overrides, f"hydra.searchpath=[file://{tmp_path}]")
+        assert member.values == hydras_own(overrides), member.overrides
 
 
 def test_members_are_the_product_in_hydras_order() -> None:
