@@ -176,6 +176,5 @@ def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, s
     return {name: now[id(parameter)] for name, parameter in body.items()}
 
 
-sys.modules[
-    __name__
-].__class__ = AttachModule  # `petbench.attach(model, adapter="krona")` is this module, called
+# `petbench.attach(model, adapter="krona")` is this module, called.
+sys.modules[__name__].__class__ = AttachModule

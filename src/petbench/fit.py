@@ -142,10 +142,10 @@ class Fit:
 
     def _observer(
         self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any
-    ) -> Callable[[Tensor, int], None]:
+    ) -> Callable[[Tensor], None]:
         progress, trainer = self.progress, self.spec.trainer
 
-        def on_step(loss: Tensor, examples: int) -> None:
+        def on_step(loss: Tensor) -> None:
             progress.step += 1
             self.tuned.installed.after_step(progress.step)
             last = progress.step == self.total_steps
@@ -176,7 +176,7 @@ class Fit:
     def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
         progress = self.progress
         began = time.perf_counter()
-        scores, _ = self.scorer.selection()
+        scores = self.scorer.selection()
         progress.eval_seconds += time.perf_counter() - began
         name = self.prepared.plan.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, sum(self.clock.seconds)

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,17 +167,3 @@ def read_records(results_dir: str | Path) -> Iterator[Record]:
         record = read_record(path.parent)
         if record is not None:
             yield record
-
-
-def matches(record: Record, where: Mapping[str, str]) -> bool:
-    """Whether a record has these values: `task`, `model`, `adapter`, `seed`, or a config path as `optim.lr`."""
-    for key, wanted in where.items():
-        value: Any = (
-            getattr(record, key, None) if key in Record.model_fields and key != "config" else record.config
-        )
-        if value is record.config:
-            for part in key.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-        if str(value) != wanted:
-            return False
-    return True

@@ -20,7 +20,6 @@ class Progress:
 
     step: int = 0  # optimiser steps done
     stage: int = 0
-    stage_step: int = 0  # of them in the current stage
     best_score: float | None = None
     best_step: int = 0
     best_epoch: float = 0.0
@@ -30,7 +29,6 @@ class Progress:
     tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)  # since the last logged line
 
 
 def save_resume(

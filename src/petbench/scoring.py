@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from petbench.config import RunSpec
 from petbench.evaluate import Answer, Answerer, answers, head_answerer, scoring_answerer, writing_answerer
 from petbench.models.load import Backbone, Form
-from petbench.tasks.batches import batch_order
-from petbench.tasks.encode import Encoded, encode, padding_fraction, target_ids
+from petbench.tasks.batches import batch_order, padding_fraction
+from petbench.tasks.encode import Encoded, encode, target_ids
 from petbench.tasks.glue import Task
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
@@ -82,10 +82,9 @@ class Scorer:
         metrics, warnings = score(self.task, found, rows.labels)
         return Scored(rows, found, metrics, tuple(warnings))
 
-    def selection(self) -> tuple[dict[str, float], Scored]:
-        """Scores on the rows that pick the checkpoint."""
-        scored = self.answer(self.prepared.rows.selection)
-        return scored.metrics, scored
+    def selection(self) -> dict[str, float]:
+        """Every metric on the rows that pick the checkpoint."""
+        return self.answer(self.prepared.rows.selection).metrics
 
     def report(self) -> dict[str, Scored]:
         """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`."""
@@ -99,6 +98,5 @@ class Scorer:
     def padding_fraction(self) -> float:
         """Share of padding among the tokens of the first epoch."""
         encoded, trainer = self.encode(self.prepared.rows.train), self.spec.trainer
-        return padding_fraction(
-            encoded, batch_order(encoded.lengths, trainer.batch_size, 0, 0, trainer.bucket)
-        )
+        order = batch_order(encoded.lengths, trainer.batch_size, 0, 0, trainer.bucket)
+        return padding_fraction(encoded.lengths, order)

@@ -22,11 +22,11 @@ def train(
     *,
     clip_norm: float | None,
     clock: StepClock,
-    on_step: Callable[[Tensor, int], None],
+    on_step: Callable[[Tensor], None],
 ) -> None:
     """One optimiser step a batch, until `batches` ends.
 
-    on_step(loss, examples): after each step, the clock stopped; loss is the step's mean, a tensor on the
+    on_step(loss): after each step, the clock stopped; loss is the step's mean, a tensor on the
     device, so that nobody waits for it who does not need it.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -46,5 +46,5 @@ def train(
         optimizer.step()
         schedule.step()
         clock.stop()
-        on_step(loss, sum(len(batch["input_ids"]) for _, batch in micro_batches))
+        on_step(loss)
         model.train()

@@ -1,6 +1,7 @@
 """What a person sees: lines where there is no terminal, titles in one piece, silence of all processes but one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,14 @@ def test_lists_say_what_each_choice_is(capsys: pytest.CaptureFixture[str]) -> No
     assert any(line.startswith("rte   ") for line in lines)
     assert run_command(["list", "adapterz"]) == 2
     assert "list: 'adapterz' is unknown. Did you mean 'adapters'?" in capsys.readouterr().err
+
+
+def test_every_method_is_listed_with_formula_and_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["list", "adapters"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    form = re.compile(r"\S+ +[^:]+: .*[=+·⊙⊗\[].*\. [A-Z]\D+ (19|20)\d\d, arXiv \d{4}\.\d{5}\.")
+    assert len(lines) > 35
+    assert not [line for line in lines if not form.fullmatch(line)]
 
 
 def test_rows_without_a_measured_value_are_blank() -> None:

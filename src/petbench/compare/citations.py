@@ -31,7 +31,6 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "ia3": ("liu2022ia3",),
     "prompt_tuning": ("lester2021prompt",),
     "prefix_tuning": ("li2021prefix",),
-    "intrinsic_said": ("aghajanyan2021intrinsic",),
     "prompt": ("lester2021prompt",),
     "prefix": ("li2021prefix",),
     "p_tuning": ("liu2021ptuning",),

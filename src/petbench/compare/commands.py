@@ -1,7 +1,6 @@
 """The commands `petbench report` and `petbench compare`: arguments in, files and text out."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from petbench.compare.report import derive, differences, load, write_page, write_plots, write_tables
@@ -98,7 +97,3 @@ def _report_parser() -> argparse.ArgumentParser:
         "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(report_main(sys.argv[1:]))

@@ -8,7 +8,7 @@ from petbench.compare.cells import Cell, device
 from petbench.compare.layout import Costs, Span
 from petbench.record import Record
 
-LORA = ("lora", "peft/lora")
+LORA = ("lora", "peft/lora")  # what step times are relative to: the first that is there
 
 
 def row_costs(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> Costs:

@@ -1,7 +1,7 @@
 """The report as plain data: what every writer (terminal, Markdown, CSV, LaTeX, page) shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from petbench.compare.cells import Cell
@@ -111,4 +111,3 @@ class Report:
     tables: tuple[Table, ...]
     counts: Mapping[str, int]  # status -> runs
     trials: int  # tuning runs, in no table
-    notes: tuple[str, ...] = field(default=())

@@ -4,7 +4,6 @@ function drawFacts() {
   $("lede").textContent = D.lede;
   const facts = D.facts.map(([value, text, bad]) => `<div class="fact${bad ? " bad" : ""}"><b>${esc(value)}</b><span>${esc(text)}</span></div>`);
   $("facts").innerHTML = facts.join("");
-  $("notes").innerHTML = D.notes.map(([mark, text]) => `<p class="note">${mark ? `<b>${esc(mark)}</b> ` : ""}${esc(text)}</p>`).join("");
   $("glossary").innerHTML = D.glossary.map(([term, text]) => `<dt>${esc(term)}</dt><dd>${esc(text)}</dd>`).join("");
   $("foot").textContent = D.foot;
 }

@@ -7,8 +7,8 @@ from math import floor, log10
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+from petbench.compare.costs import LORA
 from petbench.compare.plots import INK, SOFT, Panel, look
-from petbench.compare.views import REFERENCES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,7 @@ def _heat_map(data: Data, table: Data, axes: "Axes") -> None:
     def mean(row: Data, task: str) -> float | None:
         return data["cells"][row["cells"][task]]["mean"] if task in row["cells"] else None
 
-    base = next((row for row in rows if row["method"] in REFERENCES), None)
+    base = next((row for row in rows if row["method"] in LORA), None)
     grid = []
     for row in rows:
         line = []

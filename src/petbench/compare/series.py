@@ -49,11 +49,11 @@ def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
     places = _places(report)
     rates: dict[tuple[str, ...], set[Any]] = defaultdict(set)
     for record in records:
-        rates[_home(record)].add(_rate(record))
+        rates[_home(record)].add(learning_rate(record))
     lines: dict[tuple[Any, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     settings: dict[tuple[Any, ...], dict[str, Any]] = {}
     for record in records:
-        rate = _rate(record)
+        rate = learning_rate(record)
         if (
             record.status != "done"
             or record.headline is None
@@ -103,7 +103,8 @@ def _home(record: Record) -> tuple[str, ...]:
     return record.model, record.protocol, record.task, record.adapter
 
 
-def _rate(record: Record) -> float | None:
+def learning_rate(record: Record) -> float | None:
+    """The run's `optim.lr`; None where its config has none."""
     optim = record.config.get("optim")
     return optim.get("lr") if isinstance(optim, Mapping) else None
 

@@ -15,8 +15,7 @@ from petbench.compare.settings import Where, select
 from petbench.compare.standings import standings, standings_over_tasks
 from petbench.compare.stats import Summary, summary
 from petbench.record import Record
-
-TASK_ORDER = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax")
+from petbench.tasks.glue import TASKS
 
 
 def build(records: Sequence[Record], where: Where | None = None, include_wnli: bool = False) -> Report:
@@ -98,7 +97,7 @@ def _columns(cells: Sequence[Cell], include_wnli: bool) -> tuple[Column, ...]:
         )
         for key, cell in first.items()
     ]
-    order = {task: place for place, task in enumerate(TASK_ORDER)}
+    order = {task: place for place, task in enumerate(TASKS)}
     size = {key: cell.column_settings.get("task.train_examples") or 0 for key, cell in first.items()}
     columns.sort(key=lambda column: (order.get(column.task, 99), column.task, size[column.key], column.label))
     return tuple(columns)

@@ -24,7 +24,6 @@ class Judged:
     test: Comparison
     p: float
     level: float = LEVEL  # what the uncorrected p would have to reach, for planning
-    means: tuple[float, float] | None = None
 
     @property
     def different(self) -> bool:
@@ -78,16 +77,16 @@ def judge(first: Sequence[Cell], second: Sequence[Cell]) -> list[Judged]:
     if not pairs:
         raise UserError(_nothing_shared(first, second))
     labels = column_labels([cell for cell, _ in pairs])
-    tests = [(labels[a.column_key], over_seeds(a.values, b.values), _means(a, b)) for a, b in pairs]
+    tests = [(labels[a.column_key], over_seeds(a.values, b.values)) for a, b in pairs]
     if len(pairs) == 1:
-        where, test, means = tests[0]
-        return [Judged(where, test, test.p, LEVEL, means)]
+        where, test = tests[0]
+        return [Judged(where, test, test.p)]
     together = _together(pairs)
     overall = min(1.0, together.p / SHARE)
     judged = []
-    for (where, test, means), p in zip(tests, holm([test.p for _, test, _ in tests]), strict=True):
+    for (where, test), p in zip(tests, holm([test.p for _, test in tests]), strict=True):
         corrected = min(max(p, overall), p / (1 - SHARE), 1.0)
-        judged.append(Judged(where, test, corrected, LEVEL / len(pairs), means))
+        judged.append(Judged(where, test, corrected, LEVEL / len(pairs)))
     return [*judged, Judged(f"all {len(pairs)} tasks", together, overall, LEVEL * SHARE)]
 
 
@@ -150,10 +149,6 @@ def _together(pairs: Sequence[tuple[Cell, Cell]]) -> Comparison:
     if not differences:
         return Comparison("no test", 0, 1.0, 1.0, 0.0, None, None, "no common seeds")
     return paired(differences, "pairs of task and seed", "it speaks for these tasks only")
-
-
-def _means(a: Cell, b: Cell) -> tuple[float, float]:
-    return fmean(a.values.values()), fmean(b.values.values())
 
 
 def _settings(cell: Cell) -> Mapping[str, object]:

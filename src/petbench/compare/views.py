@@ -10,9 +10,10 @@ from statistics import fmean, median
 from typing import Any
 
 from petbench.compare.cells import Cell
+from petbench.compare.costs import LORA
 from petbench.compare.layout import SIGN, Entry, Report, Row, Span, Table
 from petbench.compare.notes import cell_marks
-from petbench.compare.series import low_resource, tuning
+from petbench.compare.series import learning_rate, low_resource, tuning
 from petbench.record import Record
 
 SCALE = 100
@@ -21,7 +22,6 @@ CURVE_VALUES = 160_000  # numbers kept of all learning curves together: about a 
 CURVE_POINTS = (8, 200)  # fewest and most of one curve
 YARDSTICKS = ("full", "head_only")
 COLOURED_FIRST = ("krona", "lora", "compacter", "hadamard", "kernel_mix", "bitfit", "houlsby", "krona_res")
-REFERENCES = ("lora", "peft/lora")  # what step times are relative to: the first that is there
 CURVE_FIELDS = {"x": "step", "e": "epoch", "t": "seconds", "y": "score", "l": "loss"}
 NOT_DONE = ("failed", "diverged", "skipped", "interrupted")
 
@@ -36,11 +36,10 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
     return {
         "scale": SCALE,
         "decimals": DECIMALS,
-        "reference": next((name for name in REFERENCES if name in found), None),
+        "reference": next((name for name in LORA if name in found), None),
         "methods": methods,
         "coloured": coloured(methods),
         "facts": _facts(report, records),
-        "notes": [["", note] for note in report.notes],
         "tables": tables,
         "cells": cells,
         "runs": _runs(records),
@@ -251,17 +250,12 @@ def _runs(records: Sequence[Record]) -> dict[str, list[Any]]:
         "task": [r.task for r in records],
         "seed": [r.seed for r in records],
         "protocol": [r.protocol for r in records],
-        "lr": [_learning_rate(r) for r in records],
+        "lr": [learning_rate(r) for r in records],
         "score": [points_of(r.headline.value) if r.headline else None for r in records],
         "step": [r.best.step if r.best else None for r in records],
         "train": [short_number(r.cost.train_seconds) for r in records],
         "reason": [r.reason for r in records],
     }
-
-
-def _learning_rate(record: Record) -> float | None:
-    optim = record.config.get("optim")
-    return optim.get("lr") if isinstance(optim, Mapping) else None
 
 
 def _report_rows(table: Table, key: str) -> int | None:

@@ -1,1 +1,1 @@
-"""models"""
+"""Backbones and tokenizers from any source, and the sites where adapters go."""

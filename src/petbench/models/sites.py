@@ -35,7 +35,6 @@ class Site:
     transposed: the weight is stored (in, out), as in Conv1D.
     residual_argument: `ffn_block` of a post-norm model: the position of the residual among the
         module's arguments; adding to it is adding in parallel to the whole block.
-    trained_before: the role's module has pretrained weights (heads have none).
     """
 
     role: str

@@ -1,1 +1,1 @@
-"""tasks"""
+"""The GLUE tasks: rows, protocols, wording, encoding, metrics and the submission."""

@@ -13,13 +13,11 @@ def batch_order(
     seed: int,
     epoch: int,
     bucket: bool = True,
-    secondary: Sequence[int] | np.ndarray | None = None,
 ) -> list[list[int]]:
     """Positions of the rows of every batch of one epoch; depends on its arguments only.
 
     Rows are shuffled. With `bucket`, runs of up to 32 batches (at least two runs, so that epochs differ) are
-    then sorted by length (and by `secondary`, such as target length, among equals) and cut into batches,
-    whose order is shuffled. All batches are full but one.
+    then sorted by length and cut into batches, whose order is shuffled. All batches are full but one.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: at least 1")
@@ -29,13 +27,12 @@ def batch_order(
         return [
             shuffled[start : start + batch_size].tolist() for start in range(0, len(shuffled), batch_size)
         ]
-    first = np.asarray(lengths)
-    second = np.zeros_like(first) if secondary is None else np.asarray(secondary)
+    sizes = np.asarray(lengths)
     batches: list[list[int]] = []
     run = batch_size * min(BUCKET_BATCHES, max(1, len(shuffled) // batch_size // 2))
     for start in range(0, len(shuffled), run):
         rows = shuffled[start : start + run]
-        rows = rows[np.lexsort((second[rows], first[rows]))]  # stable: equals stay shuffled
+        rows = rows[np.argsort(sizes[rows], kind="stable")]  # equals stay shuffled
         batches += [rows[at : at + batch_size].tolist() for at in range(0, len(rows), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from petbench.config import TaskSpec
-from petbench.tasks import batches, token_cache
+from petbench.tasks import token_cache
 from petbench.tasks.glue import Task
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
@@ -128,11 +128,6 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
             labels[place, : len(target)] = target
         tensors["labels"] = torch.from_numpy(labels)
     return tensors
-
-
-def padding_fraction(encoded: Encoded, order: Sequence[Sequence[int]]) -> float:
-    """Padding over all input tokens of an epoch in this order; 0 to 1."""
-    return batches.padding_fraction(encoded.lengths, order)
 
 
 def _tokenised(

@@ -20,7 +20,6 @@ class Task:
     """
 
     name: str
-    about: str
     text_fields: tuple[str, ...]
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -34,11 +33,6 @@ class Task:
     citation: str
     predict_also: tuple[str, ...] = ()  # tasks without train rows whose test rows this task's model answers
     version: int = 1
-
-    @property
-    def config(self) -> str:
-        """The configuration's name in the hub's `nyu-mll/glue`."""
-        return self.name
 
     @property
     def regression(self) -> bool:
@@ -76,7 +70,6 @@ _DIGITS = ("0", "1")
 
 def _plain(
     name: str,
-    about: str,
     text_fields: tuple[str, ...],
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -88,7 +81,6 @@ def _plain(
     """A task with one train, one validation and one test split; the last metric is the headline."""
     return Task(
         name=name,
-        about=about,
         text_fields=text_fields,
         labels=labels,
         metrics=metrics,
@@ -109,28 +101,27 @@ _ACCURACY = ("accuracy",)
 
 _ALL = (
     _plain(
-        "cola", "is the sentence acceptable English?", ("sentence",), ("unacceptable", "acceptable"),
+        "cola", ("sentence",), ("unacceptable", "acceptable"),
         ("accuracy", "matthews_correlation"), (8551, 1043, 1063), "CoLA", _DIGITS, "warstadt2019cola",
     ),
     _plain(
-        "sst2", "sentiment of a film review's phrase", ("sentence",), ("negative", "positive"),
+        "sst2", ("sentence",), ("negative", "positive"),
         _ACCURACY, (67349, 872, 1821), "SST-2", _DIGITS, "socher2013sst",
     ),
     _plain(
-        "mrpc", "do two news sentences say the same?", _PAIR, ("not_equivalent", "equivalent"),
+        "mrpc", _PAIR, ("not_equivalent", "equivalent"),
         _F1, (3668, 408, 1725), "MRPC", _DIGITS, "dolan2005mrpc",
     ),
     _plain(
-        "stsb", "how alike are two sentences, 0 to 5", _PAIR, (),
+        "stsb", _PAIR, (),
         _CORRELATION, (5749, 1500, 1379), "STS-B", (), "cer2017stsb",
     ),
     _plain(
-        "qqp", "do two questions ask the same?", ("question1", "question2"), ("not_duplicate", "duplicate"),
+        "qqp", ("question1", "question2"), ("not_duplicate", "duplicate"),
         _F1, (363846, 40430, 390965), "QQP", _DIGITS, "iyer2017qqp",
     ),
     Task(
         name="mnli",
-        about="does the premise entail the hypothesis? ten genres",
         text_fields=("premise", "hypothesis"),
         labels=_NLI,
         metrics=_ACCURACY,
@@ -153,20 +144,19 @@ _ALL = (
         predict_also=("ax",),
     ),
     _plain(
-        "qnli", "does the sentence answer the question?", ("question", "sentence"), _BINARY_NLI,
+        "qnli", ("question", "sentence"), _BINARY_NLI,
         _ACCURACY, (104743, 5463, 5463), "QNLI", _BINARY_NLI, "rajpurkar2016squad",
     ),
     _plain(
-        "rte", "does the first sentence entail the second?", _PAIR, _BINARY_NLI,
+        "rte", _PAIR, _BINARY_NLI,
         _ACCURACY, (2490, 277, 3000), "RTE", _BINARY_NLI, "dagan2005rte",
     ),
     _plain(
-        "wnli", "is the pronoun resolved rightly?", _PAIR, ("not_entailment", "entailment"),
+        "wnli", _PAIR, ("not_entailment", "entailment"),
         _ACCURACY, (635, 71, 146), "WNLI", _DIGITS, "levesque2012winograd",
     ),
     Task(
         name="ax",
-        about="diagnostic rows for mnli models; no train rows, no public labels",
         text_fields=("premise", "hypothesis"),
         labels=_NLI,
         metrics=("matthews_correlation",),

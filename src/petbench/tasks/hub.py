@@ -64,7 +64,7 @@ def load_hub(task: Task) -> Splits:
     online = hub_reachable()
     try:
         with _offline(not online), _quiet(datasets):
-            found = datasets.load_dataset(REPOSITORY, task.config)
+            found = datasets.load_dataset(REPOSITORY, task.name)
     except (OSError, ValueError) as error:  # datasets raises ConnectionError, FileNotFoundError or ValueError
         reason = str(error).splitlines()[0] if online else "not in reach, and not in its cache here"
         raise UserError(no_hub_message(task, reason)) from error
@@ -75,7 +75,7 @@ def load_hub(task: Task) -> Splits:
         split = checked_split(task, name, found[name][:], partial(_place, name))
         parts[name] = split
         notes += empty_text_notes(split)
-    return Splits(task.name, "hub", f"the hub's {REPOSITORY}, {task.config}", parts, warnings=tuple(notes))
+    return Splits(task.name, "hub", f"the hub's {REPOSITORY}, {task.name}", parts, warnings=tuple(notes))
 
 
 def _place(split: str, row: int) -> str:

@@ -155,16 +155,3 @@ def _shortened(
         train = train.take(stratified_order(train.labels or [], protocol.split_seed)[:limit])
         marks.append(f"at most {limit} train rows")
     return train, marks
-
-
-def text_overlap(cut: Cut) -> dict[str, int]:
-    """Rows whose whole text (all fields) also occurs in another part.
-
-    Keys: `selection in train`, `report/<split> in train`, `report/<split> in selection`.
-    """
-    train, selection = set(cut.train.rows()), set(cut.selection.rows())
-    counts = {"selection in train": sum(row in train for row in cut.selection.rows())}
-    for name, split in cut.report.items():
-        counts[f"report/{name} in train"] = sum(row in train for row in split.rows())
-        counts[f"report/{name} in selection"] = sum(row in selection for row in split.rows())
-    return counts

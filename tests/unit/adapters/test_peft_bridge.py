@@ -9,11 +9,14 @@ import yaml
 
 from petbench.adapters.base import method_named
 from petbench.attach import Tuned, attach
+from petbench.conformance_case import build_case
+from petbench.conformance_checks import merging
 from petbench.errors import UserError
 from petbench.params import count_params
 from tiny_models import backbone, batch, logits
 
-PRESETS = sorted((Path(__file__).parents[3] / "conf/adapter/peft").glob("*.yaml"))
+ADAPTERS, MODELS = (Path(__file__).parents[3] / "conf" / group for group in ("adapter", "model"))
+PRESETS = sorted((ADAPTERS / "peft").glob("*.yaml"))
 NOT_ON_GPT2 = {"boft", "lokr", "loha", "oft", "prompt", "p_tuning"}
 
 
@@ -84,6 +87,24 @@ def test_merge_and_unmerge(path: Path) -> None:
     torch.testing.assert_close(logits(tuned.model, values), before, rtol=0, atol=1e-5)
     tuned.unmerge()
     assert torch.equal(logits(tuned.model, values), before)
+
+
+def test_fourierft_merges_but_for_rounding() -> None:
+    """At this width its random start is 60 times the weights: float32 shows 1e-4, float64 that the maths is right."""
+    case = build_case(ADAPTERS / "peft/fourierft.yaml", MODELS / "tiny_t5.yaml")
+    merging(case)
+    tuned = case.tuned()
+    tuned.model.double()
+    before = case.logits(tuned.model)
+    tuned.merge()
+    assert float((case.logits(tuned.model) - before).abs().max()) < 1e-11
+
+
+def test_p_tuning_trains_at_its_presets_rate() -> None:
+    case = build_case(ADAPTERS / "peft/p_tuning.yaml", MODELS / "tiny_t5.yaml")
+    tuned = case.tuned()
+    goal = 0.5 * float(tuned.model(**case.batch).loss.detach())
+    assert case.train(tuned, steps=400, lr=case.values["tuning"]["lr"], until=lambda loss: loss < goal) < goal
 
 
 def test_targets_are_exact_modules() -> None:
