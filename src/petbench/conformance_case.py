@@ -69,7 +69,7 @@ class Case:
     ) -> float:
         """AdamW through the method's stages without dropout; the last loss. Stops early when `until` says so.
 
-        Each stage gets its share of the steps, two at least.
+        Gradients are clipped to norm 1, as in a run. Each stage gets its share of the steps, two at least.
         """
         tuned.installed.start(steps)
         tuned.model.eval()
@@ -85,6 +85,7 @@ class Case:
                 optimizer.zero_grad()
                 value = tuned.model(**self.batch).loss
                 value.backward()
+                nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 done += 1
                 tuned.installed.after_step(done)

@@ -122,7 +122,11 @@ def disable(case: Case) -> None:
 
 
 def merging(case: Case) -> None:
-    """10. Merged equals unmerged within 1e-5 and unmerge restores every bit, or merge refuses as claimed."""
+    """10. Merged equals unmerged within 1e-5 and unmerge restores every bit, or merge refuses as claimed.
+
+    The bound grows with the logits, and with the weights where the change is larger than they are (FourierFT's
+    random start at this width): float32 rounds by its largest terms.
+    """
     tuned = case.tuned()
     disturb(tuned, tuned.adapter_names)
     weights = {name: p.detach().clone() for name, p in tuned.model.named_parameters()}
@@ -136,7 +140,8 @@ def merging(case: Case) -> None:
         raise AssertionError("mergeable() says no, yet merge() did not refuse")
     tuned.merge()
     gap = float((case.logits(tuned.model) - unmerged).abs().max())
-    assert gap <= 1e-5 * max(1.0, float(unmerged.abs().max())), f"merged logits differ by {gap:.1e}"
+    bound = 1e-5 * max(1.0, float(unmerged.abs().max())) * _growth(tuned, weights)
+    assert gap <= bound, f"merged logits differ by {gap:.1e}, more than {bound:.1e}"
     tuned.unmerge()
     changed = [n for n, p in tuned.model.named_parameters() if not torch.equal(p, weights[n])]
     assert not changed, f"unmerge did not restore: {changed[:3]}"
@@ -172,7 +177,8 @@ def impossible_shape(case: Case) -> None:
 
 
 def overfits(case: Case) -> None:
-    """13. Eight examples are learnt by heart: the loss falls to a tenth at one of three learning rates.
+    """13. Eight examples are learnt by heart: the loss falls to a tenth in 200 steps at one of three learning
+    rates, or in 400 at the preset's own.
 
     A frozen random T5 cannot be steered to certainty by every method: there to half of the start.
     """
@@ -182,8 +188,9 @@ def overfits(case: Case) -> None:
     start = float(tuned.model(**case.batch).loss.detach())
     goal = start * (0.5 if case.backbone.form == "text" else 0.1)
     ends = []
-    for lr in LEARNING_RATES:
-        ends.append(case.train(case.tuned(), steps=200, lr=lr, until=lambda loss: loss < goal))
+    own = case.values.get("tuning", {}).get("lr", 1e-3)
+    for lr, steps in [*((lr, 200) for lr in LEARNING_RATES), (own, 400)]:
+        ends.append(case.train(case.tuned(), steps=steps, lr=lr, until=lambda loss: loss < goal))
         if ends[-1] < goal:
             return
     raise AssertionError(f"the loss on eight examples went from {start:.3f} to {min(ends):.3f} only")
@@ -244,6 +251,13 @@ def _gradients(case: Case, tuned: Tuned) -> tuple[float, dict[str, Tensor]]:
         loss.backward()
     named = tuned.model.named_parameters()
     return float(loss.detach()), {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+def _growth(tuned: Tuned, before: dict[str, Tensor]) -> float:
+    """How many times larger the largest entry of a matrix is after merging; at least 1."""
+    matrices = [(p.detach(), before[n]) for n, p in tuned.model.named_parameters() if p.dim() == 2]
+    grown = [float(now.abs().max() / old.abs().max()) for now, old in matrices if not torch.equal(now, old)]
+    return max([1.0, *grown])
 
 
 def _refused(case: Case, field: str, value: object, shown: str) -> bool:

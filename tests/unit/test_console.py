@@ -12,7 +12,6 @@ from rich.table import Table
 from petbench import console
 from petbench.cli import run_command
 from petbench.console import RunScreen, params_table, print_table, say
-from petbench.record import write_text
 
 
 def test_plain_lines_come_at_evaluations_and_now_and_then(
@@ -69,12 +68,6 @@ def test_the_second_process_of_a_launcher_prints_nothing() -> None:
         [sys.executable, "-c", program], env={**os.environ, "RANK": "1"}, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_files_are_readable_as_the_umask_says(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "a")
-    (tmp_path / "b.txt").write_text("b")
-    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
 
 
 def test_doctor_says_what_is_in_reach(
