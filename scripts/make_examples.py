@@ -1,43 +1,64 @@
-"""Makes results/examples by real commands: tiny models on generated rows, a record for each run; then its tables.
+"""Makes results/examples by real commands: every method on real SST-2 rows, a record for each run; then its tables.
 
-python scripts/make_examples.py [--out results/examples]
+python scripts/make_examples.py --glue DIR [--work outputs/examples]
 
-The scores say nothing about GLUE. They are there so that `petbench report --check` has records to derive from.
+Takes an hour or two on two cores. Runs are kept in the work folder and skipped by the next call, so it can be
+stopped, and a second call beside it shares the runs. Only the records come into the repository: no rows, no weights.
 """
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from keep_records import keep_records
-
-SHARED = ("data=toy", "trainer.threads=1", "trainer.progress=off", "logger=none")
-COMMANDS = (
-    "-m adapter=krona,lora,bitfit,head_only task=sst2 seed=range(5) model=tiny_bert trainer.epochs=12 optim.lr=3e-2",
-    "-m adapter=krona,lora task=sst2 seed=0,1,2 model=tiny_t5 trainer.epochs=6 optim.lr=1e-2",
+PEFT = (
+    "peft/adalora,peft/boft,peft/dora,peft/fourierft,peft/ia3,peft/ln_tuning,peft/loha,peft/lokr,peft/lora,"
+    "peft/oft,peft/p_tuning,peft/prefix,peft/prompt,peft/vera"
+)
+SETTING = (
+    "task=sst2 model=minilm data.dir=glue data.max_train_examples=4000 trainer.epochs=2 trainer.threads=1"
+)
+COMMANDS = tuple(
+    f"-m seed={seed} adapter={adapters} {SETTING}" for seed in (0, 1, 2) for adapters in ("glob(*)", PEFT)
 )
 
 
 def petbench(*arguments: str, folder: Path) -> None:
     """Run one command in a folder; its failure is ours."""
     environment = {key: value for key, value in os.environ.items() if key != "PETBENCH_GLUE"}
-    command = [sys.executable, "-m", "petbench.cli", *arguments]
+    command = [sys.executable, "-m", "petbench", *arguments]
     subprocess.run(command, cwd=folder, check=True, env=environment | {"OMP_NUM_THREADS": "1"})
+
+
+def keep_records(runs: Path, out: Path) -> None:
+    """Replace `out/runs` by the records of `runs`, on one line each."""
+    shutil.rmtree(out, ignore_errors=True)
+    for record in sorted(runs.glob("*/record.json")):
+        place = out / "runs" / record.parent.name
+        place.mkdir(parents=True)
+        content = json.loads(record.read_text(encoding="utf-8"))
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))  # as written, less the spaces
+        (place / "record.json").write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Train, keep the records alone, derive the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--glue", type=Path, required=True, metavar="DIR", help="folder with sst2/")
+    parser.add_argument("--work", type=Path, default=Path("outputs/examples"), help="where it trains")
     parser.add_argument("--out", type=Path, default=Path("results/examples"))
-    out: Path = parser.parse_args().out.resolve()
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)  # a relative results_dir there: no path of this machine gets into a record
-        for command in COMMANDS:
-            petbench("train", *command.split(), *SHARED, folder=scratch)
-        keep_records(scratch / "results", out)
+    options = parser.parse_args()
+    work, out = options.work.resolve(), options.out.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    link = work / "glue"  # relative names alone: no path of this machine gets into a record
+    if not link.exists():
+        link.symlink_to(options.glue.resolve())
+    for command in COMMANDS:
+        petbench("train", *command.split(), folder=work)
+    keep_records(work / "results" / "runs", out)
     petbench("report", str(out), "--tables-only", "--cite", "--out", str(out.parent / "tables"), folder=out)
 
 
