@@ -18,6 +18,7 @@ from petbench.attach import Tuned
 from petbench.checkpoint import load_tensors, save_tensors
 from petbench.conformance_case import Case, NotApplicable, disturb
 from petbench.conformance_maths import fast_path, gradients, lanes
+from petbench.conformance_resume import resuming
 from petbench.errors import UserError
 from petbench.models.checkpointing import enable_checkpointing, no_checkpointing
 from petbench.params import count_params
@@ -238,6 +239,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "impossible shape": impossible_shape,
     "overfits eight examples": overfits,
     "lanes": lanes,
+    "stop and resume": resuming,
     "checkpointing and bf16": checkpointing,
 }
 

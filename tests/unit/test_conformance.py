@@ -17,6 +17,7 @@ from petbench.adapters.krona import KronA, KronASpec
 from petbench.conformance import CHECKS, CheckResult, check_on, run_conformance
 from petbench.conformance_case import Case, build_case
 from petbench.conformance_command import conformance_main
+from petbench.conformance_resume import resuming
 from petbench.errors import RunError, UserError
 from petbench.models.sites import Layout
 
@@ -36,8 +37,12 @@ class Scale(Adapter):
         self.w = nn.Parameter(torch.ones(d))
         self.unused = nn.Parameter(torch.ones(d)) if wrong.get("unused") else None
         self.wrong = wrong
+        self.calls = 0  # in no file: not there any more when a run goes on
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        if self.wrong.get("counts_calls"):
+            self.calls += 1
+            return target * self.w * self.calls
         if self.wrong.get("not_identity"):
             return target * self.w + 0.01
         return target * (self.w.detach() + 0 * self.w if self.wrong.get("no_gradient") else self.w)
@@ -80,6 +85,7 @@ FAULTS: list[tuple[str, Callable[[Case], None], str]] = [
     ("no_gradient", checks.everything_moves, "not moved after two steps"),
     ("unused", checks.everything_moves, "unused"),
     ("bad_merge", checks.merging, "merged logits differ"),
+    ("counts_calls", resuming, "ended with other values"),
     ("layers_ignored", checks.impossible_shape, "adapter.layers [99] was taken"),
 ]
 
