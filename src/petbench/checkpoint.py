@@ -8,10 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from petbench.atomic import replacing, write_json
 from petbench.attach import Tuned
 from petbench.config import RunSpec
 from petbench.errors import UserError
-from petbench.record import write_json
 
 ADAPTER_SCHEMA = 1
 CONFIG_FILE = "adapter_config.json"
@@ -19,15 +19,12 @@ WEIGHTS_FILE = "adapter.safetensors"
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write safetensors so that a reader sees the old file or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error}. Free space or give another results_dir.") from error
+    """Write safetensors. Raises UserError when the disk refuses."""
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # its word for a full disk too
+            raise OSError(str(error)) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

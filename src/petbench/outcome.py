@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from petbench.atomic import write_text
 from petbench.attach import Tuned
 from petbench.models.load import Backbone
 from petbench.params import count_params
-from petbench.record import Best, Cost, Headline, Merge, Metrics, Record, write_text
+from petbench.record import Best, Cost, Headline, Merge, Metrics, Record
 from petbench.resume import Progress
 from petbench.runtime import StepClock, device_name, git_state, peak_memory_bytes, versions
 from petbench.tracking import Tracker

@@ -50,9 +50,9 @@ def predict_main(argv: list[str]) -> int:
     )
     text = written(labels, kind)
     if asked.out:
-        from petbench.record import write_text
+        from petbench.atomic import write_text
 
-        write_text(Path(asked.out), text)
+        write_text(Path(asked.out), text, instead="--out")
         print(f"wrote {len(labels)} labels to {asked.out}", file=sys.stderr)
     else:
         sys.stdout.write(text)

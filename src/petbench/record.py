@@ -1,19 +1,15 @@
 """The run record: what one run was, what it scored and what it cost; written last and atomically."""
 
-import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from petbench.atomic import write_json
 from petbench.errors import UserError
 
 SCHEMA_VERSION = 1
-_UMASK = os.umask(0)  # it can only be read by setting it
-os.umask(_UMASK)
 Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
 
 
@@ -112,32 +108,6 @@ class Record(_Part):
 def run_folder(results_dir: str | Path, run_id: str) -> Path:
     """`<results_dir>/runs/<run_id>`."""
     return Path(results_dir) / "runs" / run_id
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half: temp, fsync, rename."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Atomic text write in the folder of `path`. Raises UserError when the folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.fchmod(handle, 0o666 & ~_UMASK)  # mkstemp's own files are for their owner alone
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free space or give another results_dir."
-        ) from error
 
 
 def write_record(record: Record, results_dir: str | Path) -> Path:

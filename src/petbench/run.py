@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.atomic import write_text
 from petbench.claim import LOCK_FILE, claimed
 from petbench.config import BudgetSpec, RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, RunError, UserError
 from petbench.plan import Plan, plan
-from petbench.record import Record, Status, read_record, run_folder, write_record, write_text
+from petbench.record import Record, Status, read_record, run_folder, write_record
 from petbench.resume import RESUME_FILE
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows import companion_splits, load_splits

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from petbench.atomic import write_text
 from petbench.config import LoggerSpec
 from petbench.errors import UserError
-from petbench.record import write_text
 from petbench.wandb_runs import WandbTracker, wanted_mode
 from petbench.wandb_sync import sync
 

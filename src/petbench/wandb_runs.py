@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from petbench.atomic import write_json
 from petbench.config import LoggerSpec
-from petbench.record import write_json
 from petbench.wandb_sync import MARKER, base_url, has_key, offline_folders, reachable
 
 INIT_SECONDS = 5.0  # of W&B's own waiting; it adds about 10 of its own

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from petbench.atomic import write_json
 from petbench.errors import RunError, UserError
-from petbench.record import write_json
 
 PROBE_SECONDS = 3.0  # to open a connection to the server
 SYNC_SECONDS = 300.0  # per run, in `petbench sync`

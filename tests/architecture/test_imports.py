@@ -16,6 +16,7 @@ PACKAGE = SOURCE / "petbench"
 LEVELS = {
     "petbench": 0,  # the version; its public doors are lazy
     "petbench.errors": 0,
+    "petbench.atomic": 1,
     "petbench.config": 1,
     "petbench.config_errors": 1,
     "petbench.record": 2,  # values and files, no tensors: all that measures may fill it

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from petbench import __version__
+from petbench.atomic import write_text
 from petbench.compare.layout import Report
 from petbench.compare.views import payload
-from petbench.record import Record, write_text
+from petbench.record import Record
 
 HERE = Path(__file__).parent
 SCRIPTS = ("state", "tables", "chart", "series", "views", "main")  # in this order
@@ -39,7 +40,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
 
 def write_page(report: Report, records: Sequence[Record], path: Path) -> None:
     """Write the page. Equal input gives an equal file. Raises UserError when the file cannot be written."""
-    write_text(path, render(report, records))
+    write_text(path, render(report, records), instead="--out")
 
 
 def render(report: Report, records: Sequence[Record]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from petbench.atomic import replacing
 from petbench.compare.layout import Report
 from petbench.compare.views import YARDSTICKS, payload
-from petbench.errors import UserError
 from petbench.record import Record
 
 if TYPE_CHECKING:
@@ -104,11 +104,6 @@ def _figure(panels: Sequence[Panel]) -> "Figure":
 
 def _save(figure: "Figure", path: Path) -> None:
     """Equal figures give equal files: no date, fixed ids."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        figure.savefig(path, metadata=metadata)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free space or give another --out."
-        ) from error
+    kind = path.suffix.removeprefix(".")
+    with replacing(path, instead="--out") as temporary:
+        figure.savefig(temporary, format=kind, metadata={"Date" if kind == "svg" else "Software": None})

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 
+from petbench.atomic import write_text
 from petbench.compare.citations import report_bibtex
 from petbench.compare.latex import to_latex
 from petbench.compare.layout import Report
@@ -12,7 +13,7 @@ from petbench.compare.settings import Where
 from petbench.compare.spreadsheet import to_csv
 from petbench.compare.tables import build
 from petbench.errors import UserError
-from petbench.record import Record, read_records, write_text
+from petbench.record import Record, read_records
 
 PAGE = "index.html"
 PLOTS = "plots"
@@ -54,7 +55,7 @@ def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
     """Write the tables; which files."""
     paths = []
     for name, text in table_texts(report, cite).items():
-        write_text(out / name, text)
+        write_text(out / name, text, instead="--out")
         paths.append(out / name)
     return paths
 

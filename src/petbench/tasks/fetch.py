@@ -1,11 +1,11 @@
 """Store all of GLUE in a folder for machines without network, and verify such a folder."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from petbench.atomic import replacing, write_text
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS, Task
 from petbench.tasks.hub import hub_reachable, load_hub, no_hub_message
@@ -121,23 +121,8 @@ def write_split(path: Path, task: Task, split: Split) -> None:
     labels = split.labels if split.labels is not None else [-1] * len(split)
     columns = {field: pa.array(split.texts[field], pa.string()) for field in task.text_fields}
     columns |= {"label": pa.array(labels, kind), "idx": pa.array(split.idx, pa.int32())}
-    _replace(path, lambda temporary: pq.write_table(pa.table(columns), temporary, compression="zstd"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the new one, never half."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-        try:
-            write(temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Give another folder.") from error
+    with replacing(path, instead="folder") as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
 def _has_sum(root: Path, path: Path, sums: dict[str, str]) -> bool:
@@ -161,4 +146,4 @@ def _read_sums(root: Path) -> dict[str, str]:
 
 def _write_sums(root: Path, sums: dict[str, str]) -> None:
     text = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
-    _replace(root / SUMS, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(root / SUMS, text, instead="folder")

@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.atomic import replacing
 from petbench.errors import UserError
 from petbench.record import Record, read_record
 from petbench.tasks.glue import LABEL_RANGE, TASKS, Task, task_named
@@ -81,14 +80,7 @@ def write_submission(submission: Submission, path: str | Path) -> Path:
     Raises UserError when the folder cannot be written.
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}. Give another --out.") from error
-    temporary = Path(name)
-    try:
+    with replacing(target, instead="--out") as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for part in submission.parts:
                 archive.writestr(
@@ -97,12 +89,6 @@ def write_submission(submission: Submission, path: str | Path) -> Path:
         problems = check_submission(temporary, submission.counts)
         if problems:
             raise UserError("\n".join([f"{target} was not written:", *problems]))
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}. Give another --out.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

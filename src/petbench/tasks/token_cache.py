@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+
+from petbench.atomic import replacing
+from petbench.errors import UserError
 
 ENV_DIR = "PETBENCH_CACHE"
 Arrays = dict[str, np.ndarray]
@@ -64,21 +66,12 @@ def read(folder: Path, key: str) -> Arrays | None:
 
 def write(folder: Path, key: str, arrays: Arrays) -> None:
     """Keep arrays under a key. Parallel writers each rename a whole file into place."""
-    path = _path(folder, key)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{key[:8]}.", suffix=".npz")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        warnings.warn(
-            f"token cache {folder} cannot be written ({error.strerror}); going on without", stacklevel=2
-        )
+        with replacing(_path(folder, key)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    except UserError as error:  # a run needs no cache
+        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+        warnings.warn(f"token cache {folder} cannot be written ({reason}); going on without", stacklevel=2)
 
 
 def _path(folder: Path, key: str) -> Path:

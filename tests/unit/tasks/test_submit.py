@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from petbench.atomic import write_json
 from petbench.errors import UserError
-from petbench.record import Record, write_json, write_record
+from petbench.record import Record, write_record
 from petbench.submit_command import submit_main
 from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.submission_check import check_submission, official_counts
