@@ -3,7 +3,8 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from petbench import __version__
 from petbench.errors import RunError, UserError, unknown
@@ -80,7 +81,9 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    return COMMANDS[name]()(rest)
+    module, function = COMMANDS[name]
+    status: int = getattr(import_module(module), function)(rest)
+    return status
 
 
 def _complete(arguments: list[str]) -> int:
@@ -100,116 +103,23 @@ def _complete(arguments: list[str]) -> int:
     return train_main(arguments)
 
 
-def _train() -> Callable[[list[str]], int]:
-    from petbench.train_command import train_main
-
-    return train_main
-
-
-def _params() -> Callable[[list[str]], int]:
-    from petbench.info_commands import params_main
-
-    return params_main
-
-
-def _list() -> Callable[[list[str]], int]:
-    from petbench.list_command import list_main
-
-    return list_main
-
-
-def _doctor() -> Callable[[list[str]], int]:
-    from petbench.info_commands import doctor_main
-
-    return doctor_main
-
-
-def _submit() -> Callable[[list[str]], int]:
-    from petbench.submit_command import submit_main
-
-    return submit_main
-
-
-def _predict() -> Callable[[list[str]], int]:
-    from petbench.predict_command import predict_main
-
-    return predict_main
-
-
-def _data() -> Callable[[list[str]], int]:
-    from petbench.data_command import data_main
-
-    return data_main
-
-
-def _merge() -> Callable[[list[str]], int]:
-    from petbench.export_commands import merge_main
-
-    return merge_main
-
-
-def _export() -> Callable[[list[str]], int]:
-    from petbench.export_commands import export_main
-
-    return export_main
-
-
-def _bench() -> Callable[[list[str]], int]:
-    from petbench.bench_command import bench_main
-
-    return bench_main
-
-
-def _report() -> Callable[[list[str]], int]:
-    from petbench.compare.commands import report_main
-
-    return report_main
-
-
-def _compare() -> Callable[[list[str]], int]:
-    from petbench.compare.commands import compare_main
-
-    return compare_main
-
-
-def _reproduce() -> Callable[[list[str]], int]:
-    from petbench.reproduce_command import reproduce_main
-
-    return reproduce_main
-
-
-def _conformance() -> Callable[[list[str]], int]:
-    from petbench.conformance_command import conformance_main
-
-    return conformance_main
-
-
-def _sync() -> Callable[[list[str]], int]:
-    def sync_main(argv: list[str]) -> int:
-        from petbench.tracking import sync
-
-        print(sync(argv[0] if argv else "results"))
-        return 0
-
-    return sync_main
-
-
-COMMANDS: dict[str, Callable[[], Callable[[list[str]], int]]] = {
-    "train": _train,
-    "params": _params,
-    "list": _list,
-    "report": _report,
-    "compare": _compare,
-    "reproduce": _reproduce,
-    "submit": _submit,
-    "predict": _predict,
-    "data": _data,
-    "merge": _merge,
-    "export": _export,
-    "bench": _bench,
-    "conformance": _conformance,
-    "sync": _sync,
-    "doctor": _doctor,
+# Name -> module and function, imported when the command is given: the others' imports cost seconds.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("petbench.train_command", "train_main"),
+    "params": ("petbench.info_commands", "params_main"),
+    "list": ("petbench.list_command", "list_main"),
+    "report": ("petbench.compare.commands", "report_main"),
+    "compare": ("petbench.compare.commands", "compare_main"),
+    "reproduce": ("petbench.reproduce_command", "reproduce_main"),
+    "submit": ("petbench.submit_command", "submit_main"),
+    "predict": ("petbench.predict_command", "predict_main"),
+    "data": ("petbench.data_command", "data_main"),
+    "merge": ("petbench.export_commands", "merge_main"),
+    "export": ("petbench.export_commands", "export_main"),
+    "bench": ("petbench.bench_command", "bench_main"),
+    "conformance": ("petbench.conformance_command", "conformance_main"),
+    "sync": ("petbench.sync_command", "sync_main"),
+    "doctor": ("petbench.info_commands", "doctor_main"),
 }
 
 

@@ -25,7 +25,7 @@ def predict_main(argv: list[str]) -> int:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--out", metavar="FILE", help=f"{', '.join(FORMS)}; default: TSV on standard output")
     parser.add_argument(
-        "--results", metavar="DIR", default="results", help="results folder (default: results)"
+        "--results-dir", metavar="DIR", default="results", help="results folder (default: results)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows at once; default: the run's own")
@@ -40,13 +40,13 @@ def predict_main(argv: list[str]) -> int:
     from petbench.tasks.new_text import read_new_text
 
     # The rows are read before the model: a broken file is found in the first second.
-    saved = read_adapter_config(adapter_folder(asked.run, asked.results))
+    saved = read_adapter_config(adapter_folder(asked.run, asked.results_dir))
     rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
     from petbench.loading import load_run
     from petbench.predict import predict
 
     labels = predict(
-        load_run(asked.run, asked.results), rows, device=asked.device, batch_size=asked.batch_size
+        load_run(asked.run, asked.results_dir), rows, device=asked.device, batch_size=asked.batch_size
     )
     text = written(labels, kind)
     if asked.out:

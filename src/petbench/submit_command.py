@@ -20,7 +20,7 @@ def submit_main(argv: list[str]) -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids or folders, one a task")
     parser.add_argument("--out", metavar="FILE", default="glue.zip", help="default: glue.zip")
     parser.add_argument(
-        "--results", metavar="DIR", default="results", help="results folder (default: results)"
+        "--results-dir", metavar="DIR", default="results", help="results folder (default: results)"
     )
     parser.add_argument(
         "--check",
@@ -35,7 +35,7 @@ def submit_main(argv: list[str]) -> int:
         raise UserError(
             "submit: no runs named. Give ids or folders of runs with protocol=glue_test, or --check ZIP."
         )
-    submission = gather(asked.runs, asked.results) if asked.runs else None
+    submission = gather(asked.runs, asked.results_dir) if asked.runs else None
     if asked.check:
         problems = check_submission(asked.check, submission.counts if submission else None)
         print("\n".join(problems) if problems else f"{asked.check}: a right GLUE submission.")

@@ -11,9 +11,6 @@ from petbench.atomic import write_text
 from petbench.config import LoggerSpec
 from petbench.errors import UserError
 from petbench.wandb_runs import WandbTracker, wanted_mode
-from petbench.wandb_sync import sync
-
-__all__ = ["Fanout", "JsonlTracker", "Tracker", "drop_after", "open_tracker", "read_metrics", "sync"]
 
 METRICS = "metrics.jsonl"
 

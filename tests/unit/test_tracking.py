@@ -15,7 +15,8 @@ import pytest
 from petbench import tracking, wandb_runs, wandb_sync
 from petbench.config import LoggerSpec
 from petbench.errors import RunError, UserError
-from petbench.tracking import drop_after, open_tracker, read_metrics, sync
+from petbench.tracking import drop_after, open_tracker, read_metrics
+from petbench.wandb_sync import sync
 from wandb_reader import history, latest, offline_file
 
 CONFIG = {"optim": {"lr": 1e-3}, "adapter": {"method": "krona", "factor_shape": (32, 24)}, "seed": 3}

@@ -50,11 +50,11 @@ def compare_main(argv: list[str]) -> int:
     )
     parser.add_argument("b", metavar="B", help="the other side")
     parser.add_argument(
-        "--results", default="results", metavar="DIR", help="results folder (default: results)"
+        "--results-dir", default="results", metavar="DIR", help="results folder (default: results)"
     )
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
     options = parser.parse_args(argv)
-    records = select(load(Path(options.results)), parse_where(options.where))
+    records = select(load(Path(options.results_dir)), parse_where(options.where))
     print(verdict(pick(records, options.a), pick(records, options.b)))
     return 0
 
