@@ -69,8 +69,10 @@ class Case:
     ) -> float:
         """AdamW through the method's stages without dropout; the last loss. Stops early when `until` says so.
 
-        Gradients are clipped to norm 1, as in a run. Each stage gets its share of the steps, two at least.
+        As in a run gradients are clipped to norm 1 and the rate grows over the first 6% of the steps: without, the
+        encoder of P-tuning dies. Each stage gets its share of the steps, two at least.
         """
+        warmup = max(1, round(0.06 * steps))
         tuned.installed.start(steps)
         tuned.model.eval()
         loss = float("nan")
@@ -82,6 +84,8 @@ class Case:
                 continue
             optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.0)
             for _ in range(max(2, round(steps * stage.share))):
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * min(1.0, (done + 1) / warmup)
                 optimizer.zero_grad()
                 value = tuned.model(**self.batch).loss
                 value.backward()
