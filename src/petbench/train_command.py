@@ -1,12 +1,20 @@
 """`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
 
+import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from petbench.compose import conf_dir, forgiving, hydra_errors, search_path_override, set_full_errors
+from petbench.compose import (
+    conf_dir,
+    forgiving,
+    hydra_errors,
+    key_of,
+    search_path_override,
+    set_full_errors,
+)
 
 if TYPE_CHECKING:
     from petbench.config import RunSpec
@@ -47,20 +55,27 @@ def train_main(argv: list[str]) -> int:
 
 def _with_cell(argv: list[str]) -> list[str]:
     """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
-    if not any(a.lstrip("+").startswith("recipe=") for a in argv) or "-sc" in argv:
+    if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
         return argv
     from petbench.expand import expand
 
-    values = [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
-    members = expand(values)
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flags.add_argument("--config-dir", "-cd")
+    values = _values(argv)
+    members = expand(values, flags.parse_known_args(argv)[0].config_dir)
     # Several members without -m are Hydra's to refuse.
     whole = members[0].overrides if len(members) == 1 else values
     return [*whole, *(a for a in argv if a not in values)]
 
 
+def _values(argv: list[str]) -> list[str]:
+    """The overrides among the arguments."""
+    return [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+
+
 def _values_first(argv: list[str]) -> list[str]:
     """Values before flags: Hydra's parser takes no value that stands behind a flag."""
-    values = [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    values = _values(argv)
     return [*values, *(a for a in argv if a not in values)]
 
 

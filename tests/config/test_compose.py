@@ -194,6 +194,19 @@ def test_a_folder_of_own_choices_works_for_train_and_params(
     assert "adapter: 'mine' is unknown" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]], ids=" ".join)
+def test_train_takes_a_cell_of_a_recipe_of_ones_own(
+    flag: list[str], own_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own_folder.parent)
+    (own_folder / "recipe").mkdir()
+    table = "{adapter: [lora], task: [rte], settings: [{adapter.rank: 3, adapter.alpha: 3.0}]}"
+    (own_folder / "recipe/own.yaml").write_text(f"# @package _global_\nrecipe: own\ntable: {table}\n")
+    words = ["recipe=own", "adapter=lora", "model=tiny_bert", "data=toy", "plan=true"]
+    assert run_command(["train", *words, *(part.format(own_folder) for part in flag)]) == 0
+    assert f"{2 * 2 * 3 * (32 + 32):,} " in capsys.readouterr().out  # two roles, two layers, rank 3, width 32
+
+
 def test_outside_folders_join_the_search_path_once(own_folder: Path) -> None:
     assert search_path_override([], str(own_folder)) == [f"hydra.searchpath=[file://{own_folder}]"]
     assert search_path_override(["hydra.searchpath=[x]"], str(own_folder)) == []
