@@ -64,11 +64,13 @@ def launch(
                     warn(f"{' '.join(result.overrides or [])}: {result._return_value!r}")
 
 
-def search(argv: Overrides, task: Callable[[Any], Any], config_dir: str | None = None) -> list[list[str]]:
+def search(
+    argv: Overrides, task: Callable[[Any], Any], config_dir: str | None = None, more: Overrides = ()
+) -> list[list[str]]:
     """Let the sweeper of `argv` (`hydra/sweeper=optuna`) choose members by what `task` returns, to its end.
 
-    Returns the overrides of all members that it launched. The score is maximised unless
-    `hydra.sweeper.direction` says otherwise.
+    more: overrides that every member gets besides. Returns the overrides of all members that it launched.
+    The score is maximised unless `hydra.sweeper.direction` says otherwise.
     """
     launched: list[list[str]] = []
     with _engine(argv, config_dir) as (config, context):
@@ -87,7 +89,7 @@ def search(argv: Overrides, task: Callable[[Any], Any], config_dir: str | None =
         plain_launch = launcher.launch
 
         def remembering(job_overrides: Sequence[Overrides], initial_job_idx: int) -> Any:
-            own = [own_overrides(forgiving(member), share.threads) for member in job_overrides]
+            own = [[*own_overrides(forgiving(member), share.threads), *more] for member in job_overrides]
             launched.extend(own)
             return plain_launch(own, initial_job_idx=initial_job_idx)
 

@@ -10,6 +10,7 @@ from petbench.atomic import write_json
 from petbench.errors import UserError
 
 SCHEMA_VERSION = 1
+RECORD_FILE = "record.json"
 Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
 
 
@@ -112,14 +113,14 @@ def run_folder(results_dir: str | Path, run_id: str) -> Path:
 
 def write_record(record: Record, results_dir: str | Path) -> Path:
     """Write the record; the file's existence with status `done` is the definition of done."""
-    path = run_folder(results_dir, record.run_id) / "record.json"
+    path = run_folder(results_dir, record.run_id) / RECORD_FILE
     write_json(path, record.model_dump(mode="json"))
     return path
 
 
 def read_record(folder: Path) -> Record | None:
     """The record in a run's folder, or None when there is none. Raises UserError on a broken one."""
-    path = folder / "record.json"
+    path = folder / RECORD_FILE
     if not path.is_file():
         return None
     try:

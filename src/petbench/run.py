@@ -15,7 +15,7 @@ from petbench.config import BudgetSpec, RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, RunError, UserError
 from petbench.plan import Plan, plan
-from petbench.record import Record, Status, read_record, run_folder, write_record
+from petbench.record import RECORD_FILE, Record, Status, read_record, run_folder, write_record
 from petbench.resume import RESUME_FILE
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows import companion_splits, load_splits
@@ -89,20 +89,22 @@ def data_digest(splits: Splits, rows: Cut) -> str:
     return content_digest({"task": splits.task, "splits": digests})
 
 
-def run(spec: RunSpec, *, group: str | None = None) -> Record:
+def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
     """Train and score one run, or return its record when it is done already.
 
+    since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
+    sweep over the same cells, and is not tried again by this one.
     Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
     was not there), RunError when the run failed or diverged (recorded with its reason).
     """
     prepared = prepare(spec)
     was_there = prepared.folder.exists()
-    if (earlier := _done(prepared)) is not None:
+    if (earlier := _done(prepared, since)) is not None:
         return earlier
     try:
         with claimed(prepared.folder) if is_main_process() else contextlib.nullcontext():
             # Another process may have finished it between the first look and the claim.
-            return _done(prepared) or _train(prepared, group)
+            return _done(prepared, since) or _train(prepared, group)
     except UserError:
         if not was_there and is_main_process():
             _remove_unfinished(prepared.folder)
@@ -114,16 +116,18 @@ def note_failure(spec: RunSpec, reason: str) -> None:
     _write_end(prepare(spec), "failed", reason)
 
 
-def _done(prepared: Prepared) -> Record | None:
+def _done(prepared: Prepared, since: float | None) -> Record | None:
     """The record of a run that is done, said aloud; else None. Raises RunError for one that failed and that
-    `retry=false` leaves."""
+    `retry=false` leaves, or that failed after `since`."""
     record = read_record(prepared.folder)
     if record is None:
         return None
-    if record.status in ("failed", "diverged") and not prepared.spec.retry:
-        raise RunError(
-            f"run {record.run_id} {record.status} before ({record.reason}); retry=false leaves it."
-        )
+    if record.status in ("failed", "diverged"):
+        told = f"run {record.run_id} {record.status}"
+        if not prepared.spec.retry:
+            raise RunError(f"{told} before ({record.reason}); retry=false leaves it.")
+        if since is not None and (prepared.folder / RECORD_FILE).stat().st_mtime >= since:
+            raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
     if record.status != "done":
         return None
     say(

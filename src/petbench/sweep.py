@@ -1,8 +1,10 @@
 """A sweep: expand all members, validate and plan them all, run what is missing, say how each one ended."""
 
 import argparse
+import shlex
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from petbench.claim import Busy
+from petbench.compare.cells import is_trial
+from petbench.compose import key_of
 from petbench.console import say, warn
 from petbench.errors import RunError, UserError
 from petbench.expand import Member, expand, recompose, without_sweeps
@@ -18,10 +22,20 @@ from petbench.record import write_record
 from petbench.run import note_failure, run
 from petbench.sweep_cells import Cell, cells_of, why_not
 from petbench.sweep_table import ended, show_outcome, show_plan
-from petbench.tuning import Chosen, as_overrides, choose, is_tuned, selection_score, tuned_cells
+from petbench.tuning import (
+    Chosen,
+    as_overrides,
+    choose,
+    final_note,
+    is_tuned,
+    of_search,
+    seconds_of,
+    selection_score,
+    tuned_cells,
+)
 
 POLL_SECONDS = 0.5  # between looks at runs that other processes are training
-Start = Callable[[Sequence[Cell]], None]
+Start = Callable[[Sequence[Cell], float], None]  # cells, and when their sweep began
 
 
 def sweep_main(argv: list[str]) -> int:
@@ -42,14 +56,16 @@ def sweep_main(argv: list[str]) -> int:
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> Start:
     """What launches cells through the launcher that the command line chose."""
 
-    def start(left: Sequence[Cell]) -> None:
-        launch(overrides, [cell.member.overrides for cell in left], member_job, config_dir)
+    def start(left: Sequence[Cell], began: float) -> None:
+        job = partial(member_job, since=began)
+        launch(overrides, [cell.member.overrides for cell in left], job, config_dir)
 
     return start
 
 
 def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
     """Plan all members and run those that are not over; with plan=true only show them."""
+    began = time.time()  # before the records are read: what ends from here on ends in this round
     cells = cells_of(members)
     if len(cells) < len(members):
         say(f"{len(members) - len(cells)} of {len(members)} members are the same run as another: run once.")
@@ -62,7 +78,7 @@ def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
         say("Nothing to run.")
         return cells
     show_plan(waiting, whole=False)
-    _run_all(waiting, start)
+    _run_all(waiting, start, began)
     show_outcome(cells)
     return cells
 
@@ -122,9 +138,18 @@ def _note_tuning(cell: Cell) -> None:
 
 
 def _searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
-    """A sweeper that chooses members by their selection scores. One member is validated before it starts."""
-    cells_of(expand(without_sweeps(overrides), config_dir))
-    launched = search(overrides, member_job, config_dir)
+    """A sweeper that chooses members by their selection scores: they are trials, which the report leaves out.
+
+    One member is validated before it starts. Raises UserError with a recipe, whose cells are not searched.
+    """
+    if any(key_of(override) == "recipe" for override in overrides):
+        raise UserError(
+            "hydra/sweeper with recipe=: a recipe fixes its settings, so there is nothing to search. "
+            "Leave recipe= out and give its values, or `sweep=tuned` for a grid."
+        )
+    more = of_search(overrides)
+    cells_of(expand([*without_sweeps(overrides), *more], config_dir))
+    launched = search(overrides, member_job, config_dir, more)
     cells: list[Cell] = []
     for member in recompose(launched, config_dir):
         try:
@@ -139,21 +164,24 @@ def _searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         show_outcome(cells)
     if done:
         best, record = max(done, key=lambda pair: selection_score(pair[1]))
-        setting = " ".join(override.lstrip("+") for override in best.member.overrides)
-        say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {setting}")
+        left_out = ("seed", "tuning", "trainer.threads")
+        own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
+        note = final_note(len(cells), sum(seconds_of(trial) for _, trial in done)).lstrip("+")
+        say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {' '.join(own)}")
+        say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
+        say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
     return cells
 
 
-def _run_all(waiting: Sequence[Cell], start: Start) -> None:
+def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:
     """Launch the cells; then wait for those that another process is training, and take over from dead ones.
 
     A cell that ends without any record twice (its process was killed from outside) is left.
     """
-    began = time.time()
-    left, launches = list(waiting), 0
+    left, launches = [cell for cell in waiting if not cell.ended_since(began)], 0
     while left and launches < 2:
         try:
-            start(left)
+            start(left, began)
         except RunError as error:
             warn(str(error))
             if not any(cell.ended_since(began) for cell in left):
@@ -195,6 +223,11 @@ def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
             say(
                 f"{len(ids)} of {len(cells)} runs {words if state == 'failed' else 'are ' + words} ({names})."
             )
+    trials = [cell for cell in over if cell.before and is_trial(cell.before) and not cell.spec.tuning]
+    if trials:
+        say(
+            f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."
+        )
     for cell in cells:
         if cell.skipped:
             say(f"skipped: {cell.label}: {cell.skipped}")
@@ -206,10 +239,11 @@ def exit_status(cells: Sequence[Cell]) -> int:
     return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1
 
 
-def member_job(cfg: DictConfig) -> float | None:
+def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     """One member, in whatever process the launcher chose. A failure is recorded and does not stop the rest.
 
-    Returns the score on the selection rows: what a sweeper may optimise without touching the report rows.
+    since: when the sweep began (see `run`). Returns the score on the selection rows: what a sweeper may optimise
+    without touching the report rows.
     """
     from petbench.adapters.base import spec_of
     from petbench.config import parse
@@ -218,7 +252,7 @@ def member_job(cfg: DictConfig) -> float | None:
     spec = None
     try:
         spec = parse(values, spec_of)
-        record = run(spec, group=_group())
+        record = run(spec, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it
         return None

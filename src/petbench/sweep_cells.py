@@ -10,7 +10,7 @@ from petbench.config import RunSpec
 from petbench.errors import UserError
 from petbench.expand import Member
 from petbench.plan import plan
-from petbench.record import Record, read_record, run_folder
+from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.run import Prepared, prepare, run_id_of
 
 
@@ -59,7 +59,7 @@ class Cell:
 
     def ended_since(self, moment: float) -> bool:
         """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
-        path = self.folder / "record.json"
+        path = self.folder / RECORD_FILE
         return self.owner is None and path.exists() and path.stat().st_mtime >= moment
 
 

@@ -20,6 +20,8 @@ from petbench.recipe import as_text
 from petbench.record import Record
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
+TRIAL_SEED = 1000  # of a search by a Hydra sweeper; no final run uses it by chance
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
 Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
 
@@ -74,12 +76,11 @@ class TunedCell:
         if not settings:
             raise UserError(reasons[0])
         places = [(settings[n % len(settings)], first + n // len(settings)) for n in range(budget)]
-        note = "++tuning={role:trial}"
-        return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", note)) for s, seed in places]
+        return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", TRIAL)) for s, seed in places]
 
     def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
         """The chosen setting on the final seeds, each with the cost of choosing it."""
-        note = f"++tuning={{role:final,runs:{chosen.runs},seconds:{chosen.seconds:.3f}}}"
+        note = final_note(chosen.runs, chosen.seconds)
         return [
             (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
         ]
@@ -152,11 +153,27 @@ def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen 
     for trial, record in zip(trials, records, strict=True):
         if record is not None and record.status == "done":
             scores.setdefault(trial.setting, []).append(selection_score(record))
-            seconds += (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)
+            seconds += seconds_of(record)
     if not scores:
         return None
     best = max(scores, key=lambda setting: fmean(scores[setting]))
     return Chosen(best, fmean(scores[best]), len(trials), seconds)
+
+
+def of_search(overrides: Sequence[str]) -> list[str]:
+    """What marks the members of a sweeper that searches as trials: the note, and a seed unless one is given."""
+    given = set(map(key_of, overrides))
+    return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
+
+
+def final_note(runs: int, seconds: float) -> str:
+    """The override that notes on a final run what choosing its setting cost."""
+    return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
+
+
+def seconds_of(record: Record) -> float:
+    """Seconds of training and evaluation."""
+    return (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)
 
 
 def selection_score(record: Record) -> float:

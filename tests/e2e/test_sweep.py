@@ -1,7 +1,9 @@
 """Sweeps on toy rows: plan, run, run again, grow, fail and retry, on every launcher that is here."""
 
+import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,8 @@ import pytest
 
 from petbench import session
 from petbench.cli import run_command
+from petbench.errors import RunError
+from petbench.run import run
 
 TINY = [
     "task=rte", "data=toy", "data.toy_train=32", "data.toy_validation=16", "model=tiny_bert",
@@ -222,6 +226,60 @@ def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> N
     (result,) = tmp_path.glob("results/sweeps/*/optimization_results.yaml")
     assert f"best_value: {best}" in result.read_text()
     assert f"{best:.4f}" in text.split("best on the selection rows: ")[1]
+
+    assert {(r["provenance"]["tuning"]["role"], r["seed"]) for r in found.values()} == {("trial", 1000)}
+    assert run_command(["report", "results", "--tables-only"]) == 2  # trials are no results
+    (line,) = [line for line in text.splitlines() if line.startswith("  petbench train -m ")]
+    chosen = [word for word in shlex.split(line)[2:] if word not in ("-m", *TINY)]
+    assert sweep(*chosen)[0] == 0
+    finals = [r for r in records(tmp_path).values() if r["provenance"]["tuning"]["role"] == "final"]
+    assert sorted(record["seed"] for record in finals) == [0, 1, 2]
+    cost = sum(record["cost"]["train_seconds"] + record["cost"]["eval_seconds"] for record in found.values())
+    assert finals[0]["provenance"]["tuning"] == {
+        "role": "final",
+        "runs": 3,
+        "seconds": pytest.approx(cost, abs=1e-3),
+    }
+    assert run_command(["report", "results", "--tables-only"]) == 0
+    (row, *_) = csv.DictReader((tmp_path / "results/report/tables.csv").open())
+    assert (row["n_seeds"], row["tuning_runs"]) == ("3", "3")
+
+    status, text = sweep(
+        "adapter=krona", "seed=1000", *(w for w in chosen if w.startswith(("optim.", "adapter.s")))
+    )
+    assert "1 of them were trials of a search: `petbench report` leaves them out." in text
+
+
+def test_a_recipe_is_not_searched(sweep: Sweep, tmp_path: Path) -> None:
+    if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        pytest.skip("needs petbench[optuna]")
+    status, text = sweep("recipe=krona_table1", "adapter=krona", "hydra/sweeper=optuna")
+    assert status == 2
+    assert "a recipe fixes its settings" in text and "Leave recipe= out" in text
+
+
+def test_what_another_sweep_failed_meanwhile_is_tried_again_by_the_next_call_only(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another call fails a cell while a sweep works on the one before it: each cell breaks once a round."""
+    tried: list[int] = []
+
+    def broken(prepared: Any) -> Any:
+        tried.append(prepared.spec.seed)
+        if len(tried) == 1:  # while this sweep works on seed 0, another call does seed 1
+            with pytest.raises(RunError, match="no memory left"):
+                run(prepared.spec.model_copy(update={"seed": 1}))
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(session, "build", broken)
+    for _ in range(2):  # new cells, then cells that are tried again
+        tried.clear()
+        status, text = sweep("adapter=krona", "seed=0,1")
+        assert status == 1
+        assert sorted(tried) == [0, 1]
+        assert (
+            "failed in another sweep just now (RuntimeError: no memory left)" in text and "2 failed." in text
+        )
 
 
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(
