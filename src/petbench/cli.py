@@ -106,7 +106,7 @@ def _complete(arguments: list[str]) -> int:
 # Name -> module and function, imported when the command is given: the others' imports cost seconds.
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("petbench.train_command", "train_main"),
-    "params": ("petbench.info_commands", "params_main"),
+    "params": ("petbench.params_command", "params_main"),
     "list": ("petbench.list_command", "list_main"),
     "report": ("petbench.compare.commands", "report_main"),
     "compare": ("petbench.compare.commands", "compare_main"),
@@ -119,7 +119,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("petbench.bench_command", "bench_main"),
     "conformance": ("petbench.conformance_command", "conformance_main"),
     "sync": ("petbench.sync_command", "sync_main"),
-    "doctor": ("petbench.info_commands", "doctor_main"),
+    "doctor": ("petbench.doctor_command", "doctor_main"),
 }
 
 
