@@ -13,8 +13,9 @@ of the method. Encoder and decoder; all layer norms train too. They do not merge
 Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-III 2023, arXiv 2212.10650.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -108,64 +109,61 @@ class KronABAdapter(FoldingAdapter):
         return target
 
 
-def _count(spec: KronABSpec, layout: Layout, scalars: int) -> int:
-    total = 0
-    for site in layout.sites("ffn_block", layers=spec.layers):
-        shape = shape_for(site, spec.factor_shape)
-        middle = shape[1] * other_factor(site.d_in, site.d_out, shape)[0]
-        biases = (0, site.d_out, site.d_out + middle)[spec.biases]
-        total += spec.modules_per_ffn * (factor_params(site.d_in, site.d_out, shape) + biases + scalars)
-    return total
+K = TypeVar("K", bound=KronABSpec)
 
 
-def _sizes(spec: KronABSpec, layout: Layout) -> Iterable[dict[str, Shape]]:
-    """Every shape of A, the squarest first."""
-    legal = divisors(layout.hidden)
-    return ({"factor_shape": shape} for shape in squarest_first(legal, legal))
+class AbstractKronAB(Method[K]):
+    """Kronecker products in parallel to the FFN; a subclass says whether there is a residual."""
 
+    @abstractmethod
+    def residual_start(self, spec: K) -> float | None:
+        """r at the start; None without a residual."""
 
-def _sites(spec: KronABSpec, layout: Layout) -> Iterable[tuple[Site, Shape]]:
-    for site in layout.sites("ffn_block", layers=spec.layers):
-        yield site, shape_for(site, spec.factor_shape)
+    def places(self, spec: K, layout: Layout) -> list[tuple[Site, Shape]]:
+        """The FFNs of the chosen layers with A's shape there."""
+        sites = layout.sites("ffn_block", layers=spec.layers)
+        return [(site, shape_for(site, spec.factor_shape)) for site in sites]
+
+    def attachments(self, spec: K, layout: Layout) -> Iterable[Attachment]:
+        for site, shape in self.places(spec, layout):
+            adapter = KronABAdapter(site.d_in, shape, spec, self.residual_start(spec))
+            yield Attachment(site, adapter, at="parallel")
+
+    def count(self, spec: K, layout: Layout) -> int:
+        total = 0
+        for site, shape in self.places(spec, layout):
+            middle = shape[1] * other_factor(site.d_in, site.d_out, shape)[0]
+            biases = (0, site.d_out, site.d_out + middle)[spec.biases]
+            total += factor_params(site.d_in, site.d_out, shape) + biases
+            total += self.residual_start(spec) is not None
+        return spec.modules_per_ffn * total
+
+    def identity_at_init(self, spec: K) -> bool:
+        return spec.init == "kaiming" and not self.residual_start(spec)
+
+    def sizes(self, spec: K, layout: Layout) -> Iterable[K]:
+        """Every shape of A, the squarest first."""
+        legal = divisors(layout.hidden)
+        return (spec.model_copy(update={"factor_shape": s}) for s in squarest_first(legal, legal))
 
 
 @register
-class KronAB(Method[KronABSpec]):
+class KronAB(AbstractKronAB[KronABSpec]):
     """Kronecker products in parallel to the FFN."""
 
     name = "krona_b"
     Spec = KronABSpec
 
-    def attachments(self, spec: KronABSpec, layout: Layout) -> Iterable[Attachment]:
-        for site, shape in _sites(spec, layout):
-            yield Attachment(site, KronABAdapter(site.d_in, shape, spec, None), at="parallel")
-
-    def count(self, spec: KronABSpec, layout: Layout) -> int:
-        return _count(spec, layout, scalars=0)
-
-    def identity_at_init(self, spec: KronABSpec) -> bool:
-        return spec.init == "kaiming"
-
-    def sizes(self, spec: KronABSpec, layout: Layout) -> Iterable[KronABSpec]:
-        return (spec.model_copy(update=size) for size in _sizes(spec, layout))
+    def residual_start(self, spec: KronABSpec) -> None:
+        return None
 
 
 @register
-class KronABRes(Method[KronABResSpec]):
+class KronABRes(AbstractKronAB[KronABResSpec]):
     """krona_b with a learned residual."""
 
     name = "krona_b_res"
     Spec = KronABResSpec
 
-    def attachments(self, spec: KronABResSpec, layout: Layout) -> Iterable[Attachment]:
-        for site, shape in _sites(spec, layout):
-            yield Attachment(site, KronABAdapter(site.d_in, shape, spec, spec.residual_init), at="parallel")
-
-    def count(self, spec: KronABResSpec, layout: Layout) -> int:
-        return _count(spec, layout, scalars=1)
-
-    def identity_at_init(self, spec: KronABResSpec) -> bool:
-        return spec.init == "kaiming" and spec.residual_init == 0
-
-    def sizes(self, spec: KronABResSpec, layout: Layout) -> Iterable[KronABResSpec]:
-        return (spec.model_copy(update=size) for size in _sizes(spec, layout))
+    def residual_start(self, spec: KronABResSpec) -> float:
+        return spec.residual_init
