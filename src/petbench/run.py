@@ -191,7 +191,7 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
 
 def _remove_half_written(folder: Path) -> None:
     """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
-    for place in (folder, folder / "adapter", folder / "predictions"):
+    for place in (folder, folder / "adapter", folder / "predictions", folder / "plots"):
         for path in place.glob(".*"):
             if path.name != LOCK_FILE and path.is_file():
                 path.unlink(missing_ok=True)

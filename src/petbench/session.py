@@ -69,6 +69,11 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             adapter_bytes = save_adapter(prepared.folder / "adapter", spec, state, facts)
             write_predictions(prepared, outcome)
         record = finished_record(prepared, backbone, tuned, outcome, adapter_bytes, device, tracker)
+        if record.headline is not None and spec.logger.name == "wandb":
+            from petbench.run_plots import send_pictures  # only W&B shows them
+
+            answered = scored[f"report/{record.headline.split}"]
+            send_pictures(tracker, record, prepared.folder, prepared.plan.task.labels, answered)
         if spec.logger.artifact:
             tracker.artifact("adapter", prepared.folder / "adapter")
         status = record.status
@@ -115,6 +120,7 @@ def _tracker(prepared: Prepared, group: str | None, resumed: bool) -> Tracker:
         spec.canonical(),
         tags=(spec.adapter.label, spec.task.name, spec.model.label),
         group=group,
+        job_type="trial" if spec.tuning is not None and spec.tuning.role == "trial" else "train",
         name=f"{spec.adapter.label}-{spec.task.name}-{spec.model.label}-s{spec.seed}",
         resume=resumed,
     )

@@ -32,7 +32,11 @@ def sync(results_dir: str | Path, timeout: float = SYNC_SECONDS) -> str:
     root = Path(results_dir)
     if not root.is_dir():
         raise UserError(f"results folder '{root}' does not exist. Give the folder that runs were written to.")
-    folders = [folder for run in sorted(root.glob("runs/*")) for folder in _unsent_folders(run)]
+    folders = [
+        folder
+        for run in sorted([*root.glob("runs/*"), *root.glob("reports/*")])
+        for folder in _unsent_folders(run)
+    ]
     if not folders:
         return f"Nothing to upload: no unsent W&B run under {root}."
     if not has_key():

@@ -1,5 +1,6 @@
 """One run with `logger=wandb`: the same numbers in W&B's file, in metrics.jsonl and in the record."""
 
+import csv
 import json
 import os
 import subprocess
@@ -13,11 +14,18 @@ from wandb_reader import history, latest, offline_file
 
 def train(place: Path, *words: str) -> list[Path]:
     """The folders of tiny runs that were logged offline."""
+    fixed = "adapter=krona task=rte model=tiny_bert data=toy trainer=smoke logger=wandb trainer.log_every=1"
+    done = petbench(place, "train", *fixed.split(), *words)
+    assert done.stderr.count("no API key, so offline") == 1
+    return sorted(place.glob("results/runs/*"))
+
+
+def petbench(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command without a key for W&B."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     clean |= {"HOME": str(place), "WANDB_ERROR_REPORTING": "false", "OMP_NUM_THREADS": "1"}
-    fixed = "adapter=krona task=rte model=tiny_bert data=toy trainer=smoke logger=wandb trainer.log_every=1"
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("petbench")), "train", *fixed.split(), *words],
+        [str(Path(sys.executable).with_name("petbench")), *words],
         capture_output=True,
         text=True,
         cwd=place,
@@ -25,8 +33,7 @@ def train(place: Path, *words: str) -> list[Path]:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("no API key, so offline") == 1
-    return sorted(place.glob("results/runs/*"))
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,7 @@ def test_wandb_file_and_record_agree(folder: Path) -> None:
     (run,) = [item.run for item in records if item.WhichOneof("record_type") == "run"]
     assert run.run_id == record["run_id"] == folder.name
     assert {"krona", "rte", "mine", record["model"]} == set(run.tags)
+    assert run.job_type == "train"
     summary = latest(records, "summary")
     assert summary["score"] == record["headline"]["value"]
     assert summary["adapter_params"] == record["params"]["adapter"]
@@ -79,11 +87,45 @@ def test_score_table_holds_the_records_metrics(folder: Path) -> None:
     assert dict(zip(counts["columns"], counts["data"][0], strict=True)) == record["params"]
 
 
+def test_pictures_are_in_the_runs_folder_and_in_wandb(folder: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    rows = history(offline_file(folder))
+    for name in ("learning_curve", "confusion_matrix"):
+        (image,) = [row for row in rows if any(key.startswith(name) for key in row)]
+        (sent,) = folder.glob(f"wandb/offline-run-*/files/media/images/{name}_*.png")
+        assert sent.read_bytes() == (folder / "plots" / f"{name}.png").read_bytes()
+        assert sent.name in json.dumps(image)
+
+
+def test_the_report_in_wandb_holds_the_records_numbers(folder: Path) -> None:
+    place = folder.parents[2]
+    said = petbench(place, "report", "--wandb", "team/lab").stdout
+    (logged,) = place.glob("results/reports/*")
+    assert f"W&B: team/lab/{logged.name} (offline)" in said
+    records = offline_file(logged)
+    (run,) = [item.run for item in records if item.WhichOneof("record_type") == "run"]
+    assert (run.run_id, run.job_type, run.project) == (logged.name, "report", "lab")
+    summary = latest(records, "summary")
+    assert (summary["runs"], summary["tables"], summary["status"]) == (1, 1, "done")
+    (path,) = logged.glob("wandb/offline-run-*/files/media/table/*.json")
+    table = json.loads(path.read_text())
+    (line,) = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    (row,) = csv.DictReader((place / "results/report/tables.csv").open())
+    record = json.loads((folder / "record.json").read_text())
+    assert line["mean"] == float(row["mean"]) == pytest.approx(record["headline"]["value"], rel=1e-7)
+    assert line["adapter_params"] == float(row["adapter_params"]) == record["params"]["adapter"]
+    assert (line["run_ids"], line["seeds"], line["std"]) == (record["run_id"], "0", None)
+    plots = {path.stem for path in (place / "results/report/plots").glob("*.png")}
+    sent = {path.stem for path in logged.glob("wandb/offline-run-*/files/media/images/plots/*.png")}
+    assert {name.rsplit("_", 2)[0] for name in sent} == plots != set()
+
+
 def test_the_members_of_a_sweep_share_a_group(tmp_path: Path) -> None:
     groups = set()
-    for folder in (folders := train(tmp_path, "-m", "seed=0,1")):
+    for folder in (folders := train(tmp_path, "-m", "seed=0,1", "tuning={role:trial}")):
         (run,) = [item.run for item in offline_file(folder) if item.WhichOneof("record_type") == "run"]
         groups.add(run.run_group)
+        assert run.job_type == "trial"
     assert len(folders) == 2
     assert len(groups) == 1
     assert groups.pop().startswith("20")  # no preset was chosen: the time it began

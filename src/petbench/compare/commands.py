@@ -21,10 +21,10 @@ def report_main(argv: list[str]) -> int:
         print("\n".join(found) if found else f"{out}: the tables hold.")
         return 1 if found else 0
     paths = write_tables(report, out, options.cite)
+    shown = select(records, parse_where(options.where))
     if not options.tables_only:
-        shown = select(records, parse_where(options.where))
         paths.append(write_page(report, shown, out))
-        if options.plots:
+        if options.plots or options.wandb:
             paths += write_plots(report, shown, out)
     from rich.console import Console
 
@@ -35,6 +35,10 @@ def report_main(argv: list[str]) -> int:
     if options.cite:
         print(f"\n{(out / 'citations.bib').read_text(encoding='utf-8')}", end="")
     print(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
+    if options.wandb:
+        from petbench.compare.wandb_report import send_report
+
+        print(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
     return 0
 
 
@@ -95,5 +99,8 @@ def _report_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
     parser.add_argument(
         "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"
+    )
+    parser.add_argument(
+        "--wandb", metavar="[ENTITY/]PROJECT", help="also a W&B run with the table and, as --plots, the plots"
     )
     return parser
