@@ -17,6 +17,8 @@ from petbench.errors import RunError, UserError
 
 PROBE_SECONDS = 3.0  # to open a connection to the server
 SYNC_SECONDS = 300.0  # per run, in `petbench sync`
+SENT_BY_WANDB = "*.wandb.synced"  # the mark of `wandb sync` itself
+NO_MESSAGE = "ERROR <no message>"  # what it says of an answer 400 or 401
 MARKER = (
     "petbench_sync.json"  # in a W&B run's folder: sent | superseded (told again by a later one) | incomplete
 )
@@ -116,7 +118,7 @@ def _unsent_folders(run_folder: Path) -> list[Path]:
     unsent = [
         folder
         for folder in offline_folders(run_folder)
-        if not (folder / MARKER).exists() and not any(folder.glob("*.wandb.synced"))  # W&B's own mark
+        if not (folder / MARKER).exists() and not any(folder.glob(SENT_BY_WANDB))
     ]
     for marker in sorted(run_folder.glob(f"wandb/*run-*/{MARKER}")):
         if json.loads(marker.read_text()).get("state") == "incomplete":
@@ -134,8 +136,13 @@ def _upload(folder: Path, timeout: float) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"not sent: {name}: no end after {timeout:.0f} s"
-    if done.returncode != 0:
+    # It exits 0 also when the server refused all of it; only then W&B's own mark is missing.
+    if done.returncode != 0 or not any(folder.glob(SENT_BY_WANDB)):
         said = (done.stderr or done.stdout).strip().splitlines()
-        return f"not sent: {name}: {said[-1] if said else f'wandb sync ended with {done.returncode}'}"
+        errors = [line for line in said if "ERROR" in line] or said[-1:]
+        reason = errors[-1] if errors else f"wandb sync ended with {done.returncode}"
+        if NO_MESSAGE in reason:
+            reason = f"{base_url()} refused it, without a reason. Does the key belong to it, and to the project's team?"
+        return f"not sent: {name}: {reason}"
     write_json(folder / MARKER, {"state": "sent", "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     return f"sent: {name}"

@@ -18,6 +18,7 @@ from petbench.errors import RunError, UserError
 from petbench.tracking import drop_after, open_tracker, read_metrics
 from petbench.wandb_sync import sync
 from wandb_reader import history, latest, offline_file
+from wandb_server import serving
 
 CONFIG = {"optim": {"lr": 1e-3}, "adapter": {"method": "krona", "factor_shape": (32, 24)}, "seed": 3}
 
@@ -257,6 +258,8 @@ def test_sync_sends_each_run_once_and_says_what_failed(
     def fake(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-m", "wandb", "sync"]
         asked.append(command[4])
+        if "good" in command[4]:
+            (Path(command[4]) / "run-good.wandb.synced").touch()
         return subprocess.CompletedProcess(
             command, int("bad" in command[4]), "", "wandb: ERROR no such project\n"
         )
@@ -286,3 +289,33 @@ def test_sync_without_key_or_folder_says_what_to_do(tmp_path: Path) -> None:
         sync(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         sync(tmp_path / "nowhere")
+
+
+def test_sync_gives_a_server_the_runs_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B's own client, a real offline file, and a stand-in for the server."""
+    folder = tmp_path / "runs" / "abc123"
+    tracker = start(folder)
+    for step in range(1, 31):
+        tracker.log(step, {"loss": 1 / step}, epoch=step / 30)
+    tracker.table("scores", ["split", "accuracy"], [["report", 0.75]])
+    tracker.summary({"score": 0.75})
+    tracker.finish("done")
+    offline_file(folder)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        server.broken = True
+        with pytest.raises(RunError, match=r"not sent: abc123 .*refused it.*\n0 of 1 W&B runs uploaded"):
+            sync(tmp_path)
+        server.broken = False
+        assert sync(tmp_path).splitlines()[-1] == "1 of 1 W&B runs uploaded."
+        told = [(row["step"], row["loss"]) for row in server.history["abc123"] if "loss" in row]
+        assert told == [(line["step"], line["values"]["loss"]) for line in read_metrics(folder)]
+        run = server.runs["abc123"]
+        assert (run["project"], run["groupName"], run["jobType"]) == ("petbench", "sweep7", "train")
+        assert run["tags"] == ["mine", "krona", "rte"]
+        assert json.loads(run["config"])["optim/lr"]["value"] == 1e-3
+        assert any(name.startswith("media/table/scores_") for name in server.files)
+        before = len(server.history["abc123"])
+        assert sync(tmp_path) == f"Nothing to upload: no unsent W&B run under {tmp_path}."
+        assert len(server.history["abc123"]) == before
