@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import petbench
 from petbench.adapters.base import Method, Stage, method_named, spec_of
@@ -206,14 +207,22 @@ def test_broken_and_missing_tensor_files_are_said(tmp_path: Path) -> None:
         load_tensors(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.safetensors"
     save_tensors({"a": torch.zeros(2)}, path)
     old = path.read_bytes()
-    (tmp_path / ".a.safetensors.writing").mkdir()  # the place of the new file is taken
-    with pytest.raises((UserError, OSError)):
+
+    def full(tensors: object, file: Path, metadata: object) -> None:
+        file.write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("petbench.checkpoint.save_file", full)
+    with pytest.raises(UserError, match=r"cannot write .*a\.safetensors: No space left.*another results_dir"):
         save_tensors({"a": torch.ones(2)}, path)
     assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_resume_state_comes_back_whole(tmp_path: Path) -> None:
