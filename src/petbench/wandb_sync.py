@@ -128,7 +128,7 @@ def _unsent_folders(run_folder: Path) -> list[Path]:
 
 def _upload(folder: Path, timeout: float) -> str:
     """Run `wandb sync` on one run's folder; the line that says how it went."""
-    command = [sys.executable, "-m", "wandb", "sync", str(folder)]
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online", str(folder)]
     name = f"{folder.parent.parent.name} ({folder.name})"
     try:
         done = subprocess.run(

@@ -257,11 +257,11 @@ def test_sync_sends_each_run_once_and_says_what_failed(
 
     def fake(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-m", "wandb", "sync"]
-        asked.append(command[4])
-        if "good" in command[4]:
-            (Path(command[4]) / "run-good.wandb.synced").touch()
+        asked.append(command[-1])
+        if "good" in command[-1]:
+            (Path(command[-1]) / "run-good.wandb.synced").touch()
         return subprocess.CompletedProcess(
-            command, int("bad" in command[4]), "", "wandb: ERROR no such project\n"
+            command, int("bad" in command[-1]), "", "wandb: ERROR no such project\n"
         )
 
     monkeypatch.setattr(subprocess, "run", fake)
@@ -319,3 +319,11 @@ def test_sync_gives_a_server_the_runs_own_numbers(tmp_path: Path, monkeypatch: p
         before = len(server.history["abc123"])
         assert sync(tmp_path) == f"Nothing to upload: no unsent W&B run under {tmp_path}."
         assert len(server.history["abc123"]) == before
+
+        (sent,) = folder.glob("wandb/offline-run-*")  # as an online run whose end was not taken in time
+        online = sent.rename(sent.with_name(sent.name.removeprefix("offline-")))
+        for mark in online.glob("*.wandb.sync*"):
+            mark.unlink()
+        wandb_sync.write_json(online / wandb_sync.MARKER, {"state": "incomplete"})
+        assert sync(tmp_path).splitlines()[-1] == "1 of 1 W&B runs uploaded."
+        assert len(server.history["abc123"]) == 2 * before
