@@ -95,7 +95,8 @@ class HookedAdapters:
                 return None
             source = arguments[0] if source_of is None else source_of(output)
             if columns is None:
-                return adapter(source, output)
+                # Float32 parameters promote a bf16 output; the model's own code compares its tensors' dtypes.
+                return adapter(source, output).to(output.dtype)
             start, stop = columns
             changed = adapter(source, output[..., start:stop])
             return torch.cat([output[..., :start], changed.to(output.dtype), output[..., stop:]], dim=-1)
