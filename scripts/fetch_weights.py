@@ -36,8 +36,7 @@ def sha256(path: Path) -> str:
 
 def install() -> None:
     """Into this interpreter's environment: with uv where it is, else with pip."""
-    here = Path(__file__).resolve().parent.parent / ".uv" / "bin" / "uv"
-    uv = shutil.which("uv") or (str(here) if here.exists() else None)
+    uv = shutil.which("uv")
     commands = [[sys.executable, "-m", "pip", "install", "-q", "--no-deps", REQUIREMENT]]
     if uv is not None:
         commands.insert(0, [uv, "pip", "install", "-q", "-p", sys.executable, "--no-deps", REQUIREMENT])

@@ -97,6 +97,32 @@ def test_doctor_says_what_is_in_reach(
     assert "tasks there: rte" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ({"torch": ("1.0", "99.0")}, ["every version lies in the tested range"]),
+        (
+            {"torch": ("98.0", "99.0"), "peft": ("0.1", "0.2")},
+            ["torch VERSION is older than what was tested: 98.0 to 99.0",
+             "peft VERSION is newer than what was tested: 0.1 to 0.2"],
+        ),
+    ],
+    ids=["inside", "outside"],
+)  # fmt: skip
+def test_doctor_says_which_versions_were_not_tested(
+    ranges: dict[str, tuple[str, str]],
+    said: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("petbench.tasks.hub.hub_reachable", lambda *_: False)
+    monkeypatch.setattr("petbench.machine.tested.tested", lambda: ranges)
+    assert run_command(["doctor"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tested ")]
+    here = [re.sub(r"(?<=torch |.peft )[\d.]+(?= is)", "VERSION", line) for line in lines]
+    assert here == [f"tested         {line}" for line in said]
+
+
 def test_lists_say_what_each_choice_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["list", "tasks"]) == 0
     lines = capsys.readouterr().out.splitlines()

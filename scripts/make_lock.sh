@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Writes constraints/lock.txt: an exact version for everything that pyproject and its extras dev and docs bring, on
+# Python 3.11 and later, every platform, with CUDA or without. A version that still fits stays; remove its line to get
+# the newest. Run by: make lock
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/uv.sh
+get_uv
+
+# Local folders stay out: their builds are one machine's, and a CPU build of torch would leave the CUDA packages unpinned.
+unset UV_FIND_LINKS UV_EXTRA_INDEX_URL
+.venv/bin/uv pip compile -q pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
+  --fork-strategy fewest --no-annotate --custom-compile-command 'make lock' -o "$lock"

@@ -1,0 +1,1 @@
+"""The machine: devices, clocks, seeds, versions and network."""
