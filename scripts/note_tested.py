@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from petbench.machine.tested import installed, needed, tested
+from petbench.machine.tested import installed, needed, ranges
 
 FILE = Path(__file__).resolve().parent.parent / "src/petbench/machine/tested.json"
 
@@ -23,14 +23,14 @@ def main() -> None:
         print(f"versions at the {arguments.end} end:")
         print(*(f"  {name:<14} {number}" for name, number in here.items()), sep="\n")
         return
-    before = tested()
-    ranges = {
+    before = ranges()
+    pairs = {
         name: (number, before.get(name, (number, number))[1])
         if arguments.end == "oldest"
         else (before.get(name, (number, number))[0], number)
         for name, number in here.items()
     }
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(pair)}" for name, pair in ranges.items())
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(pair)}" for name, pair in pairs.items())
     FILE.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     print(f"noted in {FILE.relative_to(FILE.parents[3])}")
 

@@ -14,14 +14,14 @@ def doctor_main(argv: list[str]) -> int:
     argparse.ArgumentParser(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
     import torch
 
-    from petbench.machine.tested import installed, outside, tested
+    from petbench.machine.tested import installed, outside, ranges
     from petbench.runtime import choose_device, choose_precision, device_name, versions
     from petbench.tasks.hub import hub_reachable
 
     for name, number in versions().items():
         say(f"{name:<14} {number}")
-    ranges = tested()
-    for line in outside(ranges, installed(ranges)) or ["every version lies in the tested range"]:
+    tested = ranges()
+    for line in outside(tested, installed(tested)) or ["every version lies in the tested range"]:
         say(f"tested         {line}")
     device = choose_device("auto")
     say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")

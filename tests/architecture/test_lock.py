@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from petbench.machine.tested import tested
+from petbench.machine.tested import ranges
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "constraints/lock.txt"
@@ -83,7 +83,7 @@ def test_this_environment_is_the_locked_one() -> None:
 
 @pytest.mark.parametrize("requirement", NEEDED, ids=str)
 def test_the_bounds_are_those_that_were_tested(requirement: Requirement) -> None:
-    oldest, newest = map(Version, tested()[requirement.name])
+    oldest, newest = map(Version, ranges()[requirement.name])
     bounds = {specifier.operator: Version(specifier.version) for specifier in requirement.specifier}
     assert set(bounds) == {">=", "<"}
     assert bounds[">="] == oldest, "run: make test-oldest"

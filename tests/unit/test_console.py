@@ -116,7 +116,7 @@ def test_doctor_says_which_versions_were_not_tested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("petbench.tasks.hub.hub_reachable", lambda *_: False)
-    monkeypatch.setattr("petbench.machine.tested.tested", lambda: ranges)
+    monkeypatch.setattr("petbench.machine.tested.ranges", lambda: ranges)
     assert run_command(["doctor"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tested ")]
     here = [re.sub(r"(?<=torch |.peft )[\d.]+(?= is)", "VERSION", line) for line in lines]

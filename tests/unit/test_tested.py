@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from petbench.machine.tested import installed, needed, outside, tested
+from petbench.machine.tested import installed, needed, outside, ranges
 
 RANGES = {"python": ("3.11", "3.12"), "torch": ("2.9.0", "2.14.1"), "pandas": ("2.2.2", "3.1.1")}
 INSIDE = {"python": "3.11", "torch": "2.13.0", "pandas": "3.1.1"}
@@ -54,5 +54,5 @@ def test_a_package_that_is_not_there_has_no_version() -> None:
 
 def test_every_package_that_petbench_needs_was_tested() -> None:
     """The extras are left out: a run needs none of them."""
-    assert set(tested()) == {"python", *needed()}
+    assert set(ranges()) == {"python", *needed()}
     assert "torch" in needed() and "scikit-learn" in needed() and "pytest" not in needed()

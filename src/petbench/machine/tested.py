@@ -12,7 +12,7 @@ from packaging.version import Version
 Range = tuple[str, str]  # oldest and newest version, both tested
 
 
-def tested() -> dict[str, Range]:
+def ranges() -> dict[str, Range]:
     """Of Python and each package that petbench needs: what `make test-oldest` and `make test-newest` passed with."""
     text = (files("petbench.machine") / "tested.json").read_text(encoding="utf-8")
     return {name: (oldest, newest) for name, (oldest, newest) in json.loads(text).items()}
@@ -38,10 +38,10 @@ def installed(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def outside(ranges: Mapping[str, Range], versions: Mapping[str, str]) -> list[str]:
+def outside(tested: Mapping[str, Range], versions: Mapping[str, str]) -> list[str]:
     """A line for each package whose version is older than the oldest tested or newer than the newest tested."""
     lines = []
-    for name, (oldest, newest) in ranges.items():
+    for name, (oldest, newest) in tested.items():
         if name not in versions:
             lines.append(f"{name} is not installed (tested: {oldest} to {newest})")
         elif Version(versions[name]) < Version(oldest):
