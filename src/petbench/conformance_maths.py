@@ -86,10 +86,10 @@ def lanes(case: Case) -> None:
 
 
 def _kinds(case: Case) -> Iterator[Attachment]:
-    """One attachment of each kind of place; none for adapters that change no tensor at a site."""
+    """One attachment of each kind of place; none for those that change no tensor at a site."""
     seen: dict[tuple[str, str, str], Attachment] = {}
     for attachment in case.method.attachments(case.spec, case.backbone.layout):
-        if attachment.at != "prompt":
+        if isinstance(attachment.adapter, Adapter):
             seen.setdefault((attachment.site.role, attachment.site.part, attachment.suffix), attachment)
     if not seen:
         raise NotApplicable("no adapters at sites")
@@ -99,6 +99,7 @@ def _kinds(case: Case) -> Iterator[Attachment]:
 def _double(attachment: Attachment, seed: int = 0) -> tuple[Adapter, Tensor, Tensor]:
     """The adapter in float64 with no zeros left, a source and a target of its site."""
     generator = torch.Generator().manual_seed(seed)
+    assert isinstance(attachment.adapter, Adapter)
     adapter = copy.deepcopy(attachment.adapter).double()
     with torch.no_grad():
         for parameter in adapter.parameters():

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from petbench.adapters.attention import QUERY_POSITIONS
+
 # Decoder positions whose full-vocabulary logits are held at once: 256 of T5's are 33 MB in float32.
 LOGIT_ROWS = 256
 
@@ -132,10 +134,10 @@ def _positions_by_depth(decoder: Any, tree: LabelTree) -> Iterator[None]:
 
 def _tree_attention(tree: LabelTree, first: Any) -> Callable[..., Any]:
     """A pre-hook that gives T5's attention the tree's mask and position bias; `first` owns the bias."""
-    made: dict[int, tuple[Tensor, Tensor]] = {}
+    made: dict[int, dict[str, Tensor]] = {}
 
-    def masks(past: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 1, nodes, past + nodes) and (1, heads, nodes, past + nodes), both to be added."""
+    def arguments_of(past: int, like: Tensor) -> dict[str, Tensor]:
+        """Mask (1, 1, nodes, past + nodes) and bias (1, heads, nodes, past + nodes), both to be added."""
         queries = past + torch.tensor(tree.depths, device=like.device)
         keys = torch.cat([torch.arange(past, device=like.device), queries])
         length = past + max(tree.depths) + 1
@@ -144,15 +146,16 @@ def _tree_attention(tree: LabelTree, first: Any) -> Callable[..., Any]:
         hidden[:, past:] = ~tree.sees
         lowest = torch.finfo(like.dtype).min
         mask = torch.zeros(hidden.shape, device=like.device, dtype=like.dtype)
-        return mask.masked_fill(hidden.to(like.device), lowest)[None, None], bias.to(like.dtype)
+        mask = mask.masked_fill(hidden.to(like.device), lowest)[None, None]
+        return {"mask": mask, "position_bias": bias.to(like.dtype), QUERY_POSITIONS: queries}
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        cache = keywords.get("past_key_values")
+        # A prefix of PEFT's lies in a cache, whose argument has had several names.
+        cache = next((value for value in keywords.values() if hasattr(value, "get_seq_length")), None)
         past = 0 if cache is None else int(cache.get_seq_length(getattr(module, "layer_idx", 0)))
         if past not in made:
-            made[past] = masks(past, arguments[0] if arguments else keywords["hidden_states"])
-        mask, bias = made[past]
-        return arguments, {**keywords, "mask": mask, "position_bias": bias}
+            made[past] = arguments_of(past, arguments[0] if arguments else keywords["hidden_states"])
+        return arguments, keywords | made[past]
 
     return put
 

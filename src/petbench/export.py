@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from petbench.adapters.attention import restore_attention
 from petbench.adapters.hooks import OWNER
 from petbench.attach import Tuned
 from petbench.errors import RunError, UserError
@@ -84,6 +85,7 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
 def plain_copy(model: nn.Module) -> Any:
     """A copy of the model without petbench's adapters and hooks."""
     plain = copy.deepcopy(model)
+    restore_attention(plain)
     if hasattr(plain, OWNER):
         delattr(plain, OWNER)
     for module in plain.modules():

@@ -8,7 +8,7 @@ identity at the start, merging. It never sees the model's code; hooks (`hooks.py
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -20,7 +20,7 @@ from petbench.config import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
 
-At = Literal["output", "input", "parallel", "prompt"]
+At = Literal["output", "input", "parallel"]
 S = TypeVar("S", bound=AdapterSpec)
 
 
@@ -62,13 +62,33 @@ class Adapter(nn.Module, ABC):
         )
 
 
+class Handle(Protocol):
+    """What undoes one change of a model."""
+
+    def remove(self) -> None:
+        """Undo it."""
+
+
+class StackAdapter(nn.Module, ABC):
+    """One injected module that changes no tensor of a site but what a whole stack computes: it wires itself.
+
+    Its forward is pure, too: a function of its own parameters and of what it is given.
+    """
+
+    vectors: ClassVar[frozenset[str]] = frozenset()  # as in `Adapter`
+
+    @abstractmethod
+    def hang(self, model: nn.Module, attachment: "Attachment", is_on: Callable[[], bool]) -> list[Handle]:
+        """Wire it. While `is_on()` is false the model computes exactly what it did before."""
+
+
 @dataclass(frozen=True)
 class Attachment:
     """One adapter on one site. `key` names its parameters and is unique in the model."""
 
     site: Site
-    adapter: Adapter
-    at: At = "output"
+    adapter: Adapter | StackAdapter
+    at: At = "output"  # read of an `Adapter` alone
     reads: Site | None = None  # its output, of the same forward call, is the source
     suffix: str = ""  # tells two adapters on one site apart
 

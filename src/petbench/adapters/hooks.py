@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from petbench.adapters.base import Adapter, Affine, Attachment
+from petbench.adapters.base import Adapter, Affine, Attachment, Handle, StackAdapter
 from petbench.errors import UserError
 from petbench.models.sites import Site
 
@@ -48,17 +47,15 @@ class HookedAdapters:
         self.vector_names = frozenset(
             f"{OWNER}.{a.key}.{name}" for a in attachments for name in a.adapter.vectors
         )
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Handle] = []
         for attachment in attachments:
             self._handles += self._hang(attachment)
 
-    def _hang(self, attachment: Attachment) -> list[RemovableHandle]:
+    def _hang(self, attachment: Attachment) -> Sequence[Handle]:
         module: Any = self.model.get_submodule(attachment.site.module)
         adapter, columns = attachment.adapter, attachment.site.columns
-        if attachment.at == "prompt":
-            from petbench.adapters.prompt import hang_prompt
-
-            return hang_prompt(self, attachment)
+        if isinstance(adapter, StackAdapter):
+            return adapter.hang(self.model, attachment, lambda: self._on)
         if attachment.at == "input":
             return [module.register_forward_pre_hook(self._input_hook(adapter, 0))]
         if attachment.at == "parallel" and attachment.site.residual_argument is not None:
@@ -67,11 +64,11 @@ class HookedAdapters:
             ]
         if attachment.reads is None:
             return [module.register_forward_hook(self._output_hook(adapter, columns))]
-        return self._hang_reader(attachment, attachment.reads)
+        return self._hang_reader(adapter, attachment, attachment.reads)
 
-    def _hang_reader(self, attachment: Attachment, reads: Site) -> list[RemovableHandle]:
+    def _hang_reader(self, adapter: Adapter, attachment: Attachment, reads: Site) -> Sequence[Handle]:
         module: Any = self.model.get_submodule(attachment.site.module)
-        adapter, columns = attachment.adapter, attachment.site.columns
+        columns = attachment.site.columns
         if reads.module == attachment.site.module:  # a fused projection holds both
             start, stop = reads.columns or (0, reads.d_out)
 
@@ -144,12 +141,13 @@ class HookedAdapters:
     def merge(self) -> None:
         if self._saved:
             return
-        unmergeable = next((a for a in self.attachments if a.at in ("parallel", "prompt")), None)
-        if unmergeable is not None:
-            raise UserError(
-                f"{type(unmergeable.adapter).__name__} stands {unmergeable.at} to {unmergeable.site.role}, "
-                "which no plain layer equals: it cannot be merged."
-            )
+        for attachment in self.attachments:
+            if attachment.at == "parallel" or isinstance(attachment.adapter, StackAdapter):
+                where = "parallel to" if attachment.at == "parallel" else "before"
+                raise UserError(
+                    f"{type(attachment.adapter).__name__} stands {where} {attachment.site.role}, "
+                    "which no plain layer equals: it cannot be merged."
+                )
         # Every layer is worked out from the untouched backbone before any is changed: a reader may need both.
         for attachment in self.attachments:
             module: Any = self.model.get_submodule(attachment.site.module)
@@ -170,6 +168,7 @@ class HookedAdapters:
 
     def _fold(self, attachment: Attachment) -> None:
         site, adapter = attachment.site, attachment.adapter
+        assert isinstance(adapter, Adapter)  # `merge` refuses the others
         read = None
         if attachment.reads is not None:
             weight, bias = self._saved.get(attachment.reads.module) or _plain(self.model, attachment.reads)

@@ -1,6 +1,6 @@
 """mam (Mix-and-Match): prefix tuning at attention together with a parallel adapter at the FFN.
 
-    attention(Q, [P_K; K], [P_V; V])            P_K, P_V (n, d_kv) for each layer: see `prefix.py`
+    attention(Q, [P_K; K], [P_V; V])            P_K, P_V (n, d_kv) for each attention: see `prefix.py`
     Y = FFN(X) + s · (relu(X D + b_D) U + b_U)  D (d, r), U (r, d), s = 4: see `parallel_adapter.py`
 
 The count is the sum of both. Not the identity at step 0 (the prefix), and it does not merge. The paper's
@@ -13,15 +13,16 @@ from collections.abc import Iterable
 
 from petbench.adapters.base import Attachment, Method, register
 from petbench.adapters.parallel_adapter import ParallelAdapter, ParallelAdapterSpec
-from petbench.adapters.prefix import check_all_layers, count_prefix, prefix_attachment
+from petbench.adapters.prefix import Attentions, check_all_layers, count_prefix, prefix_attachments
 from petbench.config import PositiveInt
 from petbench.models.sites import Layout
 
 
 class MamSpec(ParallelAdapterSpec):
-    """The parallel adapter's hyper-parameters, and the prefix's length."""
+    """The parallel adapter's hyper-parameters, and the prefix's length and places."""
 
     prefix_length: PositiveInt = 30
+    attentions: Attentions = None
 
 
 @register
@@ -33,12 +34,13 @@ class Mam(Method[MamSpec]):
 
     def attachments(self, spec: MamSpec, layout: Layout) -> Iterable[Attachment]:
         check_all_layers(spec)
-        yield prefix_attachment(spec.prefix_length, None, layout)
+        yield from prefix_attachments(spec.prefix_length, None, spec.attentions, layout)
         yield from ParallelAdapter().attachments(spec, layout)
 
     def count(self, spec: MamSpec, layout: Layout) -> int:
         check_all_layers(spec)
-        return count_prefix(spec.prefix_length, None, layout) + ParallelAdapter().count(spec, layout)
+        prefix = count_prefix(spec.prefix_length, None, spec.attentions, layout)
+        return prefix + ParallelAdapter().count(spec, layout)
 
     def identity_at_init(self, spec: MamSpec) -> bool:
         return False

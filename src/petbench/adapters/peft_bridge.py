@@ -8,8 +8,9 @@ without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 
 from petbench.adapters.base import Attachment, Installed, Method, register
 from petbench.adapters.peft_config import PeftSpec, count_peft, peft_config, target_modules
-from petbench.adapters.prefix import TAKES_A_CACHE
 from petbench.errors import UserError
 from petbench.models.notices import without_notices
 from petbench.models.sites import Layout
+from petbench.models.source import first_line, quiet
 
 # PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
 _MERGEABLE = (
@@ -140,7 +141,7 @@ class Peft(Method[PeftSpec]):
             return ""
         return (
             f"checkpointed layers drop the cache that holds the keys and values of adapter={spec.label} "
-            "(those of adapter=prefix_tuning are put in again: use that)"
+            "(adapter=prefix_tuning needs no cache: use that)"
         )
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
@@ -163,9 +164,38 @@ class Peft(Method[PeftSpec]):
         added = {
             name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
         }
+        if spec.kind in _IN_A_CACHE and (trouble := no_keys_in(wrapped, list(added.values()))):
+            raise UserError(
+                f"adapter={spec.label}: {trouble}. Use adapter=prefix_tuning, which computes the same."
+                if layout.more_keys
+                else f"adapter={spec.label}: {trouble}. Use adapter=prompt_tuning."
+            )
         # AdaLoRA's rank counters are parameters that never train (on the meta device they seem to).
         names = frozenset(n for n, p in added.items() if p.requires_grad and ".ranknum." not in n)
         return PeftInstalled(wrapped, names, spec)
+
+
+def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
+    """Why PEFT's learned keys and values do not reach this model's attention; empty where they do.
+
+    Found out by one call on two tokens, on the meta device as well: PEFT hands them in as transformers' cache, by
+    an argument whose name has changed more than once, and what is not read is dropped without a word.
+    """
+    table = wrapped.get_input_embeddings().weight
+    given = {"inputs_embeds": table.new_zeros(1, 2, table.shape[1])}
+    if wrapped.config.is_encoder_decoder:
+        given["decoder_inputs_embeds"] = given["inputs_embeds"]
+    try:
+        with quiet(), without_notices(), torch.enable_grad():
+            logits = wrapped(**given).logits
+        reached = torch.autograd.grad(logits.sum(), learned, allow_unused=True)
+        trouble = "" if any(gradient is not None for gradient in reached) else "they are not read"
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        trouble = first_line(error).rstrip(".")
+    if not trouble:
+        return ""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "transformers"))
+    return f"PEFT's keys and values do not get into a {wrapped.config.model_type} model here ({versions}): {trouble}"
 
 
 def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
@@ -179,7 +209,7 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
     elif prefix and not decoder_only and layout.family != "bert":
         reason, instead = (
             "is not called by PEFT's prefix tuning",
-            ("adapter=prefix_tuning" if layout.family in TAKES_A_CACHE else "adapter=prompt_tuning"),
+            ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),
         )
     else:
         return

@@ -19,10 +19,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from petbench.adapters.base import Adapter, Attachment, Installed, Method, register
-from petbench.adapters.hooks import HookedAdapters, install_hooks
+from petbench.adapters.base import Attachment, Handle, Installed, Method, StackAdapter, register
+from petbench.adapters.hooks import install_hooks
 from petbench.config import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -35,8 +34,8 @@ class PromptTuningSpec(AdapterSpec):
     init: Literal["random", "token"] = "random"
 
 
-class PromptAdapter(Adapter):
-    """[P; target]: (batch, tokens, d) -> (batch, n + tokens, d). The source is not used."""
+class PromptAdapter(StackAdapter):
+    """[P; E(x)]: (batch, tokens, d) -> (batch, n + tokens, d)."""
 
     vectors = frozenset({"P"})
 
@@ -45,12 +44,32 @@ class PromptAdapter(Adapter):
         self.P = nn.Parameter(torch.empty(length, d))
         nn.init.uniform_(self.P, -0.5, 0.5)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        prompt = self.P.to(target.dtype).expand(target.shape[0], -1, -1)
-        return torch.cat([prompt, target], dim=1)
+    def forward(self, embedded: Tensor) -> Tensor:
+        prompt = self.P.to(embedded.dtype).expand(embedded.shape[0], -1, -1)
+        return torch.cat([prompt, embedded], dim=1)
 
-    def reference(self, source: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([torch.cat([self.P, row]) for row in target])
+    def hang(self, model: Any, attachment: Attachment, is_on: Callable[[], bool]) -> list[Handle]:
+        length = self.P.shape[0]
+        embed = model.get_submodule(attachment.site.module)
+        body = stack_module(model, attachment.site)
+        bind = keyword_binder(body)
+
+        def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            if not is_on():
+                return None
+            given = bind(arguments, keywords)
+            ids, embeds = given.pop("input_ids", None), given.get("inputs_embeds")
+            given["inputs_embeds"] = self(embed(ids) if embeds is None else embeds)
+            given["attention_mask"] = longer(given.get("attention_mask"), length, 1)
+            given["token_type_ids"] = longer(given.get("token_type_ids"), length, 0)
+            return (), {name: value for name, value in given.items() if value is not None}
+
+        handles: list[Handle] = [body.register_forward_pre_hook(put, with_kwargs=True)]
+        if model.config.is_encoder_decoder:
+            handles.append(_hang_memory(model.get_decoder(), length, is_on))
+        elif _reads_by_position(model):
+            handles.append(body.register_forward_hook(_without_prompt(length, is_on)))
+        return handles
 
 
 @register
@@ -62,7 +81,7 @@ class PromptTuning(Method[PromptTuningSpec]):
 
     def attachments(self, spec: PromptTuningSpec, layout: Layout) -> Iterable[Attachment]:
         site = embedding_site(layout, "encoder")
-        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out), at="prompt")
+        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out))
 
     def count(self, spec: PromptTuningSpec, layout: Layout) -> int:
         return spec.prompt_length * embedding_site(layout, "encoder").d_out
@@ -106,39 +125,6 @@ def embedding_site(layout: Layout, preferred: Literal["encoder", "decoder"]) -> 
     return layout.sites("embedding", stack=stack)[0]
 
 
-def hang_prompt(hooked: HookedAdapters, attachment: Attachment) -> list[RemovableHandle]:
-    """Wire an attachment with `at="prompt"`: input vectors, or keys and values (see `prefix.py`)."""
-    from petbench.adapters.prefix import PrefixAdapter, hang_prefix
-
-    if isinstance(attachment.adapter, PrefixAdapter):
-        return hang_prefix(hooked, attachment)
-    model: Any = hooked.model
-    adapter = attachment.adapter
-    assert isinstance(adapter, PromptAdapter)
-    length = adapter.P.shape[0]
-    embed = model.get_submodule(attachment.site.module)
-    body = stack_module(model, attachment.site)
-    bind = keyword_binder(body)
-
-    def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        if not hooked.on:
-            return None
-        given = bind(arguments, keywords)
-        ids, embeds = given.pop("input_ids", None), given.get("inputs_embeds")
-        embeds = embed(ids) if embeds is None else embeds
-        given["inputs_embeds"] = adapter(embeds, embeds)
-        given["attention_mask"] = longer(given.get("attention_mask"), length, 1)
-        given["token_type_ids"] = longer(given.get("token_type_ids"), length, 0)
-        return (), {name: value for name, value in given.items() if value is not None}
-
-    handles = [body.register_forward_pre_hook(put, with_kwargs=True)]
-    if model.config.is_encoder_decoder:
-        handles.append(_hang_memory(hooked, model.get_decoder(), length))
-    elif _reads_by_position(model):
-        handles.append(body.register_forward_hook(_without_prompt(hooked, length)))
-    return handles
-
-
 def stack_module(model: Any, site: Site) -> Any:
     """The module whose forward takes `input_ids` or `inputs_embeds` of the site's stack."""
     if model.config.is_encoder_decoder:
@@ -163,14 +149,14 @@ def longer(mask: Tensor | None, length: int, value: int) -> Tensor | None:
     return torch.cat([mask.new_full((mask.shape[0], length), value), mask], dim=1)
 
 
-def _hang_memory(hooked: HookedAdapters, decoder: nn.Module, length: int) -> RemovableHandle:
+def _hang_memory(decoder: nn.Module, length: int, is_on: Callable[[], bool]) -> Handle:
     """The decoder's mask over the encoder's output grows with it, in training and in generation alike."""
     bind = keyword_binder(decoder)
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         given = bind(arguments, keywords)
         mask, states = given.get("encoder_attention_mask"), given.get("encoder_hidden_states")
-        if not hooked.on or mask is None or states is None or mask.shape[1] == states.shape[1]:
+        if not is_on() or mask is None or states is None or mask.shape[1] == states.shape[1]:
             return None
         given["encoder_attention_mask"] = longer(mask, length, 1)
         return (), given
@@ -185,9 +171,9 @@ def _reads_by_position(model: Any) -> bool:
     return causal or getattr(config, "classifier_pooling", "cls") == "mean"
 
 
-def _without_prompt(hooked: HookedAdapters, length: int) -> Callable[..., Any]:
+def _without_prompt(length: int, is_on: Callable[[], bool]) -> Callable[..., Any]:
     def trim(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
-        if not hooked.on:
+        if not is_on():
             return None
         if isinstance(output, tuple):
             return (output[0][:, length:], *output[1:])

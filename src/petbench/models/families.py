@@ -47,6 +47,8 @@ def layout_of(model: "PreTrainedModel") -> Layout:
         head_modules=head_modules,
         encoder_decoder=set(layers) == {"encoder", "decoder"},
         missing=_missing(family, sites),
+        more_keys=family.more_keys,
+        positions=body + family.positions if family.positions else "",
     )
 
 

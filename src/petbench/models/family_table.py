@@ -43,10 +43,17 @@ class Tower:
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture. missing: role -> why there is no such place."""
+    """One architecture. missing: role -> why there is no such place.
+
+    more_keys: whether attention can take keys and values beside the tokens': transformers computes it by a
+    function of its registry, which is an open door. positions: the module in the body that is called with the
+    tokens' positions and gives their embeddings or rotations; none where attention itself knows distances.
+    """
 
     towers: tuple[Tower, ...]
     missing: dict[str, str] = field(default_factory=dict)
+    more_keys: bool = True
+    positions: str = ""
 
 
 def _attention(
@@ -82,11 +89,12 @@ def _post_norm_ffn(first: str, second: str, block: str, norm: str) -> tuple[Plac
     )
 
 
-def _bert_like(q: str, k: str, v: str, o: str, norm: str) -> Family:
+def _bert_like(q: str, k: str, v: str, o: str, norm: str, *, more_keys: bool = True) -> Family:
     ffn = _post_norm_ffn("intermediate.dense", "output.dense", "output", "output.LayerNorm")
     embedding = Place("embedding", "embeddings.word_embeddings")
     places = _attention(q, k, v, o, norm) + ffn
-    return Family((Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,)),), _POST_NORM)
+    tower = Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,))
+    return Family((tower,), _POST_NORM, more_keys, "embeddings.position_embeddings" if more_keys else "")
 
 
 def _llama_like() -> Family:
@@ -106,7 +114,9 @@ def _llama_like() -> Family:
         Place("ffn_norm", "post_attention_layernorm"),
     )
     outside = (Place("embedding", "embed_tokens"), Place("final_norm", "norm"))
-    return Family((Tower("decoder", "layers", "num_hidden_layers", places, outside),))
+    return Family(
+        (Tower("decoder", "layers", "num_hidden_layers", places, outside),), positions="rotary_emb"
+    )
 
 
 def _t5_attention(layer: str, name: str, attention: Attention) -> tuple[Place, ...]:
@@ -146,9 +156,15 @@ _DEBERTA = _bert_like(
     "attention.self.value_proj",
     "attention.output.dense",
     "attention.output.LayerNorm",
+    more_keys=False,
 )
 _MPNET = _bert_like(
-    "attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o", "attention.LayerNorm"
+    "attention.attn.q",
+    "attention.attn.k",
+    "attention.attn.v",
+    "attention.attn.o",
+    "attention.LayerNorm",
+    more_keys=False,
 )
 
 _DISTILBERT = Family(
@@ -174,6 +190,7 @@ _DISTILBERT = Family(
         ),
     ),
     _POST_NORM,
+    positions="embeddings.position_embeddings",
 )
 
 # All layers of an ALBERT are one: each role has one site, and its adapter acts in every layer.
@@ -199,6 +216,7 @@ _ALBERT = Family(
         ),
     ),
     _POST_NORM | {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."},
+    positions="embeddings.position_embeddings",
 )
 
 _MODERNBERT = Family(
@@ -218,7 +236,8 @@ _MODERNBERT = Family(
             ),
             (Place("embedding", "embeddings.tok_embeddings"), Place("final_norm", "final_norm")),
         ),
-    )
+    ),
+    positions="rotary_emb",
 )
 
 _GPT2 = Family(
@@ -236,7 +255,8 @@ _GPT2 = Family(
             ),
             (Place("embedding", "wte"), Place("final_norm", "ln_f")),
         ),
-    )
+    ),
+    positions="wpe",
 )
 
 _T5 = Family(

@@ -74,6 +74,8 @@ class Layout:
     head_modules: tuple[str, ...]  # newly initialised by architecture: always trained, saved with the adapter
     encoder_decoder: bool
     missing: dict[str, str]  # role -> one line on why this family has no such place
+    more_keys: bool = True  # whether attention takes keys and values beside the tokens' (see family_table)
+    positions: str = ""  # the module that is called with the tokens' positions, where there is one
 
     def sites(
         self,

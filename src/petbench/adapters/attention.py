@@ -1,0 +1,170 @@
+"""Attention over more keys and values than the tokens' own, through transformers' registry of attention functions.
+
+    attention(Q, [P_K; K], [P_V; V])        P_K, P_V learned, before the tokens
+
+`add_keys` switches a model to a registered function that computes as the one before, over the longer keys; the
+backbone's code, its cache and the names of its arguments do not matter. A hook on each attention module hands the
+function what to put in front, for the one call that runs: nothing is kept between calls or in a cache, so layers
+that run again in the backward pass and generation with a cache need no care. Without it the function is the one
+before, called with the same tensors.
+
+Every token sees the learned keys, also where attention is local, and they are not rotated. They stand at the
+positions before the tokens', as they do in a key-value cache: the tokens' own positions move on (`move_positions`),
+and T5's attention, which adds a bias by distance, gets the bias of those distances.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petbench.adapters.base import Handle
+from petbench.errors import UserError
+
+QUERY_POSITIONS = "query_positions"  # keyword of a call whose tokens do not stand in a row: (queries), from 0
+_KEYWORD = "petbench_keys"
+_START = "petbench_"  # of the names in the registry: petbench_sdpa computes as sdpa does
+_BASES = ("sdpa", "eager")
+
+
+class _Keys(NamedTuple):
+    """What goes before the tokens' keys and values of one call."""
+
+    pair: Tensor  # (2, heads, n, head width): keys, then values
+    distances: Any  # the T5 attention module that knows the bias of a distance, or None
+
+
+class _Switched:
+    """The handle of a model's attention function: `remove` gives the model back the one before."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def remove(self) -> None:
+        restore_attention(self.model)
+
+
+def add_keys(
+    model: Any, modules: Sequence[str], pair_of: Callable[[int], Tensor], is_on: Callable[[], bool]
+) -> list[Handle]:
+    """Put `pair_of(i)`, (2, heads, n, head width), before the keys and values of the i-th attention module.
+
+    Raises UserError where the model's attention is computed by other code than sdpa or eager.
+    """
+    first = model.get_submodule(modules[0])
+    distances = first if getattr(first, "has_relative_attention_bias", False) else None
+
+    def give(place: int) -> Callable[..., Any]:
+        def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            return (arguments, {**keywords, _KEYWORD: _Keys(pair_of(place), distances)}) if is_on() else None
+
+        return hook
+
+    handles: list[Handle] = _switch(model)
+    for place, name in enumerate(modules):
+        handles.append(model.get_submodule(name).register_forward_pre_hook(give(place), with_kwargs=True))
+    return handles
+
+
+def move_positions(module: nn.Module, length: int, is_on: Callable[[], bool]) -> Handle:
+    """The tokens stand `length` positions further on. `module` turns positions into embeddings or rotations."""
+    room = None
+    if isinstance(module, nn.Embedding):
+        room = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+
+    def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if not is_on():
+            return None
+        if room is not None and arguments[0].shape[-1] + length > room:
+            raise UserError(
+                f"adapter.prefix_length: {length} positions and {arguments[0].shape[-1]} tokens are more than the "
+                f"model's {room} positions. Use task.max_length={room - length} or less, or a shorter prefix."
+            )
+        if room is not None:
+            return (arguments[0] + length,), keywords
+        given = dict(zip(("x", "position_ids"), arguments, strict=False)) | keywords
+        return (given.pop("x"), given.pop("position_ids") + length, *arguments[2:]), given
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def restore_attention(model: Any) -> None:
+    """Give a model back the attention function that it had before `add_keys`."""
+    name = model.config._attn_implementation
+    if name.startswith(_START):
+        model.set_attn_implementation(name.removeprefix(_START))
+
+
+def _switch(model: Any) -> list[Handle]:
+    """Let the model compute attention by `_attend`; the handle that undoes it, unless it does so already."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    base = model.config._attn_implementation
+    if base.startswith(_START):
+        return []
+    if base not in _BASES:
+        raise UserError(
+            f"model.attn: got {base!r}, whose attention takes no learned keys and values. "
+            "Legal for a prefix: auto, sdpa, eager."
+        )
+    AttentionInterface.register(_START + base, partial(_attend, base))
+    AttentionMaskInterface.register(_START + base, AttentionMaskInterface()[base])
+    model.set_attn_implementation(_START + base)
+    return [_Switched(model)]
+
+
+def _attend(
+    base: str,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **keywords: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention by `base`, over the learned keys and values of this call as well.
+
+    query, key, value: (batch, heads, tokens, head width). attention_mask: (batch or 1, heads or 1, queries, keys),
+    True where a query sees a key, or numbers to be added; None: all is seen, or what is_causal says.
+    """
+    from transformers import AttentionInterface
+
+    # Each family has its own eager code, which is in no registry.
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    compute = AttentionInterface().get_interface(base, eager)
+    keys: _Keys | None = keywords.pop(_KEYWORD, None)
+    positions = keywords.pop(QUERY_POSITIONS, None)
+    if keys is None:
+        return compute(module, query, key, value, attention_mask, **keywords)  # type: ignore[no-any-return]
+    length, own, queries = keys.pair.shape[-2], key.shape[-2], query.shape[-2]
+    if attention_mask is None and base == "sdpa" and queries > 1 and _is_causal(module, keywords):
+        attention_mask = torch.ones(queries, own, dtype=torch.bool, device=key.device).tril()[None, None]
+    if attention_mask is not None:
+        seen = 1 if attention_mask.dtype == torch.bool else 0
+        attention_mask = F.pad(attention_mask, (length, 0), value=seen)
+    if (bias := keywords.get("position_bias")) is not None:
+        if positions is None:
+            positions = torch.arange(own - queries, own, device=bias.device)
+        further = _bias_of(keys, length, own, positions, bias)
+        keywords["position_bias"] = torch.cat([further, bias], dim=-1)
+    before = keys.pair.to(key.dtype).unsqueeze(1).expand(-1, len(key), -1, -1, -1)
+    key, value = torch.cat([before[0], key], dim=-2), torch.cat([before[1], value], dim=-2)
+    return compute(module, query, key, value, attention_mask, **keywords)  # type: ignore[no-any-return]
+
+
+def _is_causal(module: nn.Module, keywords: dict[str, Any]) -> bool:
+    """What sdpa does with queries without a mask: as it finds it out."""
+    said = keywords.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if said is None else said)
+
+
+def _bias_of(keys: _Keys, length: int, own: int, positions: Tensor, bias: Tensor) -> Tensor:
+    """T5's bias of the learned keys, (1, heads, queries, n): by their distance, none in cross-attention."""
+    if keys.distances is None:
+        return bias.new_zeros(*bias.shape[:-1], length)
+    all_rows: Tensor = keys.distances.compute_bias(own, length, device=bias.device, past_seen_tokens=length)
+    return all_rows[:, :, positions].to(bias.dtype)
