@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,19 @@ import pytest
 import torch
 
 from petbench import signals
+from petbench.adapters.base import spec_of
 from petbench.cli import run_command
+from petbench.config import RunSpec, parse
+from petbench.expand import expand
 from petbench.fit import Fit
 from petbench.record import Record, read_record
+from petbench.resume import load_resume
+from petbench.run import run
 from petbench.scoring import Scorer
+from petbench.tracking import JsonlTracker
 
 SMALL = [
-    "train", "task=rte", "data=toy", "data.toy_train=64", "data.toy_validation=16", "logger=jsonl",
+    "task=rte", "data=toy", "data.toy_train=64", "data.toy_validation=16", "logger=jsonl",
     "trainer.max_steps=8", "trainer.batch_size=8", "trainer.eval_every=4", "trainer.precision=fp32",
     "trainer.threads=1", "trainer.device=cpu", "optim.lr=5e-3",
 ]  # fmt: skip
@@ -33,12 +40,26 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 @pytest.fixture(autouse=True)
 def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("petbench.latency.TIMED", 1)  # its numbers are not looked at here
+    monkeypatch.setattr("petbench.latency.WARM_UP", 0)
     threads = torch.get_num_threads()
     before = {number: signal.getsignal(number) for number in STATUS}
     yield
     torch.set_num_threads(threads)
     assert {number: signal.getsignal(number) for number in STATUS} == before  # given back
+
+
+@cache
+def spec_of_method(method: str) -> RunSpec:
+    """Composed once."""
+    (member,) = expand([*SMALL, *METHODS[method]])
+    return parse(member.values, spec_of)
+
+
+def train(method: str, results: str) -> Record:
+    """The run, or what is left of it, here."""
+    update = {"results_dir": results, "cache_dir": f"{results}/cache"}
+    return run(spec_of_method(method).model_copy(update=update))
 
 
 def folder_of(results: str) -> Path:
@@ -67,8 +88,26 @@ def outcome(results: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """The outcome of a method's run that nobody stopped; each is trained once."""
+
+    @cache
+    def of(method: str) -> dict[str, Any]:
+        place = str(tmp_path_factory.mktemp("whole"))
+        train(method, place)
+        return outcome(place)
+
+    return of
+
+
 def when_called(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, number: signal.Signals, after: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    call: int,
+    number: signal.Signals,
+    after: bool = False,
 ) -> None:
     """Send this process a signal when a function is called for the so-manieth time, before or after its work."""
     plain: Callable[..., Any] = getattr(owner, name)
@@ -114,28 +153,39 @@ def test_a_stopped_run_stands_where_it_was_and_goes_on_exactly(
     method: str,
     moment: str,
     number: signal.Signals,
+    whole: Callable[[str], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [*SMALL, *METHODS[method]]
+    expected = whole(method)
     owner, name, call, after, step = MOMENTS[moment]
-    if name == "backward" and "accumulation" in " ".join(words):
-        call = 2 * call  # two backward passes a step
-    with monkeypatch.context() as patch:
+    if name == "backward":
+        call *= spec_of_method(method).trainer.gradient_accumulation  # so many backward passes a step
+    with monkeypatch.context() as patch, pytest.raises(signals.Interrupted) as stopped:
         when_called(patch, owner, name, call, number, after)
-        assert run_command([*words, "results_dir=stopped"]) == STATUS[number]
-    said = capsys.readouterr()
-    assert said.err.strip() == ("interrupted" if number == signal.SIGINT else f"interrupted ({number.name})")
-    record = record_of("stopped")
+        train(method, "stopped")
+    assert signals.exit_status(stopped.value) == STATUS[number]
     by = "the user" if number == signal.SIGINT else number.name
-    assert (record.status, record.reason) == ("interrupted", f"stopped by {by}")
+    assert record_of("stopped").status == "interrupted"
+    assert record_of("stopped").reason == f"stopped by {by}"
     assert not (folder_of("stopped") / "claim.json").exists()
-    assert run_command([*words, "results_dir=stopped"]) == 0
-    gone_on = f"going on from step {step}." if step is not None else None
-    assert (gone_on in capsys.readouterr().out) if gone_on else not (folder_of("stopped") / "x").exists()
-    assert run_command([*words, "results_dir=whole"]) == 0
-    assert outcome("stopped") == outcome("whole")
+    capsys.readouterr()
+    train(method, "stopped")
+    said = capsys.readouterr().out
+    assert ("going on from" in said) == (step is not None)
+    assert step is None or f"going on from step {step}." in said
+    assert outcome("stopped") == expected
     assert not list(folder_of("stopped").glob("resume*"))
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_the_command_says_that_it_was_interrupted(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    when_called(monkeypatch, Fit, "resume", 1, number)
+    assert run_command(["train", *SMALL, *METHODS["krona"], "cache_dir=cache"]) == STATUS[number]
+    said = capsys.readouterr().err.strip()
+    assert said == ("interrupted" if number == signal.SIGINT else f"interrupted ({number.name})")
 
 
 def test_a_run_that_ignores_hang_ups_is_not_stopped_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,13 +193,14 @@ def test_a_run_that_ignores_hang_ups_is_not_stopped_by_one(monkeypatch: pytest.M
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         when_called(monkeypatch, torch.Tensor, "backward", 2, signal.SIGHUP)
-        assert run_command([*SMALL, *METHODS["krona"], "results_dir=results"]) == 0
+        assert train("krona", "results").status == "done"
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert record_of("results").status == "done"
 
 
-def test_a_schedulers_warning_is_answered_once_the_run_can_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedulers_warning_is_answered_once_the_run_can_go_on(
+    whole: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """submitit's handler queues the job again and leaves; it comes to its turn between two steps."""
     turns: list[bool] = []
 
@@ -157,20 +208,27 @@ def test_a_schedulers_warning_is_answered_once_the_run_can_go_on(monkeypatch: py
         turns.append(signals._state.held)
         raise SystemExit(255)
 
-    words = [*SMALL, *METHODS["krona"]]
     before = signal.signal(signal.SIGUSR2, queue_again)
     try:
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
             when_called(patch, torch.Tensor, "backward", 3, signal.SIGUSR2)
-            with pytest.raises(SystemExit):
-                run_command([*words, "results_dir=stopped"])
+            train("krona", "stopped")
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert turns == [True]
     assert read_record(folder_of("stopped")) is None  # it is not over: the scheduler starts it again
-    assert run_command([*words, "results_dir=stopped"]) == 0
-    assert run_command([*words, "results_dir=whole"]) == 0
-    assert outcome("stopped") == outcome("whole")
+    assert load_resume(folder_of("stopped")).progress.step == 3  # type: ignore[union-attr]
+    train("krona", "stopped")
+    assert outcome("stopped") == whole("krona")
+
+
+def test_a_stop_after_the_record_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is done, though the command was stopped while it told others so."""
+    with monkeypatch.context() as patch, pytest.raises(signals.Interrupted):
+        when_called(patch, JsonlTracker, "finish", 1, signal.SIGTERM)
+        train("krona", "results")
+    assert record_of("results").status == "done"
+    assert outcome("results")["lines"]
 
 
 def test_ctrl_c_twice_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
