@@ -50,10 +50,14 @@ class Tuned:
         total = sum(stage.share for stage in live)
         return tuple(replace(stage, share=stage.share / total) for stage in live)
 
+    def names_in(self, stage: Stage) -> frozenset[str]:
+        """What trains in this stage."""
+        body = self.adapter_names | self.norm_names | self.other_names if stage.adapter else frozenset()
+        return body | self.head_names if stage.head else body
+
     def set_stage(self, stage: Stage) -> None:
         """Let exactly this stage's parts train."""
-        names = self.adapter_names | self.norm_names | self.other_names if stage.adapter else frozenset()
-        names |= self.head_names if stage.head else frozenset()
+        names = self.names_in(stage)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in names)
 

@@ -19,7 +19,7 @@ WEIGHTS_FILE = "adapter.safetensors"
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write safetensors. Raises UserError when the disk refuses."""
+    """Write safetensors. Raises as `atomic.replacing` does when the disk refuses."""
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from petbench.errors import RunError, UserError
+from petbench.atomic import unwritable
+from petbench.errors import RunError
 
 CLAIM_FILE = "claim.json"
 LOCK_FILE = ".claim.lock"
@@ -29,8 +30,8 @@ class Busy(RunError):
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold the claim on a run's folder. Raises Busy when another live process holds it, UserError when the
-    folder cannot be written."""
+    """Hold the claim on a run's folder. Raises Busy when another live process holds it, and as
+    `atomic.unwritable` says when the folder cannot be written."""
     own = _take(folder)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(folder / CLAIM_FILE, stop), daemon=True)
@@ -45,15 +46,26 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def owner(folder: Path) -> str | None:
     """`host, process 123` of the live process that holds a run; None when nobody does."""
+    holder = _holder(folder)
+    return None if holder is None else f"{holder[0]}, process {holder[1]}"
+
+
+def owner_here(folder: Path) -> int | None:
+    """The number of the live process of this machine that holds a run."""
+    holder = _holder(folder)
+    return holder[1] if holder is not None and holder[0] == socket.gethostname() else None
+
+
+def _holder(folder: Path) -> tuple[str, int] | None:
     path = folder / CLAIM_FILE
     try:
         claim = json.loads(path.read_text(encoding="utf-8"))
         age = time.time() - path.stat().st_mtime
-        host, pid, started = claim["host"], int(claim["pid"]), claim["started"]
+        host, pid, began = claim["host"], int(claim["pid"]), claim["started"]
     except (OSError, ValueError, TypeError, KeyError):
         return None  # no claim, or one that its owner is just writing under the lock
-    alive = _started(pid) == started if host == socket.gethostname() else age < DEAD_AFTER_SECONDS
-    return f"{host}, process {pid}" if alive else None
+    alive = started(pid) == began if host == socket.gethostname() else age < DEAD_AFTER_SECONDS
+    return (host, pid) if alive else None
 
 
 def _take(folder: Path) -> str:
@@ -66,14 +78,12 @@ def _take(folder: Path) -> str:
             if holder is not None:
                 raise Busy(f"run {folder.name} is being trained by another process ({holder}).")
             pid = os.getpid()
-            claim = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "since": time.time()}
+            claim = {"host": socket.gethostname(), "pid": pid, "started": started(pid), "since": time.time()}
             text = json.dumps(claim)
             (folder / CLAIM_FILE).write_text(text, encoding="utf-8")
             return text
     except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror or error}. Free space or give another results_dir."
-        ) from error
+        raise unwritable(folder, error) from error
 
 
 def _give_back(folder: Path, own: str) -> None:
@@ -96,8 +106,8 @@ def _beat(path: Path, stop: threading.Event) -> None:
             os.utime(path)
 
 
-def _started(pid: int) -> float | None:
-    """When a process started, so that a new process with an old number is not taken for the owner."""
+def started(pid: int) -> float | None:
+    """When a process started, so that a new process with an old number is not taken for it; None: it is gone."""
     import psutil
 
     try:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from petbench import __version__
 from petbench.errors import RunError, UserError, unknown
+from petbench.signals import exit_status, stop_signals
 
 USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
 
@@ -35,7 +36,8 @@ Tab completion: eval "$(petbench train -sc install=bash)"
 
 
 def main() -> None:
-    """Entry point of the console script. Exit 0, 1 for a failed run, 2 for a user's mistake, 130 on Ctrl-C."""
+    """Entry point of the console script. Exit 0, 1 for a failed run, 2 for a user's mistake, and 130, 143 or 129
+    after Ctrl-C, SIGTERM or SIGHUP."""
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -44,14 +46,16 @@ def run_command(argv: Sequence[str]) -> int:
     arguments = [argument for argument in argv if argument != "--debug"]
     debug = len(arguments) < len(argv)
     try:
-        return _dispatch(arguments)
+        with stop_signals():
+            return _dispatch(arguments)
     except UserError as error:
         return _failed(error, 2, debug)
     except RunError as error:
         return _failed(error, 1, debug)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        status = exit_status(stop)
+        print("interrupted" if status == 130 else f"interrupted ({stop})", file=sys.stderr)
+        return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from petbench.adapters.base import Method, method_named
 from petbench.attach import Tuned, attach
 from petbench.config import AdapterSpec, ModelSpec
+from petbench.guard import STEPS, Guard
 from petbench.models.load import Backbone, load, resolve_form
 
 EXAMPLES = 8
@@ -70,7 +71,7 @@ class Case:
         """AdamW through the method's stages without dropout; the last loss. Stops early when `until` says so.
 
         As in a run gradients are clipped to norm 1 and the rate grows over the first 6% of the steps: without, the
-        encoder of P-tuning dies. Each stage gets its share of the steps, two at least.
+        encoder of P-tuning dies. Each stage gets its share of the steps, three at least, and begins under guard.
         """
         warmup = max(1, round(0.06 * steps))
         tuned.installed.start(steps)
@@ -83,12 +84,15 @@ class Case:
             if not trained:
                 continue
             optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.0)
-            for _ in range(max(2, round(steps * stage.share))):
+            guard = Guard(tuned, stage)
+            for _ in range(max(STEPS, round(steps * stage.share))):
                 for group in optimizer.param_groups:
                     group["lr"] = lr * min(1.0, (done + 1) / warmup)
                 optimizer.zero_grad()
                 value = tuned.model(**self.batch).loss
+                guard.loss(value)
                 value.backward()
+                guard.gradients(value.detach(), optimizer)
                 nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 done += 1

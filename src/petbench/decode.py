@@ -176,13 +176,18 @@ def _kept_from(lm_head: nn.Module, kept: list[Tensor]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def written_answers(model: Any, batch: dict[str, Tensor], tokenizer: Any, max_new_tokens: int) -> list[str]:
-    """What the model writes, greedily, as the papers decode."""
-    ids = model.generate(
+def written_answers(
+    model: Any, batch: dict[str, Tensor], tokenizer: Any, max_new_tokens: int
+) -> tuple[list[str], Tensor]:
+    """What the model writes, greedily, as the papers decode; and by row whether all logits were finite."""
+    written = model.generate(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
+        return_dict_in_generate=True,
+        output_logits=True,
     )
-    return list(tokenizer.batch_decode(ids, skip_special_tokens=True))
+    finite = torch.stack([logits.isfinite().all(-1) for logits in written.logits]).all(0)
+    return list(tokenizer.batch_decode(written.sequences, skip_special_tokens=True)), finite

@@ -1,19 +1,26 @@
-"""The two ways to fail: a user's mistake (exit 2) or a failed run (exit 1), each said in one or two lines."""
+"""The ways to fail: a user's mistake (exit 2), or a failed run or a broken disk (exit 1), each in one or two lines."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """What was asked cannot be done as asked; the message says what was got, what is legal, what to do."""
+    """A mistake: what was asked cannot be done as asked; the message says what was got, what is legal, what to do.
+
+    A run that ends by one leaves nothing that was not there before.
+    """
 
 
 class RunError(Exception):
     """The request was legal but the run failed (diverged, ran out of memory, lost its data)."""
 
 
+class DiskError(RunError):
+    """The request was legal and the world broke: a full disk, a quota, an I/O error. Everything written is kept."""
+
+
 class Diverged(RunError):
-    """The loss is no number any more."""
+    """A loss, a trained value or a logit became NaN or infinite."""
 
 
 def nearest(name: str, legal: Iterable[str]) -> str:

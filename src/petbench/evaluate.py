@@ -1,5 +1,6 @@
 """Evaluate: a model's answers on encoded rows, by a head or as text."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from petbench.decode import label_scores, written_answers
+from petbench.errors import Diverged
 from petbench.tasks.encode import Encoded, collate
 
 Answer = int | float | None  # None: a written answer that is no label
+# From a model and a batch; NaN for a row whose logits are not all finite.
 Answerer = Callable[[Any, dict[str, Tensor]], list[Answer]]
 
 
@@ -20,7 +23,8 @@ def head_answerer(regression: bool) -> Answerer:
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
         logits = model(**batch).logits.float()
-        return list((logits.squeeze(-1) if regression else logits.argmax(-1)).tolist())
+        chosen = logits.squeeze(-1) if regression else logits.argmax(-1)
+        return _where(logits.isfinite().all(-1), chosen.tolist())
 
     return answer
 
@@ -29,8 +33,8 @@ def scoring_answerer(labels: Sequence[Sequence[int]], values: Sequence[int | flo
     """The label string with the highest likelihood: exact, always a legal label."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
-        best = label_scores(model, batch, labels).argmax(-1).tolist()
-        return [values[index] for index in best]
+        scores = label_scores(model, batch, labels)
+        return _where(scores.isfinite().all(-1), [values[index] for index in scores.argmax(-1).tolist()])
 
     return answer
 
@@ -41,16 +45,25 @@ def writing_answerer(
     """What the model writes, greedily, read by `parse`."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
-        return [parse(text) for text in written_answers(model, batch, tokenizer, max_new_tokens)]
+        texts, finite = written_answers(model, batch, tokenizer, max_new_tokens)
+        return _where(finite, [parse(text) for text in texts])
 
     return answer
+
+
+def _where(finite: Tensor, answers: Sequence[Answer]) -> list[Answer]:
+    """The answers, with NaN in place of those that came out of NaN or infinity. finite: (rows)."""
+    return [answer if good else math.nan for answer, good in zip(answers, finite.tolist(), strict=True)]
 
 
 @torch.no_grad()
 def answers(
     accelerator: Accelerator, model: Any, encoded: Encoded, answerer: Answerer, batch_size: int, pad_id: int
 ) -> list[Answer]:
-    """One answer a row, in the rows' order. Rows of like length share a batch; processes share the batches."""
+    """One answer a row, in the rows' order. Rows of like length share a batch; processes share the batches.
+
+    Raises Diverged, in every process, when the logits of any row are not finite.
+    """
     model.eval()
     by_length = sorted(range(len(encoded)), key=lambda row: encoded.lengths[row])
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
@@ -66,4 +79,6 @@ def answers(
     if accelerator.num_processes > 1:
         found = gather_object(found)
     by_row = dict(found)
+    if wrong := sum(answer is not None and math.isnan(answer) for answer in by_row.values()):
+        raise Diverged(f"the logits of {wrong} of {len(encoded)} rows are NaN or infinite")
     return [by_row[row] for row in range(len(encoded))]

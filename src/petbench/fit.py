@@ -1,16 +1,22 @@
 """Fit: train through the method's stages, evaluate, keep the best values, and be able to go on after a stop."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from petbench import signals
+from petbench.adapters.base import Stage
 from petbench.attach import Tuned
 from petbench.console import RunScreen, say
 from petbench.errors import Diverged
+from petbench.finite import finite
+from petbench.guard import Guard
 from petbench.models.load import Backbone
 from petbench.optim import make_optimizer, make_schedule
 from petbench.resume import Progress, load_resume, save_resume
@@ -51,6 +57,7 @@ class Fit:
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.clock = StepClock(accelerator.device)
+        self.rate = self.spec.optim.lr  # of the last step
         self._resumed: Any = None
         self._last_resume = time.monotonic()
 
@@ -77,27 +84,10 @@ class Fit:
         ends = [round(self.total_steps * sum(s.share for s in stages[: n + 1])) for n in range(len(stages))]
         torch.manual_seed(derive_seed(spec.seed, "dropout"))
         try:
-            for number in range(progress.stage, len(stages)):
-                start = ends[number - 1] if number else 0
-                self.tuned.set_stage(stages[number])
-                named = self.tuned.model.named_parameters()
-                optimizer = make_optimizer(named, spec.optim, self.tuned.vector_names)
-                schedule = make_schedule(optimizer, spec.optim, ends[number] - start)
-                if self._resumed is not None:
-                    self._resumed.restore(optimizer, schedule)
-                    self.tuned.installed.remember(self._resumed.part("memory"))
-                    self._resumed = None
-                progress.stage = number
-                train(
-                    self.accelerator,
-                    self.model,
-                    optimizer,
-                    schedule,
-                    self._batches(progress.step, ends[number]),
-                    clip_norm=spec.trainer.clip_norm,
-                    clock=self.clock,
-                    on_step=self._observer(tracker, screen, optimizer, schedule),
-                )
+            with signals.held():  # a step is done whole; `_settle` stops between two
+                for number in range(progress.stage, len(stages)):
+                    start = ends[number - 1] if number else 0
+                    self._train_stage(number, stages[number], start, ends[number], tracker, screen)
         finally:
             screen.close()
         if spec.trainer.select == "best" and self.best:
@@ -105,6 +95,41 @@ class Fit:
         progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
         progress.seconds_to_best = sum(self.clock.seconds)
         return self.tuned.state()
+
+    def _train_stage(
+        self, number: int, stage: Stage, start: int, stop: int, tracker: Tracker, screen: RunScreen
+    ) -> None:
+        """Take the steps of one stage that are left, from `start` or from where a stopped run stood."""
+        spec, progress = self.spec, self.progress
+        self.tuned.set_stage(stage)
+        named = self.tuned.model.named_parameters()
+        optimizer = make_optimizer(named, spec.optim, self.tuned.vector_names)
+        schedule = make_schedule(optimizer, spec.optim, stop - start)
+        if self._resumed is not None:
+            self._resumed.restore(optimizer, schedule)
+            self.tuned.installed.remember(self._resumed.part("memory"))
+            self._resumed = None
+        progress.stage = number
+        if progress.due_loss is not None:  # the run was stopped in an evaluation
+            self._settle(tracker, screen, optimizer, schedule)
+        guard = Guard(self.tuned, stage, progress.step - start)
+
+        def on_gradients(loss: Tensor) -> None:
+            self.rate = optimizer.param_groups[0]["lr"]
+            guard.gradients(loss, optimizer)
+
+        train(
+            self.accelerator,
+            self.model,
+            optimizer,
+            schedule,
+            self._batches(progress.step, stop),
+            clip_norm=spec.trainer.clip_norm,
+            clock=self.clock,
+            on_loss=guard.loss,
+            on_gradients=on_gradients,
+            on_step=self._observer(tracker, screen, optimizer, schedule),
+        )
 
     def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
         """The micro-batches of every step; the order depends on seed and epoch alone."""
@@ -157,26 +182,67 @@ class Fit:
                 tracker.log(progress.step, {"loss": value, "lr": schedule.get_last_lr()[0]}, epoch)
             screen.step(progress.step, None if due else value)  # the evaluation's own line says it
             if due:
-                self._evaluate(tracker, screen, value or 0.0)
-            if not last and (due or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS):
-                self._keep(optimizer, schedule)
+                self._require_finite_values()
+                progress.due_loss = value
+            self._settle(tracker, screen, optimizer, schedule)
 
         return on_step
 
+    def _settle(self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any) -> None:
+        """Between two steps: evaluate where it is due, keep the state where it is time, stop where a signal asks.
+
+        The last step's state is kept, too: what comes after it may still be cut short.
+        """
+        due = self.progress.due_loss
+        try:
+            signals.check()
+            if due is not None:
+                self._evaluate(tracker, screen, due)
+        except (KeyboardInterrupt, SystemExit):
+            self._keep(optimizer, schedule)
+            say(
+                f"{self.prepared.run_id}: stopped at step {self.progress.step}; the same command goes on there."
+            )
+            raise
+        if due is not None or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS:
+            self._keep(optimizer, schedule)
+
     def _checked(self, loss: Tensor) -> float:
         value = float(self.accelerator.reduce(loss, "mean"))  # over processes
-        if not (value == value and abs(value) != float("inf")):
+        if not math.isfinite(value):
             start = max(1, self.progress.step - self.spec.trainer.log_every + 1)
-            raise Diverged(
-                f"the loss is {value} between steps {start} and {self.progress.step} "
-                f"(optim.lr={self.spec.optim.lr}). Try a smaller optim.lr, or trainer.precision=fp32."
-            )
+            raise self.diverged(f"the loss is {value} between steps {start} and {self.progress.step}")
+        self.progress.finite_step = self.progress.step - 1  # the loss is that of the values before the step
         return value
+
+    def _require_finite_values(self) -> None:
+        named = self.tuned.model.named_parameters()
+        if not finite(p for name, p in named if name in self.tuned.trained_names):
+            raise self.diverged("trained values are NaN or infinite")
+        self.progress.finite_step = self.progress.step
+
+    def diverged(self, what: str) -> Diverged:
+        """The error for what is not finite, with the step, its learning rate and the last step that was finite."""
+        return Diverged(
+            f"{what} (step {self.progress.step}, learning rate {self.rate:g}; last finite at step "
+            f"{self.progress.finite_step}). Try a smaller optim.lr than {self.spec.optim.lr:g}, or "
+            "trainer.precision=fp32."
+        )
+
+    @contextmanager
+    def naming_the_step(self) -> Iterator[None]:
+        """Inside, answers that are not finite are said with the step."""
+        try:
+            yield
+        except Diverged as error:
+            raise self.diverged(str(error)) from error
 
     def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
         progress = self.progress
         began = time.perf_counter()
-        scores = self.scorer.selection()
+        with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
+            scores = self.scorer.selection()
+        progress.due_loss = None
         progress.eval_seconds += time.perf_counter() - began
         name = self.prepared.plan.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, sum(self.clock.seconds)

@@ -4,13 +4,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from petbench.compose import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
 from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.expand import without_sweeps
+from petbench.signals import before_stopping
+from petbench.workers import stop_workers, worker
 
 Overrides = Sequence[str]
 PLUGINS = {  # choice of hydra/launcher or hydra/sweeper: (module of the plugin, petbench's extra with it)
@@ -46,12 +50,14 @@ def launch(
         _tidy(config, argv)
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
+        task = _bound(task, config)
         for first in range(0, len(own), size):
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=config
             )
             try:
-                results = launcher.launch(own[first : first + size], initial_job_idx=first)
+                with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                    results = launcher.launch(own[first : first + size], initial_job_idx=first)
             except (UserError, RunError):
                 raise
             except Exception as error:
@@ -82,7 +88,7 @@ def search(
             with open_dict(config):
                 config.hydra.sweeper.direction = "maximize"
         sweeper = Plugins.instance().instantiate_sweeper(
-            hydra_context=context, task_function=task, config=config
+            hydra_context=context, task_function=_bound(task, config), config=config
         )
         launcher: Any = getattr(sweeper, "sweeper", sweeper).launcher  # optuna's plugin wraps its own
         share = share_of(config.hydra.launcher, int(config.hydra.sweeper.get("n_jobs") or 1), cores())
@@ -96,10 +102,17 @@ def search(
         launcher.launch = remembering
         arguments = [a.lstrip("+") for a in forgiving(argv) if not a.startswith(("hydra.", "hydra/"))]
         try:
-            sweeper.sweep(arguments=arguments)
+            with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                sweeper.sweep(arguments=arguments)
         except ValueError as error:  # optuna's word for: every trial failed
             warn(f"the sweeper stopped: {error}")
     return launched
+
+
+def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
+    """The task, to end with this process where the launcher's processes run beside it; a cluster's jobs go on."""
+    target = str(config.hydra.launcher.get("_target_", ""))
+    return task if target.endswith(("SlurmLauncher", "RayLauncher")) else worker(task)
 
 
 def require_plugins(argv: Overrides) -> None:

@@ -1,10 +1,13 @@
 """What merging changes: logits and labels before and after, on some selection rows, in float32."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from petbench.attach import Tuned
 from petbench.decode import label_scores
+from petbench.errors import Diverged
 from petbench.models.load import Backbone
 from petbench.record import Merge
 from petbench.tasks.encode import Encoded, collate
@@ -16,7 +19,7 @@ ROWS = 64  # enough to see a flipped label, few enough to cost nothing
 def merge_effect(tuned: Tuned, backbone: Backbone, encoded: Encoded, labels: list[list[int]]) -> Merge:
     """Merge, compare, unmerge. For text-to-text the logits are the label strings' log-likelihoods (nats).
 
-    labels: token ids of the label strings; unused with a head.
+    labels: token ids of the label strings; unused with a head. Raises Diverged when a logit is not finite.
     """
     if not tuned.method.mergeable(tuned.spec, tuned.layout):
         return Merge(mergeable=False)
@@ -37,7 +40,8 @@ def merge_effect(tuned: Tuned, backbone: Backbone, encoded: Encoded, labels: lis
         after = logits()
     finally:
         tuned.unmerge()
+    gap = float((before - after).abs().max())
+    if not math.isfinite(gap):
+        raise Diverged("merged into the backbone, the adapter gives logits that are NaN or infinite")
     flipped = 0 if before.shape[-1] == 1 else int((before.argmax(-1) != after.argmax(-1)).sum())
-    return Merge(
-        mergeable=True, max_abs_logit_change=float((before - after).abs().max()), labels_flipped=flipped
-    )
+    return Merge(mergeable=True, max_abs_logit_change=gap, labels_flipped=flipped)

@@ -1,5 +1,6 @@
 """Resume state: all that a run needs to go on from its last evaluation as if nothing had happened."""
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ class Progress:
     """How far a run is. Plain values, kept in the resume file's metadata."""
 
     step: int = 0  # optimiser steps done
+    finite_step: int = 0  # the last one at which loss and values were seen to be finite
+    due_loss: float | None = (
+        None  # of this step, when its evaluation was asked for and did not come to its end
+    )
     stage: int = 0
     best_score: float | None = None
     best_step: int = 0
@@ -98,5 +103,6 @@ def load_resume(folder: Path) -> ResumeState | None:
 
 
 def drop_resume(folder: Path) -> None:
-    """Remove the resume state of a finished run."""
-    (folder / RESUME_FILE).unlink(missing_ok=True)
+    """Remove the resume state of a finished run; one that a disk does not let go does no harm."""
+    with contextlib.suppress(OSError):
+        (folder / RESUME_FILE).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench import signals
 from petbench.atomic import write_text
 from petbench.claim import LOCK_FILE, claimed
 from petbench.config import BudgetSpec, RunSpec
@@ -95,14 +96,18 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
     sweep over the same cells, and is not tried again by this one.
     Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
-    was not there), RunError when the run failed or diverged (recorded with its reason).
+    was not there), RunError when the run failed or diverged or the disk broke (recorded with its reason, and
+    all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
     """
     prepared = prepare(spec)
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
         return earlier
     try:
-        with claimed(prepared.folder) if is_main_process() else contextlib.nullcontext():
+        with (
+            signals.stop_signals(),
+            claimed(prepared.folder) if is_main_process() else contextlib.nullcontext(),
+        ):
             # Another process may have finished it between the first look and the claim.
             return _done(prepared, since) or _train(prepared, group)
     except UserError:
@@ -137,7 +142,7 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 
 def _train(prepared: Prepared, group: str | None) -> Record:
-    """Train, score and write the record, whatever the end."""
+    """Train and score; a record is written whatever the end."""
     from petbench.session import train_and_score  # the slow imports wait until something really runs
 
     started = time.perf_counter()
@@ -146,28 +151,41 @@ def _train(prepared: Prepared, group: str | None) -> Record:
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
-    except KeyboardInterrupt:
-        _write_end(prepared, "interrupted", "stopped by the user")
+    except KeyboardInterrupt as stop:
+        _write_interrupted(prepared, stop)
         raise
     except UserError:
         raise
     except Diverged as error:
         _write_end(prepared, "diverged", str(error))
         raise
+    except RunError as error:
+        _write_end(prepared, "failed", str(error))
+        raise
     except Exception as error:
+        if (
+            asked := signals.asked()
+        ) is not None:  # another process of this run stopped first: its pipe broke
+            _write_interrupted(prepared, asked)
+            raise asked from error
         reason = f"{type(error).__name__}: {error}"
         _write_end(prepared, "failed", reason, traceback.format_exc())
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
     if is_main_process():
-        write_record(record, prepared.spec.results_dir)
         (prepared.folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
     return record
 
 
+def _write_interrupted(prepared: Prepared, stop: KeyboardInterrupt) -> None:
+    by = "the user" if signals.exit_status(stop) == 130 else str(stop)
+    _write_end(prepared, "interrupted", f"stopped by {by}")
+
+
 def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
-    """Record an end that is not `done`, if the disk still takes it."""
+    """Record an end that is not `done`, if the disk still takes it. What came after `done` was written changes
+    nothing any more."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -183,7 +201,10 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         protocol=spec.protocol.name,
         params=prepared.plan.params,
     )
-    with contextlib.suppress(UserError):  # the first error is the one to show
+    with contextlib.suppress(UserError, RunError):  # the first error is the one to show
+        earlier = read_record(prepared.folder)
+        if earlier is not None and earlier.status == "done":
+            return
         if trace is not None:
             write_text(prepared.folder / "error.txt", trace)
         write_record(record, spec.results_dir)
@@ -198,8 +219,8 @@ def _remove_half_written(folder: Path) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Take away the folder of a run that a mistake ended, unless it can go on from there."""
-    if not (folder / RESUME_FILE).exists():
+    """Take away the folder of a run that a mistake ended, unless something trained is in it."""
+    if not (folder / RESUME_FILE).exists() and not (folder / "adapter").exists():
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,7 +16,7 @@ from petbench.merge_effect import merge_effect
 from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.load import Backbone, load
 from petbench.outcome import Outcome, finished_record, write_predictions
-from petbench.record import Record, Status
+from petbench.record import Record, Status, write_record
 from petbench.resume import drop_resume
 from petbench.run import Prepared
 from petbench.runtime import choose_device, choose_precision, derive_seed, prepare_process, reset_peak_memory
@@ -25,7 +25,7 @@ from petbench.tracking import Fanout, Tracker, open_tracker
 
 
 def train_and_score(prepared: Prepared, *, group: str | None, started: float) -> Record:
-    """Load, attach, train, evaluate, save the adapter; returns the record, which the caller writes."""
+    """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state."""
     spec = prepared.spec
     prepare_process(spec.trainer)
     device = choose_device(spec.trainer.device)
@@ -50,8 +50,9 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
         state = fit.run(tracker)
         tuned.load_state(state)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
-        merge = merge_effect(tuned, backbone, scorer.encoded(prepared.rows.selection), scorer.label_ids)
-        scored = scorer.report()
+        with fit.naming_the_step():  # nothing is measured on a model that gives no numbers
+            scored = scorer.report()
+            merge = merge_effect(tuned, backbone, scorer.encoded(prepared.rows.selection), scorer.label_ids)
         with accelerator.autocast():
             latency_ms = tuned_latency(tuned)
         padding = scorer.padding_fraction
@@ -76,8 +77,10 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             send_pictures(tracker, record, prepared.folder, prepared.plan.task.labels, answered)
         if spec.logger.artifact:
             tracker.artifact("adapter", prepared.folder / "adapter")
+        if accelerator.is_main_process:
+            write_record(record, spec.results_dir)  # after everything else that a run leaves behind
         status = record.status
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # SystemExit: the scheduler queues the run again
         status = "interrupted"
         raise
     except Diverged:
@@ -86,7 +89,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     finally:
         tracker.finish(status)
         accelerator.free_memory()
-    if not spec.trainer.keep_resume_state:
+    if accelerator.is_main_process and not spec.trainer.keep_resume_state:
         drop_resume(prepared.folder)
     return record
 

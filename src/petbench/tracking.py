@@ -1,5 +1,6 @@
 """Run logging: every run's `metrics.jsonl`, and W&B beside it when it is asked for."""
 
+import contextlib
 import json
 import math
 import time
@@ -7,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from petbench.atomic import write_text
+from petbench.atomic import unwritable, write_text
 from petbench.config import LoggerSpec
-from petbench.errors import UserError
 from petbench.wandb_runs import WandbTracker, wanted_mode
 
 METRICS = "metrics.jsonl"
@@ -57,16 +57,16 @@ class JsonlTracker:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a" if resume else "w", encoding="utf-8", buffering=1)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def log(self, step: int, values: Mapping[str, float], epoch: float | None = None) -> None:
-        """Append one line. Raises UserError when the disk takes no more."""
+        """Append one line. Raises as `atomic.unwritable` says when the disk takes no more."""
         seconds = round(self._before + time.monotonic() - self._start, 3)
         line = {"step": int(step), "epoch": epoch, "seconds": seconds, "values": _plain(values)}
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Nothing: the record has it."""
@@ -81,8 +81,9 @@ class JsonlTracker:
         """Nothing: the folder is already there."""
 
     def finish(self, status: str) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. What a full disk did not take was an error of `log`; closing tries it once more."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def reference(self) -> dict[str, Any]:
         """Empty: no W&B run."""
@@ -148,7 +149,7 @@ def open_tracker(
     `metrics.jsonl` is always written. W&B joins for `logger=wandb`, with the run id as its own; what a
     resumed run had already logged is told again, so W&B holds the same lines as the file.
     `tags` and `group` of the spec add to, and go before, the ones given here.
-    Raises UserError when the folder cannot be written; never because of W&B.
+    Raises as `atomic.unwritable` says when the folder cannot be written; never because of W&B.
     """
     jsonl = JsonlTracker(folder, resume)
     if spec.name != "wandb" or wanted_mode(spec) == "disabled":
@@ -195,8 +196,3 @@ def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
     """Python floats for numbers of any library; null for what is not finite."""
     plain = {key: float(value) for key, value in values.items()}
     return {key: value if math.isfinite(value) else None for key, value in plain.items()}
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or error
-    return UserError(f"cannot write {path}: {reason}. Free space or give another results_dir.")

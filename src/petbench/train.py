@@ -22,9 +22,13 @@ def train(
     *,
     clip_norm: float | None,
     clock: StepClock,
+    on_loss: Callable[[Tensor], None],
+    on_gradients: Callable[[Tensor], None],
     on_step: Callable[[Tensor], None],
 ) -> None:
     """One optimiser step a batch, until `batches` ends.
+
+    on_loss(part): before each backward pass. on_gradients(loss): when all of a step are done, before clipping.
 
     on_step(loss): after each step, the clock stopped; loss is the step's mean, a tensor on the
     device, so that nobody waits for it who does not need it.
@@ -39,8 +43,10 @@ def train(
             last = number == len(micro_batches)
             with nullcontext() if last else accelerator.no_sync(model):
                 part = model(**batch).loss * share
+                on_loss(part)
                 accelerator.backward(part)
             loss += part.detach()
+        on_gradients(loss)
         if clip_norm is not None:
             accelerator.clip_grad_norm_(trained, clip_norm)
         optimizer.step()

@@ -168,6 +168,12 @@ class Method(ABC, Generic[S]):
         """Why gradient checkpointing is impossible, and what to use instead; empty when it is possible."""
         return ""
 
+    def may_rest(self, spec: S, name: str) -> str:
+        """Why a tensor that trains (by its parameter name) may rightly have no gradient, or a gradient of zero, in
+        all of the first three steps of a stage; empty where it must have one. A run in which another tensor has
+        none fails at once (`guard.py`)."""
+        return ""
+
     def stages(self, spec: S) -> tuple[Stage, ...]:
         """The schedule; shares sum to 1."""
         return (Stage(share=1.0),)

@@ -144,6 +144,11 @@ class Peft(Method[PeftSpec]):
             "(adapter=prefix_tuning needs no cache: use that)"
         )
 
+    def may_rest(self, spec: PeftSpec, name: str) -> str:
+        if spec.kind == "ADALORA" and (".lora_A." in name or ".lora_B." in name):
+            return "both get their gradient through lora_E, all of which the rank allocation may set to zero"
+        return ""
+
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
         from peft import get_peft_model

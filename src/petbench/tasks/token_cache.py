@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from petbench.atomic import replacing
-from petbench.errors import UserError
+from petbench.errors import DiskError, UserError
 
 ENV_DIR = "PETBENCH_CACHE"
 Arrays = dict[str, np.ndarray]
@@ -69,7 +69,7 @@ def write(folder: Path, key: str, arrays: Arrays) -> None:
     try:
         with replacing(_path(folder, key)) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-    except UserError as error:  # a run needs no cache
+    except (UserError, DiskError) as error:  # a run needs no cache
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__
         warnings.warn(f"token cache {folder} cannot be written ({reason}); going on without", stacklevel=2)
 
