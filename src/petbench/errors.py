@@ -8,6 +8,10 @@ class UserError(Exception):
     """What was asked cannot be done as asked; the message says what was got, what is legal, what to do."""
 
 
+class NotHere(UserError):
+    """What is named is not in reach now, but may be later: a hub's model without network, a run still to come."""
+
+
 class RunError(Exception):
     """The request was legal but the run failed (diverged, ran out of memory, lost its data)."""
 
