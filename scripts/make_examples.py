@@ -33,14 +33,15 @@ def petbench(*arguments: str, folder: Path) -> None:
     subprocess.run(command, cwd=folder, check=True, env=environment | {"OMP_NUM_THREADS": "1"})
 
 
-def keep_records(runs: Path, out: Path) -> None:
-    """Replace `out/runs` by the records of `runs`, on one line each."""
+def keep_records(runs: Path, out: Path, work: Path) -> None:
+    """Replace `out/runs` by the records of `runs`, on one line each and without the path of the work folder."""
     shutil.rmtree(out, ignore_errors=True)
     for record in sorted(runs.glob("*/record.json")):
         place = out / "runs" / record.parent.name
         place.mkdir(parents=True)
         content = json.loads(record.read_text(encoding="utf-8"))
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))  # as written, less the spaces
+        text = text.replace(f"{work}/", "")  # a run remembers its folders by their whole path
         (place / "record.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -53,12 +54,12 @@ def main() -> None:
     options = parser.parse_args()
     work, out = options.work.resolve(), options.out.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    link = work / "glue"  # relative names alone: no path of this machine gets into a record
+    link = work / "glue"
     if not link.exists():
         link.symlink_to(options.glue.resolve())
     for command in COMMANDS:
         petbench("train", *command.split(), folder=work)
-    keep_records(work / "results" / "runs", out)
+    keep_records(work / "results" / "runs", out, work)
     petbench("report", str(out), "--tables-only", "--cite", "--out", str(out.parent / "tables"), folder=out)
 
 

@@ -21,9 +21,9 @@ class AttachModule(ModuleType):
         return import_module("petbench.loading").attach_by_name(model, adapter, seed=seed, **fields)
 
 
-def load(run_or_folder: Any, results_dir: Any = "results") -> Any:
+def load(run_or_folder: Any, results_dir: Any = "results", model: Any = None, tokenizer: Any = None) -> Any:
     """The tuned model of a finished run, given as its id or folder; see `petbench.loading.load_run`."""
-    return import_module("petbench.loading").load_tuned(run_or_folder, results_dir)
+    return import_module("petbench.loading").load_tuned(run_or_folder, results_dir, model, tokenizer)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from petbench.config_errors import mistakes
 from petbench.errors import UserError
 
-RUN_SCHEMA = 1  # raise it when the meaning of a config field changes: every run id changes with it
+RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it
 
 # What may change without making it another run: where it runs, how it is shown, which worker does it.
 NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
@@ -30,6 +30,14 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("trainer", "log_every"),
     ("trainer", "progress"),
     ("trainer", "keep_resume_state"),
+)
+# What a run is told by in another way: these name things, and `run_id` is handed their content.
+NAMES_OF_CONTENT: tuple[tuple[str, ...], ...] = (
+    ("model", "name"),
+    ("model", "revision"),
+    ("model", "tokenizer"),
+    ("trainer", "precision"),
+    ("init_from",),
 )
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -228,19 +236,18 @@ class RunSpec(Frozen):
     def identity(self) -> dict[str, Any]:
         """The part of the config that makes it this run and no other."""
         config = self.canonical()
-        if self.model.weights == "random" and self.model.known is not None:
-            config["model"]["architecture"] = self.model.known.config  # all that such a model is made of
-        for *parents, leaf in NOT_IDENTITY:
+        for *parents, leaf in (*NOT_IDENTITY, *NAMES_OF_CONTENT):
             place = config
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
         return config
 
-    def run_id(self, data_digest: str) -> str:
-        """First 12 hex digits of SHA-256 over schema number, identity and data digest."""
-        content = {"schema": RUN_SCHEMA, "config": self.identity(), "data": data_digest}
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
+    def run_id(self, content: Mapping[str, Any]) -> str:
+        """First 12 hex digits of SHA-256 over schema number, identity and content: digests of rows, weights,
+        tokenizer and start, and the precision (see `petbench.content`)."""
+        whole = {"schema": RUN_SCHEMA, "config": self.identity(), "content": dict(content)}
+        return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
 
 
 def canonical_json(value: Any) -> str:

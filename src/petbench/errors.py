@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class NotHere(UserError):
+    """What is named is not in reach now, but may be later: a hub's model without network, a run still to come."""
+
+
 class RunError(Exception):
     """The request was legal but the run failed (diverged, ran out of memory, lost its data)."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from petbench.console import say
 from petbench.errors import UserError
+from petbench.predict_command import add_backbone_options
 
 if TYPE_CHECKING:
     from petbench.loading import Loaded
@@ -22,7 +23,7 @@ def merge_main(argv: list[str]) -> int:
     from petbench.export import merge_to_folder
     from petbench.loading import load_run
 
-    loaded = load_run(parsed.run, parsed.results_dir)
+    loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
     _name_labels(loaded.tuned.model.config, loaded.task.labels)
     say(f"{merge_to_folder(loaded.tuned, loaded.tokenizer, parsed.out)}: {parsed.out}")
     return 0
@@ -40,7 +41,7 @@ def export_main(argv: list[str]) -> int:
     from petbench.export import export_peft
     from petbench.loading import load_run
 
-    loaded = load_run(parsed.run, parsed.results_dir)
+    loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
     base = _base_model(loaded, parsed.out)
     line = export_peft(loaded.tuned, parsed.out, max_rank, approximate, base_model=base)
     loaded.tokenizer.save_pretrained(parsed.out)
@@ -55,6 +56,7 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN", help="a run's id, its folder or its adapter folder")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
     parser.add_argument("--results-dir", default="results", help="where run ids are looked up (results)")
+    add_backbone_options(parser)
     return parser
 
 

@@ -19,7 +19,7 @@ from petbench.finite import finite
 from petbench.guard import Guard
 from petbench.models.load import Backbone
 from petbench.optim import make_optimizer, make_schedule
-from petbench.resume import Progress, load_resume, save_resume
+from petbench.resume import Progress, load_resume, require_same, save_resume
 from petbench.runtime import StepClock, derive_seed
 from petbench.scoring import Scorer
 from petbench.tasks.batches import batch_order
@@ -66,6 +66,7 @@ class Fit:
         self._resumed = load_resume(self.prepared.folder)
         if self._resumed is None:
             return False
+        require_same(self._resumed, self.prepared.folder, self.prepared.identity)
         self.progress = self._resumed.progress
         self.best = self._resumed.part("best")
         self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
@@ -263,5 +264,8 @@ class Fit:
             return
         self.progress.step_seconds = self.clock.seconds
         state, memory = self.tuned.state(), self.tuned.installed.memory()
-        save_resume(self.prepared.folder, self.progress, state, self.best, optimizer, schedule, memory)
+        identity = self.prepared.identity
+        save_resume(
+            self.prepared.folder, self.progress, state, self.best, optimizer, schedule, memory, identity
+        )
         self._last_resume = time.monotonic()

@@ -1,7 +1,7 @@
 """Launch: members -> the Hydra launcher that the command line chose, with the machine's cores shared out."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -123,6 +123,23 @@ def require_plugins(argv: Overrides) -> None:
             module, extra = PLUGINS[name]
             if find_spec(f"hydra_plugins.{module}") is None:
                 raise UserError(f"{argument}: not installed. Run: pip install 'petbench[{extra}]'")
+
+
+def require_precision(
+    argv: Overrides, members: Iterable[Mapping[str, Any]], config_dir: str | None = None
+) -> None:
+    """Raises UserError where a cluster's nodes would choose the precision: it is part of what a run is, so what is
+    planned on this machine could be other runs than theirs."""
+    chosen = any(argument.startswith("hydra/launcher=") for argument in argv)
+    if not chosen or not any(values["trainer"].get("precision") == "auto" for values in members):
+        return
+    with _engine(argv, config_dir) as (config, _):
+        target = str(config.hydra.launcher.get("_target_", ""))
+    if target.endswith("SlurmLauncher"):
+        raise UserError(
+            "trainer.precision: got 'auto', but SLURM's nodes may choose otherwise than this machine. "
+            "Say which: trainer.precision=bf16 or fp32."
+        )
 
 
 def own_overrides(member: Overrides, threads: int | None) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from petbench.adapters.base import method_named, spec_of
 from petbench.attach import Tuned, attach
+from petbench.backbone_check import backbone_of, require_weights
 from petbench.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder, load_tensors, read_adapter_config
 from petbench.compose import option_path
 from petbench.config import AdapterSpec, RunSpec, parse
@@ -43,11 +44,17 @@ class Loaded:
         return self.backbone.tokenizer
 
 
-def load_run(run: str | Path, results_dir: str | Path = "results") -> Loaded:
+def load_run(
+    run: str | Path,
+    results_dir: str | Path = "results",
+    model: str | None = None,
+    tokenizer: str | None = None,
+) -> Loaded:
     """A run given as its id, its folder or its adapter folder: backbone, adapter, head and trained norms.
 
-    Raises UserError when there is no such run, its files are broken, or the backbone that its config names
-    is not the one that it was trained on.
+    model, tokenizer: where the backbone and its tokenizer are now, if not where they were at training. Raises
+    UserError when there is no such run, its files are broken, its backbone is gone, or the backbone that is there
+    is not the one that it was trained on: other weights, another config or another tokenizer.
     """
     folder = adapter_folder(run, results_dir)
     saved = read_adapter_config(folder)
@@ -56,15 +63,11 @@ def load_run(run: str | Path, results_dir: str | Path = "results") -> Loaded:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG_FILE} holds no config. Train the run again.") from error
     spec = parse(values, spec_of)
+    spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
     task = task_named(spec.task.name)
     form = resolve_form(spec.model, spec.task.form)
     backbone = load(spec.model, form, task.num_labels, task.regression, derive_seed(spec.seed, "head"))
-    wanted = saved.get("backbone_digest")
-    if wanted is not None and wanted != backbone.digest:
-        raise UserError(
-            f"{folder}: trained on other weights of '{spec.model.name}' than the ones found "
-            f"({wanted[:12]} there, {backbone.digest[:12]} here). Fetch those weights again (model.revision)."
-        )
+    require_weights(saved, backbone.digest, folder)
     tuned = attach(
         backbone.model,
         method_named(spec.adapter.method),
@@ -78,9 +81,17 @@ def load_run(run: str | Path, results_dir: str | Path = "results") -> Loaded:
     return Loaded(tuned, backbone, spec, task, form, folder, str(saved.get("run_id", "")))
 
 
-def load_tuned(run_or_folder: str | Path, results_dir: str | Path = "results") -> Tuned:
-    """`petbench.load`: the tuned model of a finished run, to call, to switch off or to merge."""
-    return load_run(run_or_folder, results_dir).tuned
+def load_tuned(
+    run_or_folder: str | Path,
+    results_dir: str | Path = "results",
+    model: str | None = None,
+    tokenizer: str | None = None,
+) -> Tuned:
+    """`petbench.load`: the tuned model of a finished run, to call, to switch off or to merge.
+
+    model, tokenizer: where they are now, if not where they were at training; they must be the same by content.
+    """
+    return load_run(run_or_folder, results_dir, model, tokenizer).tuned
 
 
 def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: Any) -> Tuned:

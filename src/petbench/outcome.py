@@ -125,6 +125,7 @@ def _provenance(
             "majority": _majority(rows.report),
         },
         "model": {"source": backbone.source, "digest": backbone.digest},
+        "content": prepared.content.values(),
         "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
         "marks": list(rows.marks),
         "notes": list(prepared.plan.notes),

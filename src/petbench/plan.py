@@ -8,6 +8,7 @@ from petbench.budget import fit_budget
 from petbench.config import BudgetSpec, RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.models.checkpointing import no_checkpointing
+from petbench.models.content import config_digest
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.params import count_params
 from petbench.record import Params
@@ -38,7 +39,8 @@ def plan(spec: RunSpec) -> Plan:
     """
     config = spec.canonical()
     parts = {key: config[key] for key in ("model", "adapter", "budget")}
-    key = canonical_json(parts | {"task": spec.task.name, "form": spec.task.form})
+    place = {"task": spec.task.name, "form": spec.task.form, "config": config_digest(spec.model)}
+    key = canonical_json(parts | place)
     if key not in _RESOLVED:
         _RESOLVED[key] = _resolve(spec)
     resolved = _RESOLVED[key]

@@ -27,6 +27,7 @@ def predict_main(argv: list[str]) -> int:
     parser.add_argument(
         "--results-dir", metavar="DIR", default="results", help="results folder (default: results)"
     )
+    add_backbone_options(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows at once; default: the run's own")
     asked = parser.parse_args(argv)
@@ -45,9 +46,8 @@ def predict_main(argv: list[str]) -> int:
     from petbench.loading import load_run
     from petbench.predict import predict
 
-    labels = predict(
-        load_run(asked.run, asked.results_dir), rows, device=asked.device, batch_size=asked.batch_size
-    )
+    loaded = load_run(asked.run, asked.results_dir, asked.model, asked.tokenizer)
+    labels = predict(loaded, rows, device=asked.device, batch_size=asked.batch_size)
     text = written(labels, kind)
     if asked.out:
         from petbench.atomic import write_text
@@ -60,6 +60,13 @@ def predict_main(argv: list[str]) -> int:
     if lost:
         print(f"{lost} of {len(labels)} answers are no label; their prediction is empty.", file=sys.stderr)
     return 0
+
+
+def add_backbone_options(parser: argparse.ArgumentParser) -> None:
+    """`--model` and `--tokenizer`, for commands that load a run."""
+    where = "where the run's {} is now, if not where it was at training; it must be the same by content"
+    parser.add_argument("--model", metavar="FOLDER", help=where.format("backbone"))
+    parser.add_argument("--tokenizer", metavar="FOLDER", help=where.format("tokenizer"))
 
 
 def written(labels: Sequence[str], kind: str) -> str:

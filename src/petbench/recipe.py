@@ -99,7 +99,8 @@ def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Override
 
 
 def start_id(values: dict[str, Any], cache: dict[str, str | None], key: str) -> str | None:
-    """The run id of composed values, looked up once for each key; None where the rows are not in reach."""
+    """The run id of composed values, looked up once for each key; None where its rows or
+    its model are not in reach."""
     from petbench.adapters.base import spec_of
     from petbench.config import parse
     from petbench.run import run_id_of

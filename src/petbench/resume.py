@@ -11,6 +11,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from petbench.checkpoint import load_tensors, save_tensors
+from petbench.content import refuse_another
+from petbench.errors import UserError
 
 RESUME_FILE = "resume.safetensors"
 
@@ -44,9 +46,10 @@ def save_resume(
     optimizer: torch.optim.Optimizer,
     schedule: Any,
     memory: dict[str, Tensor] | None = None,
+    identity: dict[str, Any] | None = None,
 ) -> None:
-    """One atomic file: trained values, best values, optimiser moments, random generators, progress, and what
-    the method keeps besides (`memory`)."""
+    """One atomic file: trained values, best values, optimiser moments, random generators, progress, what the
+    method keeps besides (`memory`), and what makes the run this one and no other (`identity`)."""
     tensors = {f"trained/{name}": tensor for name, tensor in trained.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for number, moments in optimizer.state_dict()["state"].items():
@@ -57,6 +60,7 @@ def save_resume(
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
     rates = {"last_epoch": schedule.last_epoch, "last_lr": schedule.get_last_lr()}
     metadata = {"progress": json.dumps(asdict(progress)), "schedule": json.dumps(rates)}
+    metadata["identity"] = json.dumps(identity or {})
     save_tensors(tensors, folder / RESUME_FILE, metadata)
 
 
@@ -67,6 +71,7 @@ class ResumeState:
     progress: Progress
     tensors: dict[str, Tensor]
     schedule: dict[str, Any]
+    identity: dict[str, Any]  # empty: written by a petbench that did not note it
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under `trained`, `best` or `memory`, by parameter name."""
@@ -98,8 +103,24 @@ def load_resume(folder: Path) -> ResumeState | None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     return ResumeState(
-        Progress(**json.loads(metadata["progress"])), tensors, json.loads(metadata["schedule"])
+        Progress(**json.loads(metadata["progress"])),
+        tensors,
+        json.loads(metadata["schedule"]),
+        json.loads(metadata.get("identity", "{}")),
     )
+
+
+def require_same(state: ResumeState, folder: Path, identity: dict[str, Any]) -> None:
+    """Raise UserError, with all differences, when a state is of a run with another backbone, config, rows or
+    precision, or does not say of which: going on would mix two runs."""
+    path = folder / RESUME_FILE
+    ways_on = (
+        "It is not continued. Put back what changed to go on with it, or delete the file to begin afresh."
+    )
+    if not state.identity:
+        raise UserError(f"{path} does not say which run wrote it (an earlier petbench did).\n{ways_on}")
+    same_form = json.loads(json.dumps(identity))
+    refuse_another(f"{path} is of another run (was → now)", state.identity, same_form, ways_on)
 
 
 def drop_resume(folder: Path) -> None:

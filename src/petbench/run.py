@@ -14,7 +14,8 @@ from petbench.atomic import write_text
 from petbench.claim import LOCK_FILE, claimed
 from petbench.config import BudgetSpec, RunSpec
 from petbench.console import is_main_process, say
-from petbench.errors import Diverged, RunError, UserError
+from petbench.content import Content, content_of, located
+from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.plan import Plan, plan
 from petbench.record import RECORD_FILE, Record, Status, read_record, run_folder, write_record
 from petbench.resume import RESUME_FILE
@@ -30,6 +31,7 @@ class Prepared:
     plan: Plan
     splits: Splits
     rows: Cut
+    content: Content
     run_id: str
 
     @property
@@ -44,6 +46,11 @@ class Prepared:
         return trainer.max_steps or max(1, round(trainer.epochs * per_epoch))
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes it this run: what its id is the hash of."""
+        return {"config": self.spec.identity(), **self.content.values()}
+
+    @property
     def folder(self) -> Path:
         return run_folder(self.spec.results_dir, self.run_id)
 
@@ -53,17 +60,23 @@ _CUTS: dict[str, Cut] = {}  # and cut them once
 
 
 def prepare(spec: RunSpec) -> Prepared:
-    """Plan, read and cut the rows. Raises UserError on anything that cannot be; nothing is written."""
+    """Plan, read and cut the rows, digest the rest. Raises UserError on anything that cannot be; nothing is
+    written."""
+    spec = located(spec)
     planned = plan(spec)
     splits, rows = rows_of(spec)
-    return Prepared(planned, splits, rows, planned.spec.run_id(data_digest(splits, rows)))
+    content = content_of(spec, data_digest(splits, rows))
+    return Prepared(planned, splits, rows, content, planned.spec.run_id(content.values()))
 
 
 def run_id_of(spec: RunSpec) -> str | None:
-    """The run's id without planning it, for telling what is done already; None where a budget sets the size."""
+    """The run's id without planning it, for telling what is done already; None where a budget sets the size, and
+    while its model or the run that it starts from is not here."""
     if spec.budget != BudgetSpec():
         return None
-    return spec.run_id(data_digest(*rows_of(spec)))
+    spec = located(spec)
+    content = content_of(spec, data_digest(*rows_of(spec)))
+    return None if content.missing else spec.run_id(content.values())
 
 
 def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
@@ -100,6 +113,8 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
     """
     prepared = prepare(spec)
+    if prepared.content.missing:
+        raise NotHere("\n".join(prepared.content.missing))
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
         return earlier
@@ -200,6 +215,7 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
+        provenance={"content": prepared.content.values()},
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         earlier = read_record(prepared.folder)

@@ -9,6 +9,7 @@ from petbench.adapters.base import method_named
 from petbench.attach import Tuned, attach
 from petbench.checkpoint import adapter_folder, save_adapter, start_from
 from petbench.console import say
+from petbench.content import content_of, refuse_another
 from petbench.errors import Diverged
 from petbench.fit import Fit
 from petbench.latency import tuned_latency
@@ -65,6 +66,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
                 "form": backbone.form,
                 "task": spec.task.name,
                 "backbone_digest": backbone.digest,
+                "content": prepared.content.values(),
                 "run_id": prepared.run_id,
             }
             adapter_bytes = save_adapter(prepared.folder / "adapter", spec, state, facts)
@@ -109,6 +111,12 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
     )
     if spec.init_from:
         start_from(tuned, adapter_folder(spec.init_from, spec.results_dir), backbone.digest)
+    refuse_another(
+        "files of the run changed while it was starting (was → now)",
+        prepared.content.values(),
+        content_of(spec, prepared.content.rows).values(),
+        "Start it again.",
+    )
     if spec.trainer.gradient_checkpointing:
         enable_checkpointing(backbone.model)
     return backbone, tuned

@@ -17,7 +17,7 @@ from petbench.compose import key_of
 from petbench.console import say, warn
 from petbench.errors import RunError, UserError
 from petbench.expand import Member, expand, recompose, without_sweeps
-from petbench.launch import launch, require_plugins, search
+from petbench.launch import launch, require_plugins, require_precision, search
 from petbench.record import write_record
 from petbench.run import note_failure, run
 from petbench.sweep_cells import Cell, cells_of, why_not
@@ -46,7 +46,7 @@ def sweep_main(argv: list[str]) -> int:
     if sweepers and sweepers != ["basic"]:
         return exit_status(_searched(overrides, flags.config_dir))
     members = expand(overrides, flags.config_dir)
-
+    require_precision(overrides, [member.values for member in members], flags.config_dir)
     if is_tuned(members):
         start = starter(overrides, flags.config_dir)
         return exit_status(_tuned(members, start, flags.config_dir))

@@ -59,8 +59,15 @@ class Cell:
 
     def ended_since(self, moment: float) -> bool:
         """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
+        self._look_again()
         path = self.folder / RECORD_FILE
         return self.owner is None and path.exists() and path.stat().st_mtime >= moment
+
+    def _look_again(self) -> None:
+        """Take the run's own id once what was missing when it was planned is there: the run it starts from."""
+        if self.prepared is not None and self.prepared.content.missing:
+            self.prepared = prepare(self.spec)
+            self.run_id = self.prepared.run_id
 
 
 def cells_of(members: Sequence[Member]) -> list[Cell]:

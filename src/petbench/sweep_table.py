@@ -110,7 +110,7 @@ def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
             except UserError:  # a device of another machine: a plan needs none
                 device = ""
             measured[key] = Measured(read_records(cell.spec.results_dir), device)
-        out[cell.run_id] = measured[key].of(cell.spec, cell.prepared.steps)
+        out[cell.run_id] = measured[key].of(cell.prepared.spec, cell.prepared.steps)
     return out
 
 

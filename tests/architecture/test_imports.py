@@ -32,6 +32,7 @@ LEVELS = {
     "petbench.decode": 5,
     "petbench.attach": 5,
     "petbench.checkpoint": 5,
+    "petbench.content": 5,
     "petbench.resume": 5,
     "petbench.lanes": 5,
     "petbench.tracking": 5,

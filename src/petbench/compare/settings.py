@@ -10,6 +10,13 @@ from petbench.record import Record
 _LEFT_OUT = tuple(".".join(path) for path in NOT_IDENTITY)
 _FIELDS = ("task", "model", "adapter", "protocol", "seed", "status", "run_id")
 
+_BY_CONTENT = {
+    "model.digest": "weights",
+    "model.config": "config",
+    "model.tokenizer": "tokenizer",
+    "init_from": "start",
+}
+
 Where = Mapping[str, tuple[str, ...]]
 
 
@@ -25,9 +32,20 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def identity(record: Record) -> dict[str, Any]:
-    """The flat settings that make the cell: all of the config less the seed and what is not identity."""
+    """The flat settings that make the cell: all of the config less the seed and what is not identity.
+
+    Of what is named by a path (`model.name`, `init_from`, …) the first digits of its content stand there where the
+    record has it: runs of one place with other weights are other cells, and one model at two places is one.
+    """
     settings = flat(record.config)
     settings.pop("seed", None)
+    content = record.provenance.get("content")
+    if isinstance(content, Mapping):
+        for named in ("model.name", "model.revision"):
+            settings.pop(named, None)
+        for path, part in _BY_CONTENT.items():
+            digest = content.get(part)
+            settings[path] = None if digest is None else str(digest).rpartition(":")[2][:8]
     for path in _LEFT_OUT:
         if path in settings:
             del settings[path]

@@ -11,17 +11,16 @@ from torch import nn
 
 from petbench.config import ModelSpec
 from petbench.errors import UserError
+from petbench.models.content import BACKBONE_SEED, check_weights, weights_digest
 from petbench.models.families import layout_of
 from petbench.models.sites import Layout
 from petbench.models.source import (
     Source,
     cannot_load,
-    check_weights,
     config_of,
     find_source,
     first_line,
     quiet,
-    weights_digest,
 )
 from petbench.models.tokenizer import load_tokenizer
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Form = Literal["head", "text"]
-
-# Random backbones stand in for a checkpoint, so they are the same whatever the run's seed is.
-BACKBONE_SEED = 0
 
 
 @dataclass(frozen=True)

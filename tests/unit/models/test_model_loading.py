@@ -14,8 +14,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
 
 from petbench.config import ModelSpec
 from petbench.errors import UserError
+from petbench.models.file_digests import file_sha256
 from petbench.models.load import Backbone, draw, load, resolve_form, skeleton
-from petbench.models.source import config_of, file_sha256, find_source
+from petbench.models.source import config_of, find_source
 from petbench.models.tokenizer import build_tokenizer
 
 CONF = Path(__file__).parents[3] / "conf" / "model"
