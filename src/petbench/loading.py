@@ -58,7 +58,8 @@ def load_run(run: str | Path, results_dir: str | Path = "results") -> Loaded:
     spec = parse(values, spec_of)
     task = task_named(spec.task.name)
     form = resolve_form(spec.model, spec.task.form)
-    backbone = load(spec.model, form, task.num_labels, task.regression, derive_seed(spec.seed, "head"))
+    head_seed = derive_seed(spec.seed, "head")
+    backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
     wanted = saved.get("backbone_digest")
     if wanted is not None and wanted != backbone.digest:
         raise UserError(

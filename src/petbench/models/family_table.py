@@ -43,10 +43,12 @@ class Tower:
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture. missing: role -> why there is no such place."""
+    """One architecture. missing: role -> why there is no such place. new: modules of the body that a checkpoint
+    need not hold, and that one made with another head may hold in vain."""
 
     towers: tuple[Tower, ...]
     missing: dict[str, str] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
 
 
 def _attention(
@@ -86,7 +88,8 @@ def _bert_like(q: str, k: str, v: str, o: str, norm: str) -> Family:
     ffn = _post_norm_ffn("intermediate.dense", "output.dense", "output", "output.LayerNorm")
     embedding = Place("embedding", "embeddings.word_embeddings")
     places = _attention(q, k, v, o, norm) + ffn
-    return Family((Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,)),), _POST_NORM)
+    towers = (Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,)),)
+    return Family(towers, _POST_NORM, new=("pooler",))
 
 
 def _llama_like() -> Family:
@@ -199,6 +202,7 @@ _ALBERT = Family(
         ),
     ),
     _POST_NORM | {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."},
+    new=("pooler",),
 )
 
 _MODERNBERT = Family(

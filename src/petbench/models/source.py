@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from petbench.config import ModelSpec
 from petbench.errors import UserError
+from petbench.models.checks import check_config, runs_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -35,7 +36,7 @@ class Source:
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for any `from_pretrained`."""
         hub = {"revision": self.revision} if self.kind == "hub" and self.revision else {}
-        return {"local_files_only": self.offline, **hub}
+        return {"local_files_only": self.offline, "trust_remote_code": False, **hub}
 
 
 def find_source(name: str, revision: str | None = None) -> Source:
@@ -74,13 +75,17 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
             raise UserError(f"model.known.config: {first_line(error)}") from error
     source = find_source(spec.name, spec.revision)
     try:
-        return AutoConfig.from_pretrained(source.where, **source.arguments)
+        config = AutoConfig.from_pretrained(source.where, **source.arguments)
     except (OSError, ValueError, KeyError) as error:
         raise cannot_load(spec.name, source, error) from error
+    check_config(spec.name, config)
+    return config
 
 
 def cannot_load(name: str, source: Source, error: Exception) -> UserError:
-    """The message for a source that is there in name only."""
+    """The message for a source that is there in name only, or that wants its own code run."""
+    if "trust_remote_code" in str(error):
+        return runs_code(f"model.name: '{name}'")
     if source.kind == "hub" and source.offline:
         return UserError(
             f"model.name: '{name}' is not in the local cache and the hub is not in reach.\n{WAYS_ON}"
@@ -96,7 +101,7 @@ def cannot_load(name: str, source: Source, error: Exception) -> UserError:
 
 def weights_digest(source: Source) -> str:
     """SHA-256 (hex) of the weights: of the one file, or over names and digests of all shards."""
-    folder = _local_folder(source)
+    folder = local_folder(source)
     for pattern in ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin"):
         files = sorted(folder.glob(pattern)) if folder is not None else []
         if len(files) == 1:
@@ -167,7 +172,7 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
-def _local_folder(source: Source) -> Path | None:
+def local_folder(source: Source) -> Path | None:
     """The folder with the weights; of a hub model, the snapshot in the cache."""
     if source.kind != "hub":
         return Path(source.where)
