@@ -66,7 +66,8 @@ def load_run(
     spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
     task = task_named(spec.task.name)
     form = resolve_form(spec.model, spec.task.form)
-    backbone = load(spec.model, form, task.num_labels, task.regression, derive_seed(spec.seed, "head"))
+    head_seed = derive_seed(spec.seed, "head")
+    backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
     require_weights(saved, backbone.digest, folder)
     tuned = attach(
         backbone.model,

@@ -33,6 +33,7 @@ class Outcome:
     padding_fraction: float
     load_seconds: float
     precision: str
+    cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
 
 
 def metrics_of(scored: "dict[str, Scored]") -> Metrics:
@@ -124,13 +125,14 @@ def _provenance(
             "partial": list(splits.partial),
             "majority": _majority(rows.report),
         },
-        "model": {"source": backbone.source, "digest": backbone.digest},
+        "model": {"source": backbone.source, "digest": backbone.digest, "head": backbone.head},
         "content": prepared.content.values(),
         "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
         "marks": list(rows.marks),
-        "notes": list(prepared.plan.notes),
+        "notes": [*prepared.plan.notes, *backbone.notes],
         "warnings": list(splits.warnings),
         "rows": {name: len(part) for name, part in rows.parts().items()},
+        "cut_rows": outcome.cut_rows,
     }
 
 

@@ -8,6 +8,7 @@ from petbench.budget import fit_budget
 from petbench.config import BudgetSpec, RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.models.checkpointing import no_checkpointing
+from petbench.models.checks import Positions, check_length, positions_of
 from petbench.models.content import config_digest
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.params import count_params
@@ -25,6 +26,8 @@ class Plan:
     params: Params
     sites: int  # places that carry an adapter
     mergeable: bool
+    positions: Positions
+    learned: int  # positions that the method's own vectors take up before a row
     notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
@@ -48,8 +51,9 @@ def plan(spec: RunSpec) -> Plan:
         raise UserError(
             f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
         )
+    told = check_length(spec.model.name, spec.task.max_length, resolved.learned, resolved.positions)
     update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
-    return replace(resolved, spec=spec.model_copy(update=update))
+    return replace(resolved, spec=spec.model_copy(update=update), notes=(*resolved.notes, *told))
 
 
 def _resolve(spec: RunSpec) -> Plan:
@@ -66,6 +70,8 @@ def _resolve(spec: RunSpec) -> Plan:
         params=count_params(tuned),
         sites=len(getattr(tuned.installed, "attachments", ())),
         mergeable=method.mergeable(adapter, layout),
+        positions=positions_of(model),
+        learned=method.learned_positions(adapter),
         notes=notes,
         no_checkpointing=no_checkpointing(model) or method.no_checkpointing(adapter),
     )

@@ -6,7 +6,7 @@ from accelerate.state import AcceleratorState
 from petbench.evaluate import Answer, answers
 from petbench.loading import Loaded
 from petbench.runtime import choose_device, choose_precision, prepare_process
-from petbench.scoring import answerer_of
+from petbench.scoring import answerer_of, warn_of_cuts
 from petbench.tasks.encode import encode
 from petbench.tasks.splits import Split
 
@@ -27,6 +27,7 @@ def predict(loaded: Loaded, rows: Split, *, device: str = "auto", batch_size: in
     )
     model = loaded.tuned.model.to(accelerator.device)
     encoded = encode(rows, loaded.task, spec.task, loaded.form, tokenizer, spec.cache_dir)
+    warn_of_cuts(encoded, "new rows", spec.task.max_length)
     answerer = answerer_of(spec, loaded.task, loaded.form, tokenizer)
     size = batch_size or spec.trainer.eval_batch_size
     found = answers(accelerator, model, encoded, answerer, size, tokenizer.pad_token_id)

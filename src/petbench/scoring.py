@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import Accelerator
 
 from petbench.config import RunSpec
+from petbench.console import is_main_process, warn
 from petbench.evaluate import Answer, Answerer, answers, head_answerer, scoring_answerer, writing_answerer
 from petbench.models.load import Backbone, Form
 from petbench.tasks.batches import batch_order, padding_fraction
@@ -17,6 +18,8 @@ from petbench.tasks.wording import wording_of
 
 if TYPE_CHECKING:
     from petbench.run import Prepared
+
+CUT_SHARE = 0.05  # of a part's rows; above it a warning
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,15 @@ class Scored:
     @property
     def unparsable(self) -> int:
         return sum(answer is None for answer in self.answers)
+
+
+def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
+    """A line on the terminal when so many rows were cut that the score is another task's."""
+    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+        warn(
+            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
+            f"task.max_length={max_length} and were cut, the longer text first."
+        )
 
 
 def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any) -> Answerer:
@@ -53,6 +65,7 @@ class Scorer:
         self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
         self.backbone, self.accelerator, self.model = backbone, accelerator, model
         self._encoded: dict[int, Encoded] = {}
+        self.cut_rows: dict[str, int] = {}  # part -> rows that were longer than task.max_length
         self.label_ids = (
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
@@ -62,7 +75,12 @@ class Scorer:
     def encode(self, rows: Split) -> Encoded:
         """Rows as token ids, from the cache where they are there."""
         form, tokenizer = self.backbone.form, self.backbone.tokenizer
-        return encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
+        encoded = encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
+        part = next((name for name, split in self.prepared.rows.parts().items() if split is rows), rows.name)
+        if part not in self.cut_rows:
+            self.cut_rows[part] = encoded.cut
+            warn_of_cuts(encoded, f"{self.task.name}, {part}", self.spec.task.max_length)
+        return encoded
 
     def encoded(self, rows: Split) -> Encoded:
         """As `encode`, kept for the next evaluation."""

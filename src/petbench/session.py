@@ -15,6 +15,7 @@ from petbench.fit import Fit
 from petbench.latency import tuned_latency
 from petbench.merge_effect import merge_effect
 from petbench.models.checkpointing import enable_checkpointing
+from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone, load
 from petbench.outcome import Outcome, finished_record, write_predictions
 from petbench.record import Record, Status, write_record
@@ -37,6 +38,9 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     )
     backbone, tuned = build(prepared)
     model = accelerator.prepare(tuned.model)
+    for note in backbone.notes:
+        say(note)
+    check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
     scorer = Scorer(prepared, backbone, accelerator, model)
     fit = Fit(prepared, backbone, tuned, accelerator, model, scorer)
     load_seconds = time.perf_counter() - started
@@ -58,7 +62,15 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             latency_ms = tuned_latency(tuned)
         padding = scorer.padding_fraction
         outcome = Outcome(
-            fit.progress, fit.clock, scored, merge, latency_ms, padding, load_seconds, precision
+            fit.progress,
+            fit.clock,
+            scored,
+            merge,
+            latency_ms,
+            padding,
+            load_seconds,
+            precision,
+            scorer.cut_rows,
         )
         adapter_bytes = 0
         if accelerator.is_main_process:
@@ -100,7 +112,7 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
     """The backbone with the method on it, every start value from the run's seed or from `init_from`."""
     spec, task = prepared.spec, prepared.plan.task
     head_seed = derive_seed(spec.seed, "head")
-    backbone = load(spec.model, prepared.plan.form, task.num_labels, task.regression, head_seed)
+    backbone = load(spec.model, prepared.plan.form, task.num_labels, task.regression, head_seed, task)
     tuned = attach(
         backbone.model,
         method_named(spec.adapter.method),

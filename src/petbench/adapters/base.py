@@ -174,6 +174,10 @@ class Method(ABC, Generic[S]):
         none fails at once (`guard.py`)."""
         return ""
 
+    def learned_positions(self, spec: S) -> int:
+        """Positions of the model that the method's own vectors take up before every row."""
+        return 0
+
     def stages(self, spec: S) -> tuple[Stage, ...]:
         """The schedule; shares sum to 1."""
         return (Stage(share=1.0),)

@@ -133,6 +133,9 @@ class Peft(Method[PeftSpec]):
         random = spec.kind == "FOURIERFT" and not spec.arguments.get("init_weights", False)
         return not (spec.is_prompt or random)
 
+    def learned_positions(self, spec: PeftSpec) -> int:
+        return int(spec.arguments.get("num_virtual_tokens", 0)) if spec.is_prompt else 0
+
     def mergeable(self, spec: PeftSpec, layout: Layout) -> bool:
         return spec.kind in _MERGEABLE
 

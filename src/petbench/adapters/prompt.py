@@ -89,6 +89,9 @@ class PromptTuning(Method[PromptTuningSpec]):
     def identity_at_init(self, spec: PromptTuningSpec) -> bool:
         return False
 
+    def learned_positions(self, spec: PromptTuningSpec) -> int:
+        return spec.prompt_length
+
     def sizes(self, spec: PromptTuningSpec, layout: Layout) -> Iterable[PromptTuningSpec]:
         """1 to 200 vectors."""
         for length in range(1, 201):

@@ -8,7 +8,7 @@ from pathlib import Path
 from petbench.config import ModelSpec, canonical_json
 from petbench.errors import UserError
 from petbench.models.file_digests import remembered_sha256
-from petbench.models.source import PACKAGES, Source, cannot_load, config_of, find_source
+from petbench.models.source import PACKAGES, Source, cannot_load, config_of, find_source, local_folder
 from petbench.models.tokenizer import built_digest
 
 # Random backbones stand in for a checkpoint, so they are the same whatever the run's seed is.
@@ -70,7 +70,7 @@ def weights_digest(source: Source, cache_dir: str | None = None) -> str:
 
     Raises UserError when there are no whole weights.
     """
-    folder = _local_folder(source)
+    folder = local_folder(source)
     if folder is None:
         return (
             f"unknown:{source.where}@{source.revision}"  # of the hub, and in another cache than the usual one
@@ -158,13 +158,3 @@ def _model_type(spec: ModelSpec) -> str:
 
 def _sha256(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def _local_folder(source: Source) -> Path | None:
-    """The folder with the weights; of a hub model, the snapshot in the cache."""
-    if source.kind != "hub":
-        return Path(source.where)
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(source.where, "config.json", revision=source.revision)
-    return Path(config).parent if isinstance(config, str) else None

@@ -48,12 +48,14 @@ class Family:
     more_keys: whether attention can take keys and values beside the tokens': transformers computes it by a
     function of its registry, which is an open door. positions: the module in the body that is called with the
     tokens' positions and gives their embeddings or rotations; none where attention itself knows distances.
+    new: modules of the body that a checkpoint need not hold, and that one made with another head may hold in vain.
     """
 
     towers: tuple[Tower, ...]
     missing: dict[str, str] = field(default_factory=dict)
     more_keys: bool = True
     positions: str = ""
+    new: tuple[str, ...] = ()
 
 
 def _attention(
@@ -94,7 +96,8 @@ def _bert_like(q: str, k: str, v: str, o: str, norm: str, *, more_keys: bool = T
     embedding = Place("embedding", "embeddings.word_embeddings")
     places = _attention(q, k, v, o, norm) + ffn
     tower = Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,))
-    return Family((tower,), _POST_NORM, more_keys, "embeddings.position_embeddings" if more_keys else "")
+    positions = "embeddings.position_embeddings" if more_keys else ""
+    return Family((tower,), _POST_NORM, more_keys, positions, new=("pooler",))
 
 
 def _llama_like() -> Family:
@@ -217,6 +220,7 @@ _ALBERT = Family(
     ),
     _POST_NORM | {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."},
     positions="embeddings.position_embeddings",
+    new=("pooler",),
 )
 
 _MODERNBERT = Family(

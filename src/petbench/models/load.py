@@ -11,6 +11,8 @@ from torch import nn
 
 from petbench.config import ModelSpec
 from petbench.errors import UserError
+from petbench.models.agreement import Head, HeadLabels, agree
+from petbench.models.checks import check_padding, check_tokenizer, positions_of, refuse_pickles
 from petbench.models.content import BACKBONE_SEED, check_weights, weights_digest
 from petbench.models.families import layout_of
 from petbench.models.sites import Layout
@@ -20,9 +22,12 @@ from petbench.models.source import (
     config_of,
     find_source,
     first_line,
+    local_folder,
     quiet,
 )
+from petbench.models.special_ids import adopt, complete, settle
 from petbench.models.tokenizer import load_tokenizer
+from petbench.tasks.glue import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -36,6 +41,7 @@ class Backbone:
 
     new_modules: modules outside the head whose weights the checkpoint did not hold: they must train.
     fresh: parameter names that were drawn from the run's seed (the head's and those of new_modules).
+    head: what became of the task head; None in text form. notes: one line each on what is not as the files say.
     """
 
     model: "PreTrainedModel"
@@ -46,6 +52,8 @@ class Backbone:
     digest: str  # sha256 of the weights, or `random:<seed>`
     new_modules: tuple[str, ...]
     fresh: tuple[str, ...]
+    head: Head | None = None
+    notes: tuple[str, ...] = ()
 
 
 def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) -> Form:
@@ -72,40 +80,48 @@ def skeleton(
     return model, layout_of(model)
 
 
-def load(spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: int) -> Backbone:
+def load(
+    spec: ModelSpec, form: Form, num_labels: int, regression: bool, seed: int, task: Task | None = None
+) -> Backbone:
     """The model with weights, its tokenizer and layout. The head is drawn from `seed`, whatever was
     drawn before; the global generator is left as it was.
 
-    Raises UserError when the source is missing, out of reach, corrupted or of an unknown family.
+    task: whose labels a head of the checkpoint must carry to be kept; without it the head is always new.
+    Raises UserError when the source is missing, out of reach, corrupted or of an unknown family, and when
+    weights, config and tokenizer do not fit each other.
     """
     random = spec.weights == "random"
     config = config_of(spec, from_weights=not random)
     made_of = _short_digest(config.to_dict())  # before the task adds its own
+    labels = HeadLabels.of(config)
     tokenizer = load_tokenizer(spec, config)
-    _adopt_ids(config, tokenizer, replace=spec.tokenizer == "built")
-    _adapt(config, form, num_labels, regression)
-    if len(tokenizer) > config.vocab_size:
-        raise UserError(
-            f"model.tokenizer: '{spec.tokenizer}' has {len(tokenizer)} tokens, the model's embedding only "
-            f"{config.vocab_size}. Choose the tokenizer that belongs to the model."
-        )
+    check_tokenizer(spec, tokenizer, config, form)
+    pad_before = getattr(config, "pad_token_id", None)
+    adopt(config, tokenizer, replace=spec.tokenizer == "built")
+    _adapt(config, form, num_labels, regression, task)
     if random:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(BACKBONE_SEED)
             model = _from_config(config, form, spec)
         layout = layout_of(model)
         new_modules: tuple[str, ...] = ()
-        fresh = [name for name, _ in model.named_parameters() if _inside(name, layout.head_modules)]
+        fresh = tuple(name for name, _ in model.named_parameters() if _inside(name, layout.head_modules))
+        head: Head | None = "new" if layout.head_modules else None
+        notes: tuple[str, ...] = ()
         origin, digest = f"random {spec.name}", f"random:{BACKBONE_SEED}:{made_of}"
     else:
         source = find_source(spec.name, spec.revision)
         check_weights(spec, source)
-        model, fresh = _from_pretrained(config, form, spec, source)
+        refuse_pickles(spec.name, local_folder(source))
+        model, loaded = _from_pretrained(config, form, spec, source)
         layout = layout_of(model)
-        new_modules = _new_modules(spec, layout, fresh)
+        found = agree(spec.name, model, layout, loaded, labels, task)
+        fresh, new_modules, head, notes = found.fresh, found.new_modules, found.head, found.notes
         origin, digest = f"{source.kind} {spec.name}", weights_digest(source)
+    check_padding(spec, positions_of(model), pad_before, tokenizer)
+    notes += settle(model, tokenizer, pad_before if spec.tokenizer != "built" else None)
     draw(model, fresh, seed)
-    return Backbone(model.eval(), tokenizer, layout, form, origin, digest, new_modules, tuple(fresh))
+    return Backbone(model.eval(), tokenizer, layout, form, origin, digest, new_modules, fresh, head, notes)
 
 
 def _short_digest(values: dict[str, Any]) -> str:
@@ -130,25 +146,20 @@ def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
         model.initialize_weights()
 
 
-def _adapt(config: "PreTrainedConfig", form: Form, num_labels: int, regression: bool) -> None:
+def _adapt(
+    config: "PreTrainedConfig", form: Form, num_labels: int, regression: bool, task: Task | None = None
+) -> None:
     """Set in the config what the task decides, and the ids without which a head or a decoder fails."""
     if form == "head":
         config.num_labels = num_labels
         config.problem_type = "regression" if regression else "single_label_classification"
         config.use_cache = False  # nothing is generated
-    if getattr(config, "pad_token_id", None) is None:  # the head of GPT-2 and Llama looks for padding
-        end = getattr(config, "eos_token_id", None)
-        config.pad_token_id = (end[0] if isinstance(end, list) else end) or 0
-    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
-        config.decoder_start_token_id = config.pad_token_id
-
-
-def _adopt_ids(config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerBase", replace: bool) -> None:
-    """Take the tokenizer's special ids where the config has none, or (replace) all of them."""
-    for name in ("pad", "bos", "eos", "cls", "sep"):
-        number = getattr(tokenizer, f"{name}_token_id", None)
-        if number is not None and (replace or getattr(config, f"{name}_token_id", None) is None):
-            setattr(config, f"{name}_token_id", number)
+        if task is not None:  # so that a merged checkpoint says what its head answers
+            config.finetuning_task = task.name
+            if task.labels:
+                config.id2label = dict(enumerate(task.labels))
+                config.label2id = {label: number for number, label in enumerate(task.labels)}
+    complete(config)
 
 
 def _auto_class(form: Form) -> Any:
@@ -198,39 +209,24 @@ def _untie(model: "PreTrainedModel") -> None:
 
 def _from_pretrained(
     config: "PreTrainedConfig", form: Form, spec: ModelSpec, source: Source
-) -> tuple["PreTrainedModel", list[str]]:
-    """The model and the names of parameters that the checkpoint did not hold."""
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """The model, and the lists of tensors that its checkpoint lacks, has in other sizes or has too many."""
     from safetensors import SafetensorError
 
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            model, info = _auto_class(form).from_pretrained(
+            model, loaded = _auto_class(form).from_pretrained(
                 source.where,
                 config=config,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # a head of another task is drawn anew; the rest is checked
+                ignore_mismatched_sizes=True,  # `agree` judges them
+                use_safetensors=True,  # a pickle may run code
                 **source.arguments,
                 **_arguments(spec),
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _wrong_attention(spec, error) or cannot_load(spec.name, source, error) from error
-    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
-    lost = set(info["missing_keys"]) | mismatched
-    return model, [name for name, _ in model.named_parameters() if name in lost]
-
-
-def _new_modules(spec: ModelSpec, layout: Layout, fresh: list[str]) -> tuple[str, ...]:
-    """Modules outside the head that were drawn anew. Raises UserError when part of a layer is among them."""
-    outside = [name for name in fresh if not _inside(name, layout.head_modules)]
-    places = [site.module for site in layout.all_sites if site.role != "head"]
-    broken = [name for name in outside if _inside(name, places) or any(p.isdigit() for p in name.split("."))]
-    if broken:
-        raise UserError(
-            f"model.name: the weights of '{spec.name}' do not fit its config: {len(broken)} tensors of the "
-            f"backbone are missing or have other shapes, such as {broken[0]}.\n"
-            "Fetch it again, or give another folder."
-        )
-    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in outside))
+    return model, loaded
 
 
 def _inside(name: str, modules: Iterable[str]) -> bool:

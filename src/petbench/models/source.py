@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from petbench.config import ModelSpec
 from petbench.errors import NotHere, UserError, nearest
+from petbench.models.checks import check_config, runs_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -36,7 +37,7 @@ class Source:
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for any `from_pretrained`."""
         hub = {"revision": self.revision} if self.kind == "hub" and self.revision else {}
-        return {"local_files_only": self.offline, **hub}
+        return {"local_files_only": self.offline, "trust_remote_code": False, **hub}
 
 
 def find_source(name: str, revision: str | None = None, key: str = "model.name") -> Source:
@@ -106,13 +107,17 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
             raise UserError(f"model.known.config: {first_line(error)}") from error
     source = find_source(spec.name, spec.revision)
     try:
-        return AutoConfig.from_pretrained(source.where, **source.arguments)
+        config = AutoConfig.from_pretrained(source.where, **source.arguments)
     except (OSError, ValueError, KeyError) as error:
         raise cannot_load(spec.name, source, error) from error
+    check_config(spec.name, config)
+    return config
 
 
 def cannot_load(name: str, source: Source, error: Exception) -> UserError:
-    """The message for a source that is there in name only."""
+    """The message for a source that is there in name only, or that wants its own code run."""
+    if "trust_remote_code" in str(error):
+        return runs_code(f"model.name: '{name}'")
     if source.kind == "hub" and source.offline:
         return NotHere(
             f"{source.key}: '{name}' is not in the local cache and the hub is not in reach; "
@@ -162,3 +167,13 @@ def _package_folder(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"model.name: the package '{module}' has no model in '{inside}'. Looked in {folder}.")
     return folder
+
+
+def local_folder(source: Source) -> Path | None:
+    """The folder with the weights; of a hub model, the snapshot in the cache."""
+    if source.kind != "hub":
+        return Path(source.where)
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(source.where, "config.json", revision=source.revision)
+    return Path(config).parent if isinstance(config, str) else None

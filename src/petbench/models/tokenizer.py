@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from petbench.config import ModelSpec, canonical_json
 from petbench.errors import UserError
-from petbench.models.source import cannot_load, find_source, quiet
+from petbench.models.checks import check_files, runs_code
+from petbench.models.source import find_source, first_line, local_folder, quiet
 from petbench.tasks.toy import LEXICON
 
 if TYPE_CHECKING:
@@ -61,30 +62,67 @@ _WITHOUT_SEGMENTS = {"distilbert", "modernbert"}  # BERT's special tokens, no to
 
 
 def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
-    """The model's own tokenizer, petbench's small one, or the one that a name gives.
+    """The model's own tokenizer, petbench's small one, or the one that a name gives; without segment ids where the
+    model tells no segments apart.
 
-    Raises UserError when it is out of reach, or when the small one is asked for pretrained weights.
+    Raises UserError when it is out of reach, cannot be read or has no files, or when the small one is asked for
+    pretrained weights.
     """
-    from transformers import AutoTokenizer
-
     if spec.tokenizer == "built":
         if spec.weights != "random":
             raise UserError(
                 "model.tokenizer: 'built' numbers its tokens otherwise than any pretrained model. "
                 "Legal with model.weights=pretrained: same, a hub id or a folder."
             )
-        return build_tokenizer(config.model_type)
+        tokenizer: PreTrainedTokenizerBase = build_tokenizer(config.model_type)
+    else:
+        tokenizer = _read(spec, config)
+    if (getattr(config, "type_vocab_size", 0) or 0) < 2:
+        # GPT-2 would add embeddings of words for them, others would fail.
+        inputs = tokenizer.model_input_names
+        tokenizer.model_input_names = [kind for kind in inputs if kind != "token_type_ids"]
+    return tokenizer
+
+
+def _read(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
+    """A tokenizer from files."""
+    from transformers import AutoTokenizer
+
     name = spec.name if spec.tokenizer == "same" else spec.tokenizer
     own = spec.tokenizer == "same"
-    source = find_source(name, spec.revision if own else None, "model.name" if own else "model.tokenizer")
     try:
+        source = find_source(name, spec.revision if own else None, "model.name" if own else "model.tokenizer")
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source.where, config=config, **source.arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise cannot_load(name, source, error) from error
-    if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so any token serves
+    except (
+        Exception
+    ) as error:  # the tokenizers library raises a plain Exception for a file that it cannot read
+        raise _cannot_load(spec, error) from error
+    if tokenizer.init_kwargs.get("auto_map"):
+        raise runs_code(f"model.tokenizer: the tokenizer of '{name}'")
+    check_files(spec, tokenizer, local_folder(source))
+    if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so the end token serves
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _cannot_load(spec: ModelSpec, error: Exception) -> UserError:
+    """The message for a tokenizer that is not there or cannot be read."""
+    from tokenizers import __version__
+
+    if "trust_remote_code" in str(error):
+        return runs_code(f"model.tokenizer: '{spec.name if spec.tokenizer == 'same' else spec.tokenizer}'")
+    if spec.tokenizer == "same":
+        return UserError(
+            f"model.tokenizer: the tokenizer of '{spec.name}' cannot be read: {first_line(error)}\nIts files are "
+            f"missing, broken or made for other versions than tokenizers {__version__}. Give them anew, or "
+            f"model.tokenizer=FOLDER{' or built' if spec.weights == 'random' else ''}."
+        )
+    return UserError(
+        f"model.tokenizer: got '{spec.tokenizer}', which cannot be read: {first_line(error)}\n"
+        "Legal: same (the model's own), a folder, a hub id that is in reach or in the local cache; "
+        "built with model.weights=random."
+    )
 
 
 def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":

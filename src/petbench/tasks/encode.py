@@ -10,6 +10,7 @@ import numpy as np
 
 from petbench.config import TaskSpec
 from petbench.tasks import token_cache
+from petbench.tasks.cutting import check_room, refuse_empty, within
 from petbench.tasks.glue import Task
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Form = Literal["head", "text"]
+ENCODING = 2  # raise it when the same text gives other tokens: cached rows are then made anew
 IGNORED = -100  # label of padding in targets: the loss leaves it out
 
 
@@ -27,7 +29,7 @@ class Encoded:
 
     Row i is `ids[offsets[i]:offsets[i + 1]]`; `types` (token type ids) likewise, where the tokenizer gives
     them. `labels`: (rows,) int64, or float32 for regression, or None for test rows. `targets`: token ids of
-    every row's target, in text form with labels.
+    every row's target, in text form with labels. `cut`: rows that were longer than allowed.
     """
 
     form: Form
@@ -36,6 +38,7 @@ class Encoded:
     types: np.ndarray | None
     labels: np.ndarray | None
     targets: list[list[int]] | None
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,13 +68,15 @@ def encode(
 ) -> Encoded:
     """Tokenise a split, or read its tokens from the cache.
 
-    head: the text field, or the pair cut longest first. text: the wording's input text, and the target's
-    tokens. At most `spec.max_length` tokens an input. The cache's key is texts, tokenizer, task version,
-    form, wording and length; labels and targets are made anew each time.
+    head: the text field or the pair. text: the wording's input text, and the target's tokens. At most
+    `spec.max_length` tokens an input; a pair is cut longest first, so that both texts keep a part. The cache's
+    key is texts, tokenizer, task version, form, wording and length; labels and targets are made anew each time.
+    Raises UserError when the length leaves no room for the texts, or a text becomes no token at all.
     """
     wording = wording_of(spec)
     folder = token_cache.cache_folder(cache_dir)
     key = token_cache.cache_key(
+        encoding=ENCODING,
         texts=split.text_digest,
         tokenizer=token_cache.tokenizer_digest(tokenizer),
         task=[task.name, task.version],
@@ -90,7 +95,8 @@ def encode(
     if form == "text" and split.labels is not None:
         known = dict(zip(wording.targets, target_ids(wording, tokenizer), strict=True))
         targets = [known[wording.target_of(label)] for label in split.labels]
-    return Encoded(form, arrays["ids"], arrays["offsets"], arrays.get("types"), labels, targets)
+    cut = len(arrays["cut"])
+    return Encoded(form, arrays["ids"], arrays["offsets"], arrays.get("types"), labels, targets, cut)
 
 
 def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
@@ -133,15 +139,29 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
 def _tokenised(
     split: Split, wording: Wording, form: Form, tokenizer: Any, max_length: int
 ) -> token_cache.Arrays:
-    """Flat token ids, offsets and, where the tokenizer gives them, token type ids."""
+    """Flat token ids, offsets, numbers of the rows that were cut and, where the tokenizer gives them, token types."""
+    names = list(split.texts)
+    pieces: list[list[str]] = []
+    columns = list(split.texts.values())
     if form == "text":
-        fields = list(split.texts)
-        columns = [[wording.render(dict(zip(fields, row, strict=True))) for row in split.rows()]]
-    else:
-        columns = list(split.texts.values())
-    # truncation=True cuts a pair longest first.
-    found = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+        pieces = [wording.pieces(dict(zip(names, row, strict=True))) for row in split.rows()]
+        columns = [[" ".join(row) for row in pieces]]
+    check_room(tokenizer, len(columns), max_length)
+    found = tokenizer(*columns, return_attention_mask=False, verbose=False)
     rows, types = list(found["input_ids"]), found.get("token_type_ids")
+    cut = [place for place, row in enumerate(rows) if len(row) > max_length]
+    if cut and form == "text":
+        for place in cut:
+            rows[place] = within(max_length, pieces[place], rows[place], tokenizer)
+        types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
+    elif cut:  # truncation=True cuts a pair longest first
+        long = [[column[place] for place in cut] for column in columns]
+        again = tokenizer(*long, truncation=True, max_length=max_length, return_attention_mask=False)
+        for number, place in enumerate(cut):
+            rows[place] = again["input_ids"][number]
+            if types is not None:
+                types[place] = again["token_type_ids"][number]
+    refuse_empty(split, rows, len(columns), tokenizer)
     if any(not row for row in rows):
         # An empty text under a tokenizer without special tokens: one token, so that the row can be fed.
         filler = next(i for i in (tokenizer.eos_token_id, tokenizer.pad_token_id, 0) if i is not None)
@@ -150,6 +170,7 @@ def _tokenised(
     arrays = {
         "ids": np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]),
         "offsets": np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+        "cut": np.asarray(cut, dtype=np.int64),
     }
     if types is not None:
         arrays["types"] = np.concatenate([np.asarray(kind, dtype=np.int8) for kind in types])

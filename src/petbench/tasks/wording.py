@@ -30,6 +30,10 @@ class Wording:
 
     def render(self, texts: Mapping[str, str]) -> str:
         """The input text of one row, from its text fields."""
+        return " ".join(self.pieces(texts))
+
+    def pieces(self, texts: Mapping[str, str]) -> list[str]:
+        """What `render` joins: the texts are the last piece and every second one before it; the others are fixed."""
         fields = list(self.task.text_fields)
         if self.style == "t5":
             fields.sort()
@@ -37,7 +41,7 @@ class Wording:
         for name in fields:
             colon = "" if self.style == "compacter" and name == "hypothesis" else ":"
             pieces += [f"{name}{colon}", texts[name]]
-        return " ".join(pieces)
+        return pieces
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
