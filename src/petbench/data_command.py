@@ -1,17 +1,17 @@
 """`petbench data`: store GLUE in a folder, or verify such a folder."""
 
-import argparse
+from petbench.arguments import Arguments, path
 
 
 def data_main(argv: list[str]) -> int:
     """`petbench data fetch DIR` or `petbench data check DIR`. Exit 1 when a split is bad. Raises UserError."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench data",
         description="fetch: store all ten tasks from the hub as parquet with checksums, for machines without "
         "network (then: data.dir=DIR or PETBENCH_GLUE=DIR). check: verify checksums, row counts and rows.",
     )
     parser.add_argument("action", choices=("fetch", "check"))
-    parser.add_argument("dir", metavar="DIR")
+    parser.add_argument("dir", metavar="DIR", type=path)
     asked = parser.parse_args(argv)
     from petbench.tasks.fetch import check, fetch
 

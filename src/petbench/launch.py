@@ -4,22 +4,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from petbench.compose import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
 from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.expand import without_sweeps
+from petbench.paths import at_home
 
 Overrides = Sequence[str]
-PLUGINS = {  # choice of hydra/launcher or hydra/sweeper: (module of the plugin, petbench's extra with it)
-    "joblib": ("hydra_joblib_launcher", "joblib"),
-    "submitit_local": ("hydra_submitit_launcher", "slurm"),
-    "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
-    "ray": ("hydra_ray_launcher", "ray"),
-    "optuna": ("hydra_optuna_sweeper", "optuna"),
-}
 
 
 @dataclass(frozen=True)
@@ -102,16 +95,6 @@ def search(
     return launched
 
 
-def require_plugins(argv: Overrides) -> None:
-    """Raises UserError for a launcher or sweeper that is not installed, with the command that installs it."""
-    for argument in argv:
-        key, _, name = argument.partition("=")
-        if key in ("hydra/launcher", "hydra/sweeper") and name in PLUGINS:
-            module, extra = PLUGINS[name]
-            if find_spec(f"hydra_plugins.{module}") is None:
-                raise UserError(f"{argument}: not installed. Run: pip install 'petbench[{extra}]'")
-
-
 def own_overrides(member: Overrides, threads: int | None) -> list[str]:
     """A member's overrides without Hydra's, with its share of threads unless the user chose a number."""
     own = [o for o in member if not o.lstrip("+~").startswith(("hydra.", "hydra/"))]
@@ -160,7 +143,7 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
     from hydra.types import HydraContext, RunMode
 
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
-    with hydra_errors():
+    with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="petbench"):
             engine = GlobalHydra.instance().hydra
@@ -171,4 +154,5 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
                 run_mode=RunMode.MULTIRUN,
                 with_log_configuration=False,
             )
+            config.results_dir = at_home(str(config.results_dir))  # Hydra's own folder is made below it
             yield config, HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))

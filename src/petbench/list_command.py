@@ -1,7 +1,6 @@
 """`petbench list`: what there is, one line each, read from the first lines of the YAML files."""
 
-import argparse
-
+from petbench.arguments import Arguments
 from petbench.compose import option_path, options
 from petbench.errors import unknown
 
@@ -24,7 +23,7 @@ def about(group: str, name: str) -> str:
 
 def list_main(argv: list[str]) -> int:
     """`petbench list KIND`."""
-    parser = argparse.ArgumentParser(prog="petbench list", description="What there is, one line each.")
+    parser = Arguments(prog="petbench list", description="What there is, one line each.")
     parser.add_argument("kind", help=", ".join(GROUPS))
     kind = parser.parse_args(argv).kind
     if kind not in GROUPS:
