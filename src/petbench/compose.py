@@ -37,7 +37,10 @@ def plugin_conf_dirs() -> list[Path]:
     """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
     folders = []
     for point in entry_points(group="petbench.adapters"):
-        spec = find_spec(point.module.split(".")[0])
+        try:
+            spec = find_spec(point.module.split(".")[0])
+        except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
+            continue
         for place in (spec.submodule_search_locations or []) if spec else []:
             folder = Path(place) / "conf"
             if folder.is_dir():

@@ -5,14 +5,15 @@ import sys
 import time
 import unicodedata
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from petbench.record import Record
+if TYPE_CHECKING:
+    from petbench.record import Record
 
 
 def is_main_process() -> bool:
@@ -40,7 +41,7 @@ class Output(Console):
     """Standard output. It may break (a closed pipe, a full disk): the rest then goes nowhere, and what printed goes
     on, be it a run of hours. `broken` is the error, for the exit status."""
 
-    broken: OSError | None = None
+    broken: ClassVar[OSError | None] = None
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, but it raises no OSError."""
@@ -55,9 +56,9 @@ class Output(Console):
 
     def lose(self, error: OSError) -> None:
         """Send the rest of standard output nowhere."""
-        if self.broken is None and not isinstance(error, BrokenPipeError):
+        if Output.broken is None and not isinstance(error, BrokenPipeError):
             warn(f"standard output: {error.strerror or error}; nothing more is printed there.")
-        self.broken = self.broken or error
+        Output.broken = Output.broken or error  # of all: they write to the same place
         self.quiet = True
         with suppress(OSError, ValueError):  # a stream that is no file has nothing to flush at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,7 +67,7 @@ class Output(Console):
         """What broke it during a command, `error` at its end included; the next command starts afresh."""
         if error is not None:
             self.lose(error)
-        lost, self.broken, self.quiet = self.broken, None, not is_main_process()
+        lost, Output.broken, self.quiet = Output.broken, None, not is_main_process()
         return lost
 
 
@@ -170,7 +171,7 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     return table
 
 
-def scores_table(record: Record) -> Table:
+def scores_table(record: "Record") -> Table:
     """Selection and report scores of one run; the protocol is in the title."""
     title = f"Scores: {record.task}, protocol {record.protocol}"
     marks = record.provenance.get("marks") or []

@@ -17,7 +17,7 @@ GROUPS = {
 
 def about(group: str, name: str) -> str:
     """A YAML's first line: what it is. Hydra's own `# @package` line may stand before it."""
-    with option_path(group, name).open(encoding="utf-8") as file:
+    with option_path(group, name).open(encoding="utf-8", errors="replace") as file:
         return next((line.lstrip("# ").strip() for line in file if not line.startswith("# @")), "")
 
 

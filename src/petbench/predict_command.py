@@ -37,12 +37,16 @@ def predict_main(argv: list[str]) -> int:
     if kind not in FORMS:
         raise UserError(f"--out: ending '{kind}'. Legal: {', '.join(FORMS)}.")
     from petbench.checkpoint import adapter_folder, read_adapter_config
+    from petbench.console import warn
+    from petbench.tasks.checks import empty_text_notes
     from petbench.tasks.glue import task_named
     from petbench.tasks.new_text import read_new_text
 
     # The rows are read before the model: a broken file is found in the first second.
     saved = read_adapter_config(adapter_folder(asked.run, asked.results_dir))
     rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
+    for note in empty_text_notes(rows):
+        warn(f"{note}; they are labelled, too")
     from petbench.loading import load_run
     from petbench.predict import predict
 

@@ -1,6 +1,7 @@
 """`petbench submit`: gather finished runs into the GLUE zip, or check a zip."""
 
 from petbench.arguments import Arguments, new_file, path
+from petbench.console import say
 from petbench.errors import UserError
 
 
@@ -38,13 +39,13 @@ def submit_main(argv: list[str]) -> int:
     submission = gather(asked.runs, asked.results_dir) if asked.runs else None
     if asked.check:
         problems = check_submission(asked.check, submission.counts if submission else None)
-        print("\n".join(problems) if problems else f"{asked.check}: a right GLUE submission.")
+        say("\n".join(problems) if problems else f"{asked.check}: a right GLUE submission.")
         return 1 if problems else 0
     assert submission is not None
     zipped = write_submission(submission, asked.out)
     for part in submission.parts:
-        print(f"{part.stem + '.tsv':<11} {len(part.answers):>7} rows  {part.origin}")
+        say(f"{part.stem + '.tsv':<11} {len(part.answers):>7} rows  {part.origin}")
     for note in submission.notes:
-        print(note)
-    print(f"wrote {zipped}, checked")
+        say(note)
+    say(f"wrote {zipped}, checked")
     return 0

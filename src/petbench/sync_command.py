@@ -1,6 +1,7 @@
 """`petbench sync`: upload what W&B could not take while the runs went on."""
 
 from petbench.arguments import Arguments, path
+from petbench.console import say
 
 
 def sync_main(argv: list[str]) -> int:
@@ -14,5 +15,5 @@ def sync_main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     from petbench.wandb_sync import sync
 
-    print(sync(asked.results_dir))
+    say(sync(asked.results_dir))
     return 0

@@ -8,6 +8,7 @@ from petbench.compare.report import derive, differences, load, write_page, write
 from petbench.compare.settings import parse_where, select
 from petbench.compare.verdicts import pick, verdict
 from petbench.config import wandb_name
+from petbench.console import Output, say
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
 
@@ -20,7 +21,7 @@ def report_main(argv: list[str]) -> int:
     report, records = derive(folder, parse_where(options.where), options.include_wnli)
     if options.check:
         found = differences(report, out)
-        print("\n".join(found) if found else f"{out}: the tables hold.")
+        say("\n".join(found) if found else f"{out}: the tables hold.")
         return 1 if found else 0
     paths = write_tables(report, out, options.cite)
     shown = select(records, parse_where(options.where))
@@ -28,19 +29,16 @@ def report_main(argv: list[str]) -> int:
         paths.append(write_page(report, shown, out))
         if options.plots or options.wandb:
             paths += write_plots(report, shown, out)
-    from rich.console import Console
-
     from petbench.compare.terminal import print_report
 
-    console = Console()
-    print_report(report, console)
+    print_report(report, Output(markup=False, emoji=False))
     if options.cite:
-        print(f"\n{(out / 'citations.bib').read_text(encoding='utf-8')}", end="")
-    print(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
+        say(f"\n{(out / 'citations.bib').read_text(encoding='utf-8').rstrip()}")
+    say(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
     if options.wandb:
         from petbench.compare.wandb_report import send_report
 
-        print(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
+        say(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
     return 0
 
 
@@ -61,7 +59,7 @@ def compare_main(argv: list[str]) -> int:
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
     options = parser.parse_args(argv)
     records = select(load(Path(options.results_dir)), parse_where(options.where))
-    print(verdict(pick(records, options.a), pick(records, options.b)))
+    say(verdict(pick(records, options.a), pick(records, options.b)))
     return 0
 
 
