@@ -1,12 +1,11 @@
 """`petbench bench`: methods side by side in one process, as ratios to the bare frozen backbone."""
 
-import argparse
 import json
+import os
 from typing import Any
 
-from rich.table import Table
-
-from petbench.console import print_table, say, warn
+from petbench.arguments import Arguments, whole
+from petbench.console import Grid, print_table, say, warn
 from petbench.errors import UserError
 from petbench.expand import expand
 
@@ -15,17 +14,22 @@ DEFAULT = "adapter=krona,lora,bitfit,peft/lora"
 
 def bench_main(argv: list[str]) -> int:
     """`petbench bench [OVERRIDES…] [--what step,latency,memory] [--json]`."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench bench",
         description="Step time, latency and memory, interleaved in one process. Overrides as in train; "
         f"several values multiply out (default {DEFAULT}). Random weights do: add model.weights=random.",
     )
     parser.add_argument("overrides", nargs="*", help="such as adapter=krona,lora model=minilm")
     parser.add_argument("--what", default="step,latency,memory", help="of step, latency, memory")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--length", type=int, default=64, help="tokens of a training row")
-    parser.add_argument("--rounds", type=int, default=15, help="timed steps of each candidate")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 1 gives the steadiest ratios")
+    parser.add_argument("--batch", type=whole(1, 65_536), default=32)
+    parser.add_argument("--length", type=whole(1, 65_536), default=64, help="tokens of a training row")
+    parser.add_argument("--rounds", type=whole(1, 100_000), default=15, help="timed steps of each candidate")
+    parser.add_argument(
+        "--threads",
+        type=whole(1, os.cpu_count() or 1),
+        default=1,
+        help="CPU threads; 1 gives the steadiest ratios",
+    )
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args(argv)
 
@@ -92,8 +96,8 @@ COLUMNS = {
 }
 
 
-def _table(rows: list[dict[str, Any]], where: str) -> Table:
-    table = Table(title=f"Bench: {where}", title_justify="left")
+def _table(rows: list[dict[str, Any]], where: str) -> Grid:
+    table = Grid(title=f"Bench: {where}", title_justify="left")
     table.add_column("")
     shown = [key for key in COLUMNS if any(key in row for row in rows)]
     for key in shown:

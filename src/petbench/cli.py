@@ -1,9 +1,11 @@
 """The command line: `petbench COMMAND …`; finds the command, prints errors, sets the exit status."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from petbench import __version__
@@ -35,9 +37,17 @@ Tab completion: eval "$(petbench train -sc install=bash)"
 """
 
 
+# What goes on when its standard output breaks: hours of work end in files, not on a screen.
+GOES_ON = ("train", "reproduce")
+
+
 def main() -> None:
     """Entry point of the console script. Exit 0, 1 for a failed run, 2 for a user's mistake, and 130, 143 or 129
     after Ctrl-C, SIGTERM or SIGHUP."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # a terminal that does not know a sign
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -47,7 +57,7 @@ def run_command(argv: Sequence[str]) -> int:
     debug = len(arguments) < len(argv)
     try:
         with stop_signals():
-            return _dispatch(arguments)
+            return _after_output(_dispatch(arguments), arguments)
     except UserError as error:
         return _failed(error, 2, debug)
     except RunError as error:
@@ -56,9 +66,8 @@ def run_command(argv: Sequence[str]) -> int:
         status = exit_status(stop)
         print("interrupted" if status == 130 else f"interrupted ({stop})", file=sys.stderr)
         return status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return _world_broke(error, arguments, debug)
     except Exception as error:
         bug = RunError(
             f"{type(error).__name__}: {error}\nA bug in petbench: the same with --debug shows where."
@@ -67,10 +76,50 @@ def run_command(argv: Sequence[str]) -> int:
 
 
 def _failed(error: Exception, status: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    print(f"error: {error}", file=sys.stderr)
+    from petbench.console import shown
+
+    with suppress(OSError):  # standard error may be gone, too
+        if debug:
+            traceback.print_exc()
+        print(f"error: {shown(str(error))}", file=sys.stderr)
     return status
+
+
+def _world_broke(error: OSError, arguments: Sequence[str], debug: bool) -> int:
+    """The exit status after a file, a disk or a pipe did not do what was asked of it."""
+    if error.filename is None and (isinstance(error, BrokenPipeError) or _output_error() is not None):
+        from petbench.console import out
+
+        out.lose(error)
+        return _after_output(0, arguments)
+    wrong_place = error.filename is not None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return _failed(RunError(f"{place}{error.strerror or error}."), 2 if wrong_place else 1, debug)
+
+
+def _after_output(status: int, arguments: Sequence[str]) -> int:
+    """The exit status once all is printed: 1 where the output is the product and the disk did not take it.
+
+    Whoever reads a pipe may close it: that is no failure.
+    """
+    error = _output_error()
+    if error is None and "petbench.console" not in sys.modules:
+        return status
+    from petbench.console import out
+
+    lost = out.end(error)
+    if lost is None or isinstance(lost, BrokenPipeError) or arguments[0] in GOES_ON:
+        return status
+    return _failed(RunError(f"standard output: {lost.strerror or lost}."), 1, debug=False)
+
+
+def _output_error() -> OSError | None:
+    """Why standard output does not take what was printed."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -3,12 +3,22 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from petbench.config_errors import mistakes
 from petbench.errors import UserError
+from petbench.paths import at_home
 
 RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it
 
@@ -42,12 +52,43 @@ NAMES_OF_CONTENT: tuple[tuple[str, ...], ...] = (
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
+PathText = Annotated[str, AfterValidator(at_home)]
+_NOT_IN_WANDB_NAMES = "/\\#?%:"
+
+
+def wandb_name(text: str) -> str:
+    """A name that W&B takes for a project or a team. Raises ValueError that says what is legal."""
+    wrong = [sign for sign in text if sign in _NOT_IN_WANDB_NAMES or not sign.isprintable()]
+    if wrong or text != text.strip() or not 1 <= len(text) <= 128:
+        team, _, project = text.partition("/")
+        apart = f"; team and project apart: logger.entity={team} logger.project={project}" if project else ""
+        raise ValueError(
+            f"got {text!r}. Legal: 1 to 128 characters, none of {' '.join(_NOT_IN_WANDB_NAMES)}{apart}"
+        )
+    return text
+
+
+WandbName = Annotated[str, AfterValidator(wandb_name)]
 
 
 class Frozen(BaseModel):
     """A validated value that never changes; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, raw: Any, info: ValidationInfo) -> Any:
+        """`optim.lr=true` is no learning rate of 1, though Python counts so."""
+        field = cls.model_fields[str(info.field_name)]
+        parts = raw if isinstance(raw, list | tuple) else [raw]
+        if any(isinstance(part, bool) for part in parts) and not _takes(field.annotation, bool, Any):
+            shown = str(raw).lower() if isinstance(raw, bool) else repr(raw)
+            words = "a number" if _takes(field.annotation, int, float) else "text"
+            raise ValueError(f"got {shown}. Legal: {words}, not true or false")
+        return raw
 
 
 class KnownModel(Frozen):
@@ -62,10 +103,10 @@ class KnownModel(Frozen):
 class ModelSpec(Frozen):
     """Which backbone: a hub id, a folder, `package:<module>/<folder>`, or a config with random weights."""
 
-    name: str
+    name: PathText
     weights: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
-    tokenizer: str = "same"  # same | built (petbench's own small one) | a hub id or folder
+    tokenizer: PathText = "same"  # same | built (petbench's own small one) | a hub id or folder
     attn: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     known: KnownModel | None = None
     label: str = ""  # the short name in tables
@@ -121,14 +162,14 @@ class TaskSpec(Frozen):
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included
     train_examples: PositiveInt | None = None  # low-resource cut: nested, stratified
-    sample_seed: int = 0  # which low-resource sample
+    sample_seed: Seed = 0  # which low-resource sample
 
 
 class DataSpec(Frozen):
     """Where the rows come from."""
 
     source: Literal["auto", "local", "hub", "toy"] = "auto"
-    dir: str | None = None
+    dir: PathText | None = None
     allow_partial: bool = False
     max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
     toy_train: Annotated[int, Field(ge=8)] = 512  # rows of generated train splits
@@ -139,7 +180,7 @@ class ProtocolSpec(Frozen):
     """Which rows pick the checkpoint and which are reported."""
 
     name: Literal["petbench", "compacter", "glue_dev", "glue_test"] = "petbench"
-    split_seed: int = 0
+    split_seed: Seed = 0
     selection_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # of train, `petbench` and `glue_test`
     selection_max: PositiveInt = 1000  # rows at most
 
@@ -174,8 +215,8 @@ class OptimSpec(Frozen):
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     warmup_ratio: Fraction = 0.06  # of all steps, when warmup_steps is null
     schedule: Literal["linear", "constant"] = "linear"
-    beta1: Fraction = 0.9
-    beta2: Fraction = 0.999
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
     eps: Annotated[float, Field(gt=0)] = 1e-8
 
 
@@ -190,8 +231,8 @@ class LoggerSpec(Frozen):
 
     name: Literal["none", "jsonl", "wandb"] = "jsonl"
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
-    project: str = "petbench"
-    entity: str | None = None
+    project: WandbName = "petbench"
+    entity: WandbName | None = None
     group: str | None = None
     tags: tuple[str, ...] = ()
     artifact: bool = False  # upload the adapter folder
@@ -220,10 +261,10 @@ class RunSpec(Frozen):
     budget: BudgetSpec = BudgetSpec()
     seed: int = 0
     tuning: TuningNote | None = None
-    init_from: str | None = None  # a run id or folder whose adapter and body are the start
+    init_from: PathText | None = None  # a run id or folder whose adapter and body are the start
     recipe: str | None = None  # the name of the published setting, when one was chosen
-    results_dir: str = "results"
-    cache_dir: str | None = None
+    results_dir: PathText = "results"
+    cache_dir: PathText | None = None
     plan: bool = False
     retry: bool = True  # run failed cells again
 
@@ -248,6 +289,14 @@ class RunSpec(Frozen):
         tokenizer and start, and the precision (see `petbench.content`)."""
         whole = {"schema": RUN_SCHEMA, "config": self.identity(), "content": dict(content)}
         return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
+
+
+def _takes(annotation: Any, *wanted: Any) -> bool:
+    """Whether one of these types is in an annotation, at any depth."""
+    inside = get_args(annotation)
+    if any(value in wanted or type(value) in wanted for value in (annotation, *inside)):
+        return True
+    return any(_takes(part, *wanted) for part in inside)
 
 
 def canonical_json(value: Any) -> str:

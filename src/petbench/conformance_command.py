@@ -1,14 +1,13 @@
 """`petbench conformance NAME`: hold a method to the list, its own or an outside package's."""
 
-import argparse
-
+from petbench.arguments import Arguments
 from petbench.console import say
 from petbench.errors import RunError
 
 
 def conformance_main(argv: list[str]) -> int:
     """Print one line a check. Raises RunError (exit 1) when one fails, UserError when NAME is no method."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench conformance",
         description="Check every claim of a method on tiny models of three families; no data, no network.",
     )

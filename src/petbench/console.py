@@ -3,13 +3,17 @@
 import os
 import sys
 import time
-from typing import Any
+import unicodedata
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from petbench.record import Record
+if TYPE_CHECKING:
+    from petbench.record import Record
 
 
 def is_main_process() -> bool:
@@ -17,7 +21,74 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-out = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
+def shown(text: str) -> str:
+    """Text as a terminal may print it: signs that would steer it (escape sequences, carriage returns, a change of the
+    direction of writing, half surrogate pairs) stand there by their escapes."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign in "\n\t" or not _steers(sign) else _escaped(sign) for sign in text)
+
+
+def _steers(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+class Output(Console):
+    """Standard output. It may break (a closed pipe, a full disk): the rest then goes nowhere, and what printed goes
+    on, be it a run of hours. `broken` is the error, for the exit status."""
+
+    broken: ClassVar[OSError | None] = None
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, but it raises no OSError."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self.lose(error)
+
+    def on_broken_pipe(self) -> None:
+        """Instead of rich's exit."""
+        self.lose(BrokenPipeError())
+
+    def lose(self, error: OSError) -> None:
+        """Send the rest of standard output nowhere."""
+        if Output.broken is None and not isinstance(error, BrokenPipeError):
+            warn(f"standard output: {error.strerror or error}; nothing more is printed there.")
+        Output.broken = Output.broken or error  # of all: they write to the same place
+        self.quiet = True
+        with suppress(OSError, ValueError):  # a stream that is no file has nothing to flush at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def end(self, error: OSError | None = None) -> OSError | None:
+        """What broke it during a command, `error` at its end included; the next command starts afresh."""
+        if error is not None:
+            self.lose(error)
+        lost, Output.broken, self.quiet = Output.broken, None, not is_main_process()
+        return lost
+
+
+# Names are text: rich's markup and emoji codes are not read in them.
+out = Output(highlight=False, soft_wrap=True, markup=False, emoji=False, quiet=not is_main_process())
+
+
+class Grid(Table):
+    """A rich table whose heads and cells are text and nothing else."""
+
+    def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
+        """As rich's."""
+        super().add_column(_plain(header), *arguments, **options)
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """As rich's."""
+        super().add_row(*map(_plain, cells), **options)
+
+
+def _plain(cell: Any) -> Any:
+    return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
 class RunScreen:
@@ -31,14 +102,14 @@ class RunScreen:
         self._bar: Progress | None = None
         if wanted == "auto" and sys.stdout.isatty() and is_main_process():
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("loss {task.fields[loss]}  score {task.fields[score]}"),
                 TimeRemainingColumn(),
                 console=out,
             )
-            self._task = self._bar.add_task(title, total=steps, completed=done, loss="–", score="–")
+            self._task = self._bar.add_task(shown(title), total=steps, completed=done, loss="–", score="–")
             self._bar.start()
 
     def step(self, step: int, loss: float | None) -> None:
@@ -61,7 +132,7 @@ class RunScreen:
     def line(self, text: str) -> None:
         """A plain line, above the bar where there is one."""
         self._last_line = time.monotonic()
-        out.print(text, markup=False)
+        out.print(shown(text))
 
     def close(self) -> None:
         """Stop the bar."""
@@ -71,18 +142,19 @@ class RunScreen:
 
 def say(text: str) -> None:
     """A plain line on standard output."""
-    out.print(text, markup=False)
+    out.print(shown(text))
 
 
 def warn(text: str) -> None:
-    """A line on standard error."""
-    print(f"warning: {text}", file=sys.stderr)
+    """A line on standard error, if that still takes one."""
+    with suppress(OSError, ValueError):
+        print(f"warning: {shown(text)}", file=sys.stderr)
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     """Parameters by part, one row a method. Keys: adapter, params (a record's `params`), and what is there
     of mergeable, bytes, paper_percent."""
-    table = Table(title=title, title_justify="left")
+    table = Grid(title=title, title_justify="left")
     table.add_column("adapter")
     for name in ("adapter params", "head", "norms", "other", "trainable", "backbone"):
         table.add_column(name, justify="right")
@@ -99,13 +171,13 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     return table
 
 
-def scores_table(record: Record) -> Table:
+def scores_table(record: "Record") -> Table:
     """Selection and report scores of one run; the protocol is in the title."""
     title = f"Scores: {record.task}, protocol {record.protocol}"
     marks = record.provenance.get("marks") or []
     if marks:
         title += f" ({'; '.join(marks)})"
-    table = Table(title=title, title_justify="left")
+    table = Grid(title=title, title_justify="left")
     table.add_column("rows")
     table.add_column("n", justify="right")
     names = list(record.metrics.selection) or [n for values in record.metrics.report.values() for n in values]
@@ -127,11 +199,10 @@ def scores_table(record: Record) -> Table:
 
 def print_table(table: Table) -> None:
     """Print a table at its natural width where the output is no terminal; its title is a line above it."""
-    console = out if out.is_terminal else Console(width=200, highlight=False, quiet=not is_main_process())
     title, table.title = table.title, None  # rich would wrap it to the table's width
     if title is not None:
-        out.print(title, markup=False)
-    console.print(table)
+        out.print(shown(str(title)))
+    out.print(table, width=None if out.is_terminal else 200)
 
 
 def _cell(value: Any) -> str:

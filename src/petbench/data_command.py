@@ -1,31 +1,30 @@
 """`petbench data`: store GLUE in a folder, or verify such a folder."""
 
-import argparse
+from petbench.arguments import Arguments, path
+from petbench.console import say
 
 
 def data_main(argv: list[str]) -> int:
     """`petbench data fetch DIR` or `petbench data check DIR`. Exit 1 when a split is bad. Raises UserError."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench data",
         description="fetch: store all ten tasks from the hub as parquet with checksums, for machines without "
         "network (then: data.dir=DIR or PETBENCH_GLUE=DIR). check: verify checksums, row counts and rows.",
     )
     parser.add_argument("action", choices=("fetch", "check"))
-    parser.add_argument("dir", metavar="DIR")
+    parser.add_argument("dir", metavar="DIR", type=path)
     asked = parser.parse_args(argv)
     from petbench.tasks.fetch import check, fetch
 
     if asked.action == "fetch":
-        print(f"GLUE is in {fetch(asked.dir, print)}")
+        say(f"GLUE is in {fetch(asked.dir, say)}")
         return 0
     report = check(asked.dir)
     for finding in report.findings:
         rows = "" if finding.rows is None else f"{finding.rows:>7,} rows"
-        print(
+        say(
             f"{finding.task:<5} {finding.split:<21} {finding.status:<8} {rows:>12}  {finding.detail}".rstrip()
         )
     bad, missing = len(report.bad), len(report.missing)
-    print(
-        f"{report.folder}: {len(report.findings) - bad - missing} splits right, {bad} bad, {missing} missing"
-    )
+    say(f"{report.folder}: {len(report.findings) - bad - missing} splits right, {bad} bad, {missing} missing")
     return 1 if bad else 0

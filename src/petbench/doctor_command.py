@@ -1,17 +1,17 @@
 """`petbench doctor`: what is installed here and what is in reach."""
 
-import argparse
 import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from petbench.arguments import Arguments
 from petbench.console import say
 
 
 def doctor_main(argv: list[str]) -> int:
     """`petbench doctor`: what is installed, which device, is the hub in reach, is the data whole."""
-    argparse.ArgumentParser(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
+    Arguments(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
     import torch
 
     from petbench.machine.tested import installed, outside, ranges

@@ -29,7 +29,7 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
     from omegaconf import OmegaConf
 
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
-    with hydra_errors():
+    with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
@@ -71,7 +71,7 @@ def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    with hydra_errors():
+    with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             return _composed([tuple(overrides) for overrides in members], config_dir)

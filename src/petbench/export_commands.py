@@ -1,19 +1,14 @@
 """`petbench merge` and `petbench export`: a finished run as files that need no petbench."""
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
-
+from petbench.arguments import Arguments, new_folder, path, whole
 from petbench.console import say
-from petbench.errors import UserError
 from petbench.predict_command import add_backbone_options
 
 if TYPE_CHECKING:
     from petbench.loading import Loaded
-
-Rank = Annotated[int, Field(ge=1)]
 
 
 def merge_main(argv: list[str]) -> int:
@@ -33,17 +28,19 @@ def export_main(argv: list[str]) -> int:
     """`petbench export RUN --to peft --out DIR`: a PEFT adapter, head and trained norms included."""
     parser = _parser("export", "Write a run's adapter in PEFT's own format, where PEFT can hold it exactly.")
     parser.add_argument("--to", choices=["peft"], default="peft", help="the format")
-    parser.add_argument("--max-rank", default=16, help="of an exact LoRA in place of KronA (16)")
-    parser.add_argument("--approximate", metavar="RANK", help="allow the nearest LoRA of that rank")
+    parser.add_argument(
+        "--max-rank", type=whole(1), default=16, help="of an exact LoRA in place of KronA (16)"
+    )
+    parser.add_argument(
+        "--approximate", type=whole(1), metavar="RANK", help="allow the nearest LoRA of that rank"
+    )
     parsed = parser.parse_args(argv)
-    max_rank = _rank("--max-rank", parsed.max_rank)
-    approximate = None if parsed.approximate is None else _rank("--approximate", parsed.approximate)
     from petbench.export import export_peft
     from petbench.loading import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
     base = _base_model(loaded, parsed.out)
-    line = export_peft(loaded.tuned, parsed.out, max_rank, approximate, base_model=base)
+    line = export_peft(loaded.tuned, parsed.out, parsed.max_rank, parsed.approximate, base_model=base)
     loaded.tokenizer.save_pretrained(parsed.out)
     if loaded.spec.model.weights == "random":
         _write_base(loaded, parsed.out / "base")
@@ -51,20 +48,15 @@ def export_main(argv: list[str]) -> int:
     return 0
 
 
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"petbench {command}", description=description)
-    parser.add_argument("run", metavar="RUN", help="a run's id, its folder or its adapter folder")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("--results-dir", default="results", help="where run ids are looked up (results)")
+def _parser(command: str, description: str) -> Arguments:
+    parser = Arguments(prog=f"petbench {command}", description=description)
+    parser.add_argument("run", metavar="RUN", type=path, help="a run's id, its folder or its adapter folder")
+    parser.add_argument("--out", required=True, type=new_folder, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--results-dir", type=path, default="results", help="where run ids are looked up (results)"
+    )
     add_backbone_options(parser)
     return parser
-
-
-def _rank(option: str, value: Any) -> int:
-    try:
-        return TypeAdapter(Rank).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{option}: got {value!r}. Give a whole number from 1 up.") from error
 
 
 def _base_model(loaded: "Loaded", out: Path) -> str | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,11 @@ from petbench.compose import CONFIG_NAME, conf_dir, forgiving, hydra_errors, sea
 from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.expand import without_sweeps
+from petbench.paths import at_home
 from petbench.signals import before_stopping
 from petbench.workers import stop_workers, worker
 
 Overrides = Sequence[str]
-PLUGINS = {  # choice of hydra/launcher or hydra/sweeper: (module of the plugin, petbench's extra with it)
-    "joblib": ("hydra_joblib_launcher", "joblib"),
-    "submitit_local": ("hydra_submitit_launcher", "slurm"),
-    "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
-    "ray": ("hydra_ray_launcher", "ray"),
-    "optuna": ("hydra_optuna_sweeper", "optuna"),
-}
 
 
 @dataclass(frozen=True)
@@ -115,16 +108,6 @@ def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
     return task if target.endswith(("SlurmLauncher", "RayLauncher")) else worker(task)
 
 
-def require_plugins(argv: Overrides) -> None:
-    """Raises UserError for a launcher or sweeper that is not installed, with the command that installs it."""
-    for argument in argv:
-        key, _, name = argument.partition("=")
-        if key in ("hydra/launcher", "hydra/sweeper") and name in PLUGINS:
-            module, extra = PLUGINS[name]
-            if find_spec(f"hydra_plugins.{module}") is None:
-                raise UserError(f"{argument}: not installed. Run: pip install 'petbench[{extra}]'")
-
-
 def require_precision(
     argv: Overrides, members: Iterable[Mapping[str, Any]], config_dir: str | None = None
 ) -> None:
@@ -190,7 +173,7 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
     from hydra.types import HydraContext, RunMode
 
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
-    with hydra_errors():
+    with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="petbench"):
             engine = GlobalHydra.instance().hydra
@@ -201,4 +184,5 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
                 run_mode=RunMode.MULTIRUN,
                 with_log_configuration=False,
             )
+            config.results_dir = at_home(str(config.results_dir))  # Hydra's own folder is made below it
             yield config, HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))

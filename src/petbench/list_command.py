@@ -1,7 +1,6 @@
 """`petbench list`: what there is, one line each, read from the first lines of the YAML files."""
 
-import argparse
-
+from petbench.arguments import Arguments
 from petbench.compose import option_path, options
 from petbench.errors import unknown
 
@@ -18,13 +17,13 @@ GROUPS = {
 
 def about(group: str, name: str) -> str:
     """A YAML's first line: what it is. Hydra's own `# @package` line may stand before it."""
-    with option_path(group, name).open(encoding="utf-8") as file:
+    with option_path(group, name).open(encoding="utf-8", errors="replace") as file:
         return next((line.lstrip("# ").strip() for line in file if not line.startswith("# @")), "")
 
 
 def list_main(argv: list[str]) -> int:
     """`petbench list KIND`."""
-    parser = argparse.ArgumentParser(prog="petbench list", description="What there is, one line each.")
+    parser = Arguments(prog="petbench list", description="What there is, one line each.")
     parser.add_argument("kind", help=", ".join(GROUPS))
     kind = parser.parse_args(argv).kind
     if kind not in GROUPS:

@@ -1,16 +1,16 @@
 """`petbench params`: parameters by part, without weights, data or network."""
 
-import argparse
 import json
 from typing import Any
 
+from petbench.arguments import Arguments, folder
 from petbench.console import params_table, print_table, say
 from petbench.expand import expand
 
 
 def params_main(argv: list[str]) -> int:
     """`petbench params OVERRIDES… [--json]`: one table over all members, no weights, no data, no network."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench params",
         description="Parameters by part. Overrides as in train; several values multiply out, as 'adapter=glob(*)'.",
     )
@@ -18,7 +18,7 @@ def params_main(argv: list[str]) -> int:
     parser.add_argument(
         "--json", action="store_true", help="JSON on standard output: an object, or a list of several"
     )
-    parser.add_argument("--config-dir", help="a folder with more config groups")
+    parser.add_argument("--config-dir", type=folder, help="a folder with more config groups")
     parsed = parser.parse_args(argv)
     members = expand(parsed.overrides, parsed.config_dir)
     rows, skipped = _rows(members)

@@ -1,13 +1,12 @@
 """`petbench predict`: a finished run labels the rows of a file."""
 
-import argparse
 import csv
 import io
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from petbench.arguments import Arguments, new_file, path, whole
 from petbench.errors import UserError
 
 FORMS = (".tsv", ".csv", ".jsonl")
@@ -15,34 +14,40 @@ FORMS = (".tsv", ".csv", ".jsonl")
 
 def predict_main(argv: list[str]) -> int:
     """`petbench predict RUN FILE [--out FILE]`; `index` and `prediction`, a row a line. Raises UserError."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench predict",
         description="Label new text with a finished run. FILE is a .tsv (quotes are text), .csv or .jsonl with "
         "the task's text columns, such as sentence1 and sentence2; other columns are ignored.",
         epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
     )
-    parser.add_argument("run", metavar="RUN", help="a run id, its folder, or an adapter folder")
-    parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--out", metavar="FILE", help=f"{', '.join(FORMS)}; default: TSV on standard output")
+    parser.add_argument("run", metavar="RUN", type=path, help="a run id, its folder, or an adapter folder")
+    parser.add_argument("file", metavar="FILE", type=path)
     parser.add_argument(
-        "--results-dir", metavar="DIR", default="results", help="results folder (default: results)"
+        "--out", metavar="FILE", type=new_file, help=f"{', '.join(FORMS)}; default: TSV on standard output"
+    )
+    parser.add_argument(
+        "--results-dir", metavar="DIR", type=path, default="results", help="results folder (default: results)"
     )
     add_backbone_options(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="rows at once; default: the run's own")
+    parser.add_argument(
+        "--batch-size", type=whole(1, 65_536), metavar="N", help="rows at once; default: the run's own"
+    )
     asked = parser.parse_args(argv)
-    kind = Path(asked.out).suffix.lower() if asked.out else ".tsv"
+    kind = asked.out.suffix.lower() if asked.out else ".tsv"
     if kind not in FORMS:
         raise UserError(f"--out: ending '{kind}'. Legal: {', '.join(FORMS)}.")
-    if asked.batch_size is not None and asked.batch_size < 1:
-        raise UserError(f"--batch-size: got {asked.batch_size}. Legal: 1 or more.")
     from petbench.checkpoint import adapter_folder, read_adapter_config
+    from petbench.console import warn
+    from petbench.tasks.checks import empty_text_notes
     from petbench.tasks.glue import task_named
     from petbench.tasks.new_text import read_new_text
 
     # The rows are read before the model: a broken file is found in the first second.
     saved = read_adapter_config(adapter_folder(asked.run, asked.results_dir))
     rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
+    for note in empty_text_notes(rows):
+        warn(f"{note}; they are labelled, too")
     from petbench.loading import load_run
     from petbench.predict import predict
 
@@ -52,7 +57,7 @@ def predict_main(argv: list[str]) -> int:
     if asked.out:
         from petbench.atomic import write_text
 
-        write_text(Path(asked.out), text, instead="--out")
+        write_text(asked.out, text, instead="--out")
         print(f"wrote {len(labels)} labels to {asked.out}", file=sys.stderr)
     else:
         sys.stdout.write(text)

@@ -1,12 +1,14 @@
 """The run record: what one run was, what it scored and what it cost; written last and atomically."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from petbench.atomic import write_json
+from petbench.console import warn
 from petbench.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -14,78 +16,96 @@ RECORD_FILE = "record.json"
 Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
 
 
+def _finite(values: Any) -> Any:
+    """Plain values without NaN and infinity, at any depth: they are no JSON, and no number to compare by."""
+    inside = (
+        values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
+    )
+    for value in inside:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"holds {value}, which is no finite number")
+        _finite(value)
+    return values
+
+
+Score = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]  # a correlation may be off by a rounding
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
+Values = Annotated[dict[str, Any], AfterValidator(_finite)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Headline(_Part):
     """The one number of the run: the task's headline metric on the report rows."""
 
     name: str
-    value: float
+    value: Score
     split: str
-    n: int
+    n: Count
 
 
 class Metrics(_Part):
     """Every metric, by split; values in [-1, 1], never NaN."""
 
-    selection: dict[str, float] = {}
-    report: dict[str, dict[str, float]] = {}  # split -> metric -> value
-    unparsable: dict[str, int] = {}  # split -> generated answers that were no label
+    selection: dict[str, Score] = {}
+    report: dict[str, dict[str, Score]] = {}  # split -> metric -> value
+    unparsable: dict[str, Count] = {}  # split -> generated answers that were no label
     warnings: tuple[str, ...] = ()
 
 
 class Params(_Part):
     """Counts, in parameters. `trainable` = adapter + head + norm + other."""
 
-    adapter: int
-    head: int
-    norm: int
-    other: int
-    trainable: int
-    backbone: int
-    adapter_percent: float  # 100 * (adapter + norm + other) / backbone
-    trainable_percent: float  # 100 * trainable / backbone
+    adapter: Count
+    head: Count
+    norm: Count
+    other: Count
+    trainable: Count
+    backbone: Count
+    adapter_percent: Amount  # 100 * (adapter + norm + other) / backbone
+    trainable_percent: Amount  # 100 * trainable / backbone
 
 
 class Cost(_Part):
     """What the run cost; seconds and bytes; null where it was not measured."""
 
-    step_seconds_median: float | None = None
-    train_seconds: float | None = None
-    eval_seconds: float | None = None
-    load_seconds: float | None = None
-    examples_per_second: float | None = None
-    tokens_per_second: float | None = None
-    padding_fraction: float | None = None
-    peak_memory_bytes: int | None = None
-    adapter_bytes: int | None = None
-    lanes: int = 1
-    time_to_best_seconds: float | None = None
-    latency_unmerged_ms: float | None = None
-    latency_merged_ms: float | None = None
+    step_seconds_median: Amount | None = None
+    train_seconds: Amount | None = None
+    eval_seconds: Amount | None = None
+    load_seconds: Amount | None = None
+    examples_per_second: Amount | None = None
+    tokens_per_second: Amount | None = None
+    padding_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    peak_memory_bytes: Count | None = None
+    adapter_bytes: Count | None = None
+    lanes: Annotated[int, Field(ge=1)] = 1
+    time_to_best_seconds: Amount | None = None
+    latency_unmerged_ms: Amount | None = None
+    latency_merged_ms: Amount | None = None
 
 
 class Best(_Part):
     """Where the reported checkpoint was taken."""
 
-    step: int
-    epoch: float
+    step: Count
+    epoch: Amount
 
 
 class Merge(_Part):
     """What merging changes: measured on the selection rows, null where it was not."""
 
     mergeable: bool
-    max_abs_logit_change: float | None = None
-    labels_flipped: int | None = None
+    max_abs_logit_change: Amount | None = None
+    labels_flipped: Count | None = None
 
 
 class Record(_Part):
     """`results/runs/<run_id>/record.json`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     run_id: str
     status: Status
     reason: str | None = None  # why, when the status is not `done`
@@ -93,7 +113,7 @@ class Record(_Part):
     model: str  # label
     adapter: str  # label: the YAML's name, such as `krona` or `peft/lora`
     seed: int
-    config: dict[str, Any]
+    config: Values
     protocol: str
     metrics: Metrics = Metrics()
     headline: Headline | None = None
@@ -102,8 +122,8 @@ class Record(_Part):
     best: Best | None = None
     merge: Merge | None = None
     curve: tuple[dict[str, float], ...] = ()  # one entry an evaluation: step, epoch, seconds, loss, score
-    provenance: dict[str, Any] = {}
-    wandb: dict[str, Any] = {}
+    provenance: Values = {}
+    wandb: Values = {}
 
 
 def run_folder(results_dir: str | Path, run_id: str) -> Path:
@@ -119,22 +139,36 @@ def write_record(record: Record, results_dir: str | Path) -> Path:
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record in a run's folder, or None when there is none. Raises UserError on a broken one."""
+    """The record in a run's folder, or None when there is none.
+
+    Raises UserError on a broken one: no JSON, a value that cannot be, a number that is not finite, or the record of
+    a run whose folder is another one.
+    """
     path = folder / RECORD_FILE
     if not path.is_file():
         return None
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        first = str(error).splitlines()[0]
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
         raise UserError(
-            f"{path} is not a petbench record (schema {SCHEMA_VERSION}): {first}. Move it away."
+            f"{path} is not a petbench record (schema {SCHEMA_VERSION}): {wrong}. Move it away."
         ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    if record.run_id != folder.resolve().name:
+        raise UserError(f"{path} is the record of run {record.run_id}, not of this folder. Move it away.")
+    return record
 
 
 def read_records(results_dir: str | Path) -> Iterator[Record]:
-    """All records of a results folder, by run id."""
-    for path in sorted(Path(results_dir).glob("runs/*/record.json")):
-        record = read_record(path.parent)
+    """All records of a results folder, by run id. A broken one is reported on standard error and left out."""
+    for path in sorted(Path(results_dir).glob(f"runs/*/{RECORD_FILE}")):
+        try:
+            record = read_record(path.parent)
+        except UserError as error:
+            warn(f"left out: {error}")
+            continue
         if record is not None:
             yield record

@@ -4,10 +4,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from petbench.arguments import Arguments, folder
 from petbench.checkpoint import adapter_folder
 from petbench.compare.published import COST_RECIPES, RECIPES
 from petbench.compose import forgiving, key_of, options, search_path_override
-from petbench.console import print_table, say
+from petbench.console import Grid, print_table, say
 from petbench.errors import UserError, unknown
 from petbench.expand import Member, expand, recompose
 from petbench.recipe import AXES, START, Table, cell_of, table_of
@@ -41,7 +42,7 @@ def reproduce_main(argv: list[str]) -> int:
 
 
 def _flags(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench reproduce",
         allow_abbrev=False,
         description="Run what is missing of a published table, then print ours beside theirs. Other overrides "
@@ -49,7 +50,7 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("overrides", nargs="*", help="recipe=NAME, and what else all runs share")
     parser.add_argument("--only", action="append", default=[], help="such as adapter=krona,lora,task=rte")
-    parser.add_argument("--config-dir", "-cd", help="a folder with more config groups")
+    parser.add_argument("--config-dir", "-cd", type=folder, help="a folder with more config groups")
     return parser.parse_intermixed_args(list(argv))
 
 
@@ -156,11 +157,9 @@ def _show(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> Non
 
 def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
     """One line a cell: settings that differ and parameters, counted on the meta device."""
-    from rich.table import Table as Lines
-
     from petbench.plan import plan
 
-    lines = Lines()
+    lines = Grid()
     for name in ("adapter", "task", "model", "seeds", "setting"):
         lines.add_column(name)
     for name in ("adapter params", "trainable"):

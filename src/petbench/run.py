@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from petbench import signals
 from petbench.atomic import write_text
 from petbench.claim import LOCK_FILE, claimed
 from petbench.config import BudgetSpec, RunSpec
-from petbench.console import is_main_process, say
+from petbench.console import is_main_process, say, warn
 from petbench.content import Content, content_of, located
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.plan import Plan, plan
@@ -86,13 +87,20 @@ def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
     key = content_digest(source)
     if key not in _SPLITS:
         _SPLITS[key] = load_splits(spec.task.name, spec.data)
+        _warn(_SPLITS[key].warnings)
     splits = _SPLITS[key]
     cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
     if cut_key not in _CUTS:
         whole = spec.protocol.name == "glue_test"
         companions = companion_splits(spec.task.name, spec.data) if whole else {}
         _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
+        _warn(_CUTS[cut_key].warnings)
     return splits, _CUTS[cut_key]
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines if is_main_process() else ():
+        warn(line)
 
 
 def data_digest(splits: Splits, rows: Cut) -> str:

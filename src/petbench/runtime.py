@@ -50,10 +50,19 @@ def _cpu_multiplies_bf16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def require_threads(spec: TrainerSpec) -> None:
+    """Raise UserError for more threads than this machine has cores."""
+    cores = os.cpu_count() or 1
+    if spec.threads is not None and spec.threads > cores:
+        raise UserError(
+            f"trainer.threads: got {spec.threads}. Legal: null or 1 to {cores}, this machine's cores."
+        )
+
+
 def prepare_process(spec: TrainerSpec) -> None:
     """Threads and determinism, before anything is computed."""
-    if spec.threads is not None:
-        torch.set_num_threads(spec.threads)
+    if spec.threads is not None:  # a run that is only loaded may come from a machine with more cores
+        torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
     if spec.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -21,7 +21,14 @@ from petbench.outcome import Outcome, finished_record, write_predictions
 from petbench.record import Record, Status, write_record
 from petbench.resume import drop_resume
 from petbench.run import Prepared
-from petbench.runtime import choose_device, choose_precision, derive_seed, prepare_process, reset_peak_memory
+from petbench.runtime import (
+    choose_device,
+    choose_precision,
+    derive_seed,
+    prepare_process,
+    require_threads,
+    reset_peak_memory,
+)
 from petbench.scoring import Scorer
 from petbench.tracking import Fanout, Tracker, open_tracker
 
@@ -29,6 +36,7 @@ from petbench.tracking import Fanout, Tracker, open_tracker
 def train_and_score(prepared: Prepared, *, group: str | None, started: float) -> Record:
     """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state."""
     spec = prepared.spec
+    require_threads(spec.trainer)
     prepare_process(spec.trainer)
     device = choose_device(spec.trainer.device)
     precision = choose_precision(spec.trainer.precision, device)

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from petbench.arguments import Arguments, folder
 from petbench.claim import Busy
 from petbench.compare.cells import is_trial
-from petbench.compose import key_of
+from petbench.compose import key_of, plain_values
 from petbench.console import say, warn
 from petbench.errors import RunError, UserError
 from petbench.expand import Member, expand, recompose, without_sweeps
-from petbench.launch import launch, require_plugins, require_precision, search
+from petbench.launch import launch, require_precision, search
 from petbench.record import write_record
 from petbench.run import note_failure, run
 from petbench.sweep_cells import Cell, cells_of, why_not
@@ -41,7 +41,6 @@ Start = Callable[[Sequence[Cell], float], None]  # cells, and when their sweep b
 def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
     flags, overrides = _flags(argv)
-    require_plugins(overrides)
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
     if sweepers and sweepers != ["basic"]:
         return exit_status(_searched(overrides, flags.config_dir))
@@ -199,9 +198,9 @@ def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:
 
 def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Hydra's flags that a sweep knows, and the overrides."""
-    parser = argparse.ArgumentParser(prog="petbench train -m", allow_abbrev=False)
+    parser = Arguments(prog="petbench train -m", allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true", help="multiply out the values")
-    parser.add_argument("--config-dir", "-cd", help="a folder with more config groups")
+    parser.add_argument("--config-dir", "-cd", type=folder, help="a folder with more config groups")
     parser.add_argument("--no-retry", action="store_true", help="leave cells that failed before")
     flags, overrides = parser.parse_known_args(list(argv))
     unknown = [text for text in overrides if text.startswith("-")]
@@ -248,10 +247,9 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     from petbench.adapters.base import spec_of
     from petbench.config import parse
 
-    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     spec = None
     try:
-        spec = parse(values, spec_of)
+        spec = parse(plain_values(cfg), spec_of)
         record = run(spec, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it

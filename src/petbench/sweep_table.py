@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from petbench.compose import key_of
 from petbench.config import TrainerSpec
-from petbench.console import print_table, say
+from petbench.console import Grid, print_table, say
 from petbench.estimate import Estimate, Measured
 from petbench.record import read_records
 from petbench.sweep_cells import Cell
@@ -20,7 +18,7 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
     """The table of members before they run, the first of them unless `whole`, and a line with the sums."""
     planned = [cell for cell in cells if cell.prepared is not None]
     estimates = _estimates(planned)
-    table = Table(title=f"Plan: {len(cells)} runs", title_justify="left")
+    table = Grid(title=f"Plan: {len(cells)} runs", title_justify="left")
     settings = _settings(cells)
     for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
         table.add_column(name)
@@ -51,7 +49,7 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
 
 def show_outcome(cells: Sequence[Cell]) -> None:
     """How every member ended. What was done before is left out where the table would grow long."""
-    table = Table(title="Sweep", title_justify="left")
+    table = Grid(title="Sweep", title_justify="left")
     settings = _settings(cells)
     for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
         table.add_column(name)

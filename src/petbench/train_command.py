@@ -1,17 +1,18 @@
 """`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
 
-import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from petbench.arguments import existing_folder
 from petbench.compose import (
     conf_dir,
     forgiving,
     hydra_errors,
     key_of,
+    plain_values,
     search_path_override,
     set_full_errors,
 )
@@ -42,27 +43,43 @@ def train_main(argv: list[str]) -> int:
         from petbench.sweep import sweep_main
 
         return sweep_main(argv)
-    argv = _with_cell(argv)
+    config_dir, argv = _config_dir(argv)
+    argv = _with_cell(argv, config_dir)
     more = [] if only_shows else search_path_override(argv)
-    sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more])]
+    flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more]), *flags]
     _COMPOSED.clear()  # of an earlier call in this process
-    with hydra_errors():
+    with hydra_errors(config_dir):
         _compose_one()
     for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
         job(config)
     return 0
 
 
-def _with_cell(argv: list[str]) -> list[str]:
+def _config_dir(argv: list[str]) -> tuple[str | None, list[str]]:
+    """The user's config folder, and the arguments without it: its path may look like a value (`lr=1`).
+
+    By hand, since argparse takes Hydra's `-c` for the beginning of `-cd`.
+    """
+    found, rest = None, []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            found = existing_folder(flag, value if equals else next(words, ""))
+        else:
+            rest.append(word)
+    return found, rest
+
+
+def _with_cell(argv: list[str], config_dir: str | None) -> list[str]:
     """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
     if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
         return argv
     from petbench.expand import expand
 
-    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    flags.add_argument("--config-dir", "-cd")
     values = _values(argv)
-    members = expand(values, flags.parse_known_args(argv)[0].config_dir)
+    members = expand(values, config_dir)
     # Several members without -m are Hydra's to refuse.
     whole = members[0].overrides if len(members) == 1 else values
     return [*whole, *(a for a in argv if a not in values)]
@@ -113,8 +130,7 @@ def job(cfg: DictConfig) -> float | None:
     from petbench.run import run
     from petbench.tasks.rows import require_source
 
-    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    spec = parse(values, spec_of)
+    spec = parse(plain_values(cfg), spec_of)
     if not spec.plan:
         require_source(spec.task.name, spec.data)
     planned = plan(spec)

@@ -8,11 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from petbench.atomic import write_json
 from petbench.config import LoggerSpec
+from petbench.console import shown
 from petbench.wandb_sync import MARKER, base_url, has_key, offline_folders, reachable
 
 INIT_SECONDS = 5.0  # of W&B's own waiting; it adds about 10 of its own
@@ -245,4 +247,5 @@ def _cell(value: Any) -> Any:
 def _say(topic: str, line: str) -> None:
     if topic not in _said:
         _said.add(topic)
-        print(line, file=sys.stderr)
+        with suppress(OSError):
+            print(shown(line), file=sys.stderr)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVa
 from torch import Tensor, nn
 
 from petbench.config import AdapterSpec
+from petbench.console import warn
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
 
@@ -194,6 +195,7 @@ class Method(ABC, Generic[S]):
 
 
 _REGISTRY: dict[str, Method[Any]] = {}
+_BROKEN: dict[str, str] = {}  # entry point -> why it does not load
 M = TypeVar("M", bound=type[Method[Any]])
 
 
@@ -210,17 +212,20 @@ def register(method_class: M) -> M:
 
 @cache
 def _load_all() -> None:
-    """Import every module of this package and of the entry point `petbench.adapters`."""
+    """Import every module of this package and of the entry point `petbench.adapters`.
+
+    An entry point that does not load stops only its own methods: it is said, and asking for one says why.
+    """
     package = importlib.import_module("petbench.adapters")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"petbench.adapters.{module.name}")
     for point in entry_points(group="petbench.adapters"):
         try:
             point.load()
-        except Exception as error:
-            raise UserError(
-                f"entry point petbench.adapters:{point.name} ({point.value}) does not load: {error}"
-            ) from error
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+            said = " ".join(str(error).split()) or "no reason given"
+            _BROKEN[point.name] = f"{point.value}: {type(error).__name__}: {said}"
+            warn(f"plug-in {point.name} does not load and is left out ({_BROKEN[point.name]}).")
 
 
 def methods() -> Mapping[str, Method[Any]]:
@@ -233,7 +238,8 @@ def method_named(name: str) -> Method[Any]:
     """The method of that name. Raises UserError with the nearest name."""
     known = methods()
     if name not in known:
-        raise unknown("adapter.method", name, known)
+        broken = "".join(f" The plug-in {point} does not load ({why})." for point, why in _BROKEN.items())
+        raise UserError(f"{unknown('adapter.method', name, known)}{broken}")
     return known[name]
 
 

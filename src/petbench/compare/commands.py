@@ -3,9 +3,12 @@
 import argparse
 from pathlib import Path
 
+from petbench.arguments import Arguments, new_folder, path
 from petbench.compare.report import derive, differences, load, write_page, write_plots, write_tables
 from petbench.compare.settings import parse_where, select
 from petbench.compare.verdicts import pick, verdict
+from petbench.config import wandb_name
+from petbench.console import Output, say
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
 
@@ -18,7 +21,7 @@ def report_main(argv: list[str]) -> int:
     report, records = derive(folder, parse_where(options.where), options.include_wnli)
     if options.check:
         found = differences(report, out)
-        print("\n".join(found) if found else f"{out}: the tables hold.")
+        say("\n".join(found) if found else f"{out}: the tables hold.")
         return 1 if found else 0
     paths = write_tables(report, out, options.cite)
     shown = select(records, parse_where(options.where))
@@ -26,25 +29,22 @@ def report_main(argv: list[str]) -> int:
         paths.append(write_page(report, shown, out))
         if options.plots or options.wandb:
             paths += write_plots(report, shown, out)
-    from rich.console import Console
-
     from petbench.compare.terminal import print_report
 
-    console = Console()
-    print_report(report, console)
+    print_report(report, Output(markup=False, emoji=False))
     if options.cite:
-        print(f"\n{(out / 'citations.bib').read_text(encoding='utf-8')}", end="")
-    print(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
+        say(f"\n{(out / 'citations.bib').read_text(encoding='utf-8').rstrip()}")
+    say(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
     if options.wandb:
         from petbench.compare.wandb_report import send_report
 
-        print(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
+        say(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
     return 0
 
 
 def compare_main(argv: list[str]) -> int:
     """`petbench compare A B`; prints the verdict. Raises UserError."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench compare",
         description="Which of two is ahead, by how much, how sure, and how many more seeds would be needed.",
         epilog="example: petbench compare adapter=krona adapter=lora --where task=rte",
@@ -54,12 +54,12 @@ def compare_main(argv: list[str]) -> int:
     )
     parser.add_argument("b", metavar="B", help="the other side")
     parser.add_argument(
-        "--results-dir", default="results", metavar="DIR", help="results folder (default: results)"
+        "--results-dir", default="results", metavar="DIR", type=path, help="results folder (default: results)"
     )
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
     options = parser.parse_args(argv)
     records = select(load(Path(options.results_dir)), parse_where(options.where))
-    print(verdict(pick(records, options.a), pick(records, options.b)))
+    say(verdict(pick(records, options.a), pick(records, options.b)))
     return 0
 
 
@@ -78,19 +78,35 @@ def _out(options: argparse.Namespace, folder: Path) -> Path:
     return folder / "report"
 
 
+def _wandb_project(text: str) -> str:
+    """`PROJECT` or `ENTITY/PROJECT`, in names that W&B takes."""
+    try:
+        for name in text.split("/", 1):
+            wandb_name(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench report",
         description="Tables, plots and one page from the run records.",
         epilog="example: petbench report results --where 'task=rte|mrpc,model=minilm' --cite",
     )
     parser.add_argument(
-        "results_dir", nargs="?", metavar="RESULTS_DIR", help="folder with runs/ (default: results)"
+        "results_dir",
+        nargs="?",
+        metavar="RESULTS_DIR",
+        type=path,
+        help="folder with runs/ (default: results)",
     )
     parser.add_argument(
         "--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these; | means or"
     )
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: RESULTS_DIR/report)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=new_folder, help="where to write (default: RESULTS_DIR/report)"
+    )
     parser.add_argument("--cite", action="store_true", help="also BibTeX of the methods and tasks shown")
     parser.add_argument(
         "--check", action="store_true", help="compare written tables with the records; exit 1 if not"
@@ -101,6 +117,9 @@ def _report_parser() -> argparse.ArgumentParser:
         "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"
     )
     parser.add_argument(
-        "--wandb", metavar="[ENTITY/]PROJECT", help="also a W&B run with the table and, as --plots, the plots"
+        "--wandb",
+        metavar="[ENTITY/]PROJECT",
+        type=_wandb_project,
+        help="also a W&B run with the table and, as --plots, the plots",
     )
     return parser

@@ -43,7 +43,7 @@ def escape(text: str) -> str:
     for sign in unicodedata.normalize("NFC", text):
         if sign in _SPECIAL:
             out.append(_SPECIAL[sign])
-        elif ord(sign) < 128:
+        elif " " <= sign < "\x7f":
             out.append(sign)
         else:
             letter, *marks = list(unicodedata.normalize("NFD", sign))

@@ -1,6 +1,8 @@
 """The report as Markdown."""
 
+import re
 from collections.abc import Sequence
+from html import escape
 
 from petbench.compare.layout import SIGN, Average, Entry, Report, Table
 from petbench.compare.notes import cell_marks
@@ -15,6 +17,7 @@ from petbench.compare.numerals import (
     spread,
     used,
 )
+from petbench.console import shown
 
 
 def to_markdown(report: Report) -> str:
@@ -57,33 +60,41 @@ def average_text(average: Average | None) -> str:
 
 def _table(table: Table) -> list[str]:
     averaged = any(row.average is not None for row in table.rows)
-    heads = ["method", *(head(column) for column in table.columns), *(["average"] if averaged else [])]
+    heads = ["method", *(_name(head(column)) for column in table.columns), *(["average"] if averaged else [])]
     scores = [
-        [row.label, *(entry_text(row.entries.get(column.key)) for column in table.columns)]
+        [_name(row.label), *(entry_text(row.entries.get(column.key)) for column in table.columns)]
         + ([average_text(row.average)] if averaged else [])
         for row in table.rows
     ]
     costs = [cost_cells(row.costs) for row in table.rows]
     shown = used(costs)
-    parts = [f"## {table.title}", _grid(heads, scores)]
+    parts = [f"## {_name(table.title)}", _grid(heads, scores)]
     if shown:
         lines = [
-            [row.label, *(cells[index] for index in shown)]
+            [_name(row.label), *(cells[index] for index in shown)]
             for row, cells in zip(table.rows, costs, strict=True)
         ]
         parts.append(_grid(["method", *(COST_HEADS[index] for index in shown)], lines))
     notes = [note for note in (table.formula, rank_line(table.ranks), *table.notes) if note]
-    parts.append("\n".join(f"- {_escape(note)}" for note in notes))
+    parts.append("\n".join(f"- {_name(note)}" for note in notes))
     return parts
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *([_escape(text) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    return "\n".join(f"| {' | '.join(_one_cell(text) for text in line)} |" for line in lines)
 
 
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+_READ_BY_MARKDOWN = re.compile(r"([\\`*\[\]])")
+
+
+def _name(text: str) -> str:
+    """A name that people gave, as text: no HTML, link, image, emphasis or code is read in it."""
+    return escape(_READ_BY_MARKDOWN.sub(r"\\\1", " ".join(shown(text).split())), quote=False)
+
+
+def _one_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _bold(text: str, yes: bool) -> str:

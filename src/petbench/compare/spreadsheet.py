@@ -23,8 +23,21 @@ def to_csv(report: Report) -> str:
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
-            writer.writerows(_lines(table, row))
+            writer.writerows(
+                {key: _no_formula(value) for key, value in line.items()} for line in _lines(table, row)
+            )
     return file.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    """A text that a spreadsheet would compute (`=1+1`, `@name`) with an apostrophe in front; numbers as they are."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _lines(table: Table, row: Row) -> Iterator[dict[str, object]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from petbench.compare.layout import Column, Report, Table
 from petbench.compare.markdown import average_text, counts_line, entry_text
 from petbench.compare.numerals import COST_HEADS, NOTHING, cost_cells, rank_line, used
+from petbench.console import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,16 +24,16 @@ PADDING = 2  # columns of space that rich puts beside a cell
 
 def print_report(report: Report, console: "Console") -> None:
     """Print every table: scores, costs, then what must be known to read them."""
-    console.print(counts_line(report), markup=False)
+    console.print(shown(counts_line(report)), markup=False)
     for table in report.tables:
         console.print()
-        console.print(table.title, style="bold", markup=False, highlight=False)
+        console.print(shown(table.title), style="bold", markup=False, highlight=False)
         for part in (_scores(table), _costs(table)):
             for grid in _grids(*part, width=console.width, bold=console.is_terminal):
                 console.print(grid)
         for note in (table.formula, rank_line(table.ranks), *table.notes):
             if note:
-                console.print(f"  {note}", style="dim", markup=False, highlight=False)
+                console.print(f"  {shown(note)}", style="dim", markup=False, highlight=False)
 
 
 Part = tuple[list[str], list[str], list[list[str]]]  # heads, labels, one list of texts a row
@@ -74,10 +75,10 @@ def _grids(
         grid = Grid(box=box.SIMPLE_HEAD)
         grid.add_column("method", no_wrap=True)
         for index in range(start, end):
-            grid.add_column(Text(heads[index], justify="right"), justify="right")
+            grid.add_column(Text(shown(heads[index]), justify="right"), justify="right")
         for label, row in zip(labels, rows, strict=True):
             if any(text != NOTHING for text in row[start:end]):
-                grid.add_row(Text(label), *(_text(text, bold) for text in row[start:end]))
+                grid.add_row(Text(shown(label)), *(_text(text, bold) for text in row[start:end]))
         yield grid
 
 

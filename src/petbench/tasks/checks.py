@@ -1,6 +1,7 @@
 """Turn raw columns into a Split, or say which row of which file is broken."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,19 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
         return Split(name, idx, texts, list(columns["label"]))
     read = _score if task.regression else _label_code(task)
     return Split(name, idx, texts, [read(value, row, place) for row, value in enumerate(columns["label"])])
+
+
+def split_notes(split: Split) -> list[str]:
+    """What a reader must know of a split's rows: empty texts, and row numbers that are there twice."""
+    notes = empty_text_notes(split)
+    times = Counter(split.idx)
+    if len(times) < len(split):
+        number, count = times.most_common(1)[0]
+        more = len(split) - len(times)
+        notes.append(
+            f"{split.name}: {more} of {len(split)} rows have the idx of an earlier row ({number}: {count} rows)"
+        )
+    return notes
 
 
 def empty_text_notes(split: Split) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petbench.errors import UserError
-from petbench.tasks.checks import checked_split, empty_text_notes
+from petbench.tasks.checks import checked_split, split_notes
 from petbench.tasks.glue import Task
 from petbench.tasks.splits import Splits
 
@@ -74,7 +74,7 @@ def load_hub(task: Task) -> Splits:
             continue
         split = checked_split(task, name, found[name][:], partial(_place, name))
         parts[name] = split
-        notes += empty_text_notes(split)
+        notes += split_notes(split)
     return Splits(task.name, "hub", f"the hub's {REPOSITORY}, {task.name}", parts, warnings=tuple(notes))
 
 

@@ -17,7 +17,8 @@ class Cut:
     """Rows by use. `report` is by official split; the headline is that of its first entry.
 
     `ids` are GLUE's row numbers of every part: `train`, `selection`, `report/<split>`, `predict/<name>`;
-    `origin` says which official split a part's rows come from. `marks` is what a reader must know.
+    `origin` says which official split a part's rows come from. `marks` is what a reader must know; `warnings`
+    are those of them that a person should hear before training.
     """
 
     protocol: str
@@ -27,6 +28,7 @@ class Cut:
     report: dict[str, Split]
     predict: dict[str, Split] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def headline_split(self) -> str:
@@ -68,7 +70,7 @@ def cut(
     glue_dev: selected and reported on validation, and marked so.
     glue_test: as petbench, and test rows are predicted (`companions`: rows of other tasks, mnli's ax).
     Then `task.train_examples` and `data.max_train_examples` shorten train. Raises UserError on a missing
-    split or a sample larger than train.
+    split, a sample larger than train, and a part without rows.
     """
     known = task_named(task.name)
     require_trainable(known)
@@ -85,7 +87,36 @@ def cut(
         f"partial data: {name} has {len(splits.parts[name])} of {known.rows[name]} rows"
         for name in splits.partial
     ]
-    return Cut(protocol.name, known.name, train, selection, report, predict, tuple(marks))
+    warnings: list[str] = []
+    for name, part in {"train": train, "selection": selection, **report}.items():
+        _require_rows(name, part, known, splits, protocol)
+        warnings += _one_label(name, part, known)
+    marks += warnings
+    return Cut(protocol.name, known.name, train, selection, report, predict, tuple(marks), tuple(warnings))
+
+
+def _require_rows(name: str, part: Split, task: Task, splits: Splits, protocol: ProtocolSpec) -> None:
+    """Raise UserError for a part without rows: nothing could be trained, chosen or reported on it."""
+    if len(part):
+        return
+    whole = splits.part(part.name)
+    different = len(set(whole.rows()))
+    raise UserError(
+        f"task={task.name} protocol={protocol.name}: the {name} part would be empty. Its split, {part.name}, has "
+        f"{len(whole)} rows, {different} of them different (equal ones stay on one side). Give more rows, or another "
+        "protocol."
+    )
+
+
+def _one_label(name: str, part: Split, task: Task) -> list[str]:
+    """A line for a part whose rows all have one label: nothing can be learnt or told apart there."""
+    labels = set(part.labels or ())
+    if len(labels) != 1:
+        return []
+    (label,) = labels
+    return [
+        f"all {len(part)} {name} rows have one label ({task.labels[int(label)] if task.labels else label})"
+    ]
 
 
 _Parts = tuple[Split, Split, dict[str, Split], list[str]]

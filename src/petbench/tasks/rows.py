@@ -6,7 +6,7 @@ from typing import Any
 
 from petbench.config import DataSpec
 from petbench.errors import UserError
-from petbench.tasks.checks import checked_split, empty_text_notes
+from petbench.tasks.checks import checked_split, split_notes
 from petbench.tasks.glue import Task, task_named
 from petbench.tasks.splits import Split, Splits
 from petbench.tasks.tsv import file_names, find_tsv, folder_names, read_tsv
@@ -96,7 +96,7 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
                 )
             partial.append(name)
         parts[name] = split
-        notes += empty_text_notes(split)
+        notes += split_notes(split)
     sought = {name: _sought(task, folder, name) for name in task.splits}
     splits = Splits(task.name, "local", str(folder), parts, tuple(partial), tuple(notes), sought)
     if not parts:
