@@ -16,8 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from petbench.models.precision import in_float32
+
 # Decoder positions whose full-vocabulary logits are held at once: 256 of T5's are 33 MB in float32.
 LOGIT_ROWS = 256
+HEAD = ("lm_head",)  # computes in float32 also under autocast: near ties must not become ties
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
     (hidden,) = kept  # (batch, nodes, width)
     edge_nodes, edge_tokens = torch.tensor(tree.edges, device=device).T
     step = max(1, LOGIT_ROWS // len(nodes))
-    odds = [_edge_odds(core.lm_head, part, edge_nodes, edge_tokens) for part in hidden.split(step)]
+    with in_float32(core, HEAD):
+        odds = [_edge_odds(core.lm_head, part, edge_nodes, edge_tokens) for part in hidden.split(step)]
     return _path_sums(torch.cat(odds), tree)
 
 
@@ -174,12 +178,13 @@ def _kept_from(lm_head: nn.Module, kept: list[Tensor]) -> Iterator[None]:
 
 @torch.no_grad()
 def written_answers(model: Any, batch: dict[str, Tensor], tokenizer: Any, max_new_tokens: int) -> list[str]:
-    """What the model writes, greedily, as the papers decode."""
-    ids = model.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-    )
+    """What the model writes, greedily, as the papers decode; the odds of tokens are computed in float32."""
+    with in_float32(model, HEAD):
+        ids = model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
     return list(tokenizer.batch_decode(ids, skip_special_tokens=True))

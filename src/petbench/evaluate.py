@@ -9,17 +9,19 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from petbench.decode import label_scores, written_answers
+from petbench.models.precision import in_float32
 from petbench.tasks.encode import Encoded, collate
 
 Answer = int | float | None  # None: a written answer that is no label
 Answerer = Callable[[Any, dict[str, Tensor]], list[Answer]]
 
 
-def head_answerer(regression: bool) -> Answerer:
-    """Class with the highest logit, or the head's number."""
+def head_answerer(regression: bool, heads: Sequence[str]) -> Answerer:
+    """Class with the highest logit, or the head's number; the modules named in `heads` compute in float32."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
-        logits = model(**batch).logits.float()
+        with in_float32(model, heads):
+            logits = model(**batch).logits.float()
         return list((logits.squeeze(-1) if regression else logits.argmax(-1)).tolist())
 
     return answer
