@@ -158,7 +158,7 @@ class TaskSpec(Frozen):
 
     name: str
     form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
-    wording: Literal["compacter", "t5", "words"] = "compacter"  # text form only
+    wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included
     train_examples: PositiveInt | None = None  # low-resource cut: nested, stratified
@@ -208,13 +208,13 @@ class TrainerSpec(Frozen):
 
 
 class OptimSpec(Frozen):
-    """AdamW with warm-up and linear decay."""
+    """AdamW with warm-up and linear decay; linear_hf is transformers' form of it, for recipes that used that."""
 
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     warmup_ratio: Fraction = 0.06  # of all steps, when warmup_steps is null
-    schedule: Literal["linear", "constant"] = "linear"
+    schedule: Literal["linear", "linear_hf", "constant"] = "linear"
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.999
     eps: Annotated[float, Field(gt=0)] = 1e-8

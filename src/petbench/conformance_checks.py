@@ -150,14 +150,19 @@ def merging(case: Case) -> None:
 
 
 def seeded(case: Case) -> None:
-    """11. Same seed same initial values; another seed others; the global generator stays as it was."""
+    """11. Same seed same initial values; another seed others, where the method draws any; torch's own generator
+    stays as it was."""
     state = torch.get_rng_state()
     first, again, other = (dict(case.tuned(seed=s).model.named_parameters()) for s in (0, 0, 1))
     assert torch.equal(state, torch.get_rng_state()), "attaching draws from the global generator"
     names = case.tuned().adapter_names
     assert all(torch.equal(first[n], again[n]) for n in names), "one seed gave two initial values"
     drawn = [n for n in names if not torch.equal(first[n], first[n].flatten()[0].expand_as(first[n]))]
-    assert not drawn or any(not torch.equal(first[n], other[n]) for n in drawn), "the seed changes nothing"
+    moved = any(not torch.equal(first[n], other[n]) for n in drawn)
+    claimed = bool(drawn) and case.method.draws(case.spec)
+    assert moved == claimed, (
+        f"the seed {'changes' if moved else 'does not change'} the start; draws() says otherwise"
+    )
 
 
 def impossible_shape(case: Case) -> None:

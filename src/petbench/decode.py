@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.attention import QUERY_POSITIONS
+from petbench.models.precision import in_float32
 
 # Decoder positions whose full-vocabulary logits are held at once: 256 of T5's are 33 MB in float32.
 LOGIT_ROWS = 256
+HEAD = ("lm_head",)  # computes in float32 also under autocast: near ties must not become ties
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
     (hidden,) = kept  # (batch, nodes, width)
     edge_nodes, edge_tokens = torch.tensor(tree.edges, device=device).T
     step = max(1, LOGIT_ROWS // len(nodes))
-    odds = [_edge_odds(core.lm_head, part, edge_nodes, edge_tokens) for part in hidden.split(step)]
+    with in_float32(core, HEAD):
+        odds = [_edge_odds(core.lm_head, part, edge_nodes, edge_tokens) for part in hidden.split(step)]
     return _path_sums(torch.cat(odds), tree)
 
 
@@ -179,15 +182,17 @@ def _kept_from(lm_head: nn.Module, kept: list[Tensor]) -> Iterator[None]:
 def written_answers(
     model: Any, batch: dict[str, Tensor], tokenizer: Any, max_new_tokens: int
 ) -> tuple[list[str], Tensor]:
-    """What the model writes, greedily, as the papers decode; and by row whether all logits were finite."""
-    written = model.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        return_dict_in_generate=True,
-        output_logits=True,
-    )
+    """What the model writes, greedily, as the papers decode, and by row whether all logits were finite; the odds of
+    tokens are computed in float32."""
+    with in_float32(model, HEAD):
+        written = model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
     finite = torch.stack([logits.isfinite().all(-1) for logits in written.logits]).all(0)
     return list(tokenizer.batch_decode(written.sequences, skip_special_tokens=True)), finite

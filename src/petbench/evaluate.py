@@ -11,6 +11,7 @@ from torch import Tensor
 
 from petbench.decode import label_scores, written_answers
 from petbench.errors import Diverged
+from petbench.models.precision import in_float32
 from petbench.tasks.encode import Encoded, collate
 
 Answer = int | float | None  # None: a written answer that is no label
@@ -18,11 +19,12 @@ Answer = int | float | None  # None: a written answer that is no label
 Answerer = Callable[[Any, dict[str, Tensor]], list[Answer]]
 
 
-def head_answerer(regression: bool) -> Answerer:
-    """Class with the highest logit, or the head's number."""
+def head_answerer(regression: bool, heads: Sequence[str]) -> Answerer:
+    """Class with the highest logit, or the head's number; the modules named in `heads` compute in float32."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
-        logits = model(**batch).logits.float()
+        with in_float32(model, heads):
+            logits = model(**batch).logits.float()
         chosen = logits.squeeze(-1) if regression else logits.argmax(-1)
         return _where(logits.isfinite().all(-1), chosen.tolist())
 

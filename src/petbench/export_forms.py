@@ -92,7 +92,14 @@ def _prompt(tuned: Tuned) -> PeftForm:
     adapter = attachment.adapter
     assert isinstance(adapter, PromptAdapter)
     length, width = adapter.P.shape
-    arguments = {"num_virtual_tokens": length, "token_dim": width, "num_transformer_submodules": 1}
+    # PEFT wants heads and layers even for a prompt, and does not find them under DistilBERT's names.
+    arguments = {
+        "num_virtual_tokens": length,
+        "token_dim": width,
+        "num_attention_heads": layout.sites("query")[0].heads,
+        "num_layers": next(iter(layout.layers.values())),
+        "num_transformer_submodules": 1,
+    }
     values = {"prompt_encoder.default.embedding.weight": adapter.P.detach()}
     return PeftForm("PROMPT_TUNING", arguments, values, f"prompt tuning of {length} vectors")
 

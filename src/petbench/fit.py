@@ -52,6 +52,7 @@ class Fit:
         size = self.spec.trainer.batch_size
         self.steps_per_epoch = -(-len(self.train_rows) // size)
         self.total_steps = prepared.steps
+        self.last_stage = len(tuned.stages()) - 1
         every = self.spec.trainer.eval_every
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
@@ -247,7 +248,10 @@ class Fit:
         progress.eval_seconds += time.perf_counter() - began
         name = self.prepared.plan.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, sum(self.clock.seconds)
-        better = progress.best_score is None or scores[name] > progress.best_score
+        # Of a method with stages only the last counts: before it the method itself has not trained.
+        better = progress.stage == self.last_stage and (
+            progress.best_score is None or scores[name] > progress.best_score
+        )
         if better:
             progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
             progress.seconds_to_best = seconds

@@ -1,5 +1,6 @@
 """AdamW with warm-up and decay over exactly the parameters that train."""
 
+import math
 from collections.abc import Collection, Iterable
 
 import torch
@@ -35,18 +36,25 @@ def make_optimizer(
 
 
 def warmup_steps(spec: OptimSpec, steps: int) -> int:
-    """Steps of linear warm-up; at most all but one."""
+    """Steps of linear warm-up. Of a ratio: to the nearest, at most all but one; linear_hf: up, without a limit."""
+    if spec.schedule == "linear_hf":
+        return math.ceil(spec.warmup_ratio * steps) if spec.warmup_steps is None else spec.warmup_steps
     wanted = spec.warmup_steps if spec.warmup_steps is not None else round(spec.warmup_ratio * steps)
     return min(wanted, max(steps - 1, 0))
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, spec: OptimSpec, steps: int) -> LambdaLR:
-    """Factor on the learning rate at step t (from 0): (t+1)/w in warm-up, then linear to zero at the end."""
+    """Factor on the learning rate at step t (from 0) of T, with w steps of warm-up.
+
+    linear: (t+1)/w in warm-up, then (T-t)/(T-w), so to 1/(T-w) in the last step. constant: the same warm-up, then 1.
+    linear_hf: t/w in warm-up, as transformers' linear schedule, so the first step has rate zero.
+    """
     warmup = warmup_steps(spec, steps)
+    first = 0 if spec.schedule == "linear_hf" else 1
 
     def factor(step: int) -> float:
         if step < warmup:
-            return (step + 1) / warmup
+            return (step + first) / warmup
         if spec.schedule == "constant":
             return 1.0
         return max(0.0, (steps - step) / max(1, steps - warmup))

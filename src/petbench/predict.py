@@ -28,7 +28,8 @@ def predict(loaded: Loaded, rows: Split, *, device: str = "auto", batch_size: in
     model = loaded.tuned.model.to(accelerator.device)
     encoded = encode(rows, loaded.task, spec.task, loaded.form, tokenizer, spec.cache_dir)
     warn_of_cuts(encoded, "new rows", spec.task.max_length)
-    answerer = answerer_of(spec, loaded.task, loaded.form, tokenizer)
+    heads = loaded.tuned.layout.head_modules
+    answerer = answerer_of(spec, loaded.task, loaded.form, tokenizer, heads)
     size = batch_size or spec.trainer.eval_batch_size
     found = answers(accelerator, model, encoded, answerer, size, tokenizer.pad_token_id)
     return [_shown(answer, loaded.task.labels) for answer in found]

@@ -1,5 +1,6 @@
 """Scoring: encode a run's rows, ask the model, compute the task's metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from petbench.tasks.encode import Encoded, encode, target_ids
 from petbench.tasks.glue import Task
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
-from petbench.tasks.wording import wording_of
+from petbench.tasks.wording import NO_NUMBER, wording_of
 
 if TYPE_CHECKING:
     from petbench.run import Prepared
@@ -45,15 +46,22 @@ def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
         )
 
 
-def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any) -> Answerer:
-    """How a run's model answers: by its head, by the likeliest label string, or by what it writes."""
+def reads_literally(spec: RunSpec) -> bool:
+    """Whether written STS-B answers are read and counted as in the Compacter code, as its protocol says."""
+    return spec.protocol.name == "compacter"
+
+
+def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any, heads: Sequence[str]) -> Answerer:
+    """How a run's model answers: by its head (`heads` names its modules), by the likeliest label string, or by
+    what it writes."""
     if form == "head":
-        return head_answerer(task.regression)
+        return head_answerer(task.regression, heads)
     wording = wording_of(spec.task)
     labels = target_ids(wording, tokenizer)
     if spec.eval.decode == "score":
         return scoring_answerer(labels, wording.values)
-    return writing_answerer(tokenizer, wording.parse, max(map(len, labels)))
+    parse = wording.parse_literally if reads_literally(spec) else wording.parse
+    return writing_answerer(tokenizer, parse, max(map(len, labels)))
 
 
 class Scorer:
@@ -69,7 +77,9 @@ class Scorer:
         self.label_ids = (
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
-        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer)
+        heads = backbone.layout.head_modules
+        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        self.no_number = NO_NUMBER if reads_literally(self.spec) else None
         metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
 
     def encode(self, rows: Split) -> Encoded:
@@ -97,7 +107,7 @@ class Scorer:
         )
         if rows.labels is None:
             return Scored(rows, found, {}, ())
-        metrics, warnings = score(self.task, found, rows.labels)
+        metrics, warnings = score(self.task, found, rows.labels, self.no_number)
         return Scored(rows, found, metrics, tuple(warnings))
 
     def selection(self) -> dict[str, float]:

@@ -128,7 +128,7 @@ def test_a_task_without_train_rows_there_is_answered(
     backbone = load(asked.model, form, task.num_labels, task.regression, 0)  # type: ignore[arg-type]
     few = rows.take(range(24))
     encoded = encode(few, task, asked.task, backbone.form, backbone.tokenizer, tmp_path)
-    answerer = answerer_of(asked, task, backbone.form, backbone.tokenizer)
+    answerer = answerer_of(asked, task, backbone.form, backbone.tokenizer, backbone.layout.head_modules)
     found = answers(
         Accelerator(cpu=True), backbone.model, encoded, answerer, 8, backbone.tokenizer.pad_token_id
     )

@@ -28,6 +28,7 @@ PEFT_CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "prompt_bert": ("tiny_bert", "prompt_tuning", {}),
     "prompt_roberta": ("tiny_roberta", "prompt_tuning", {}),
     "prompt_t5": ("tiny_t5", "prompt_tuning", {}),
+    "prompt_distilbert": ("tiny_distilbert", "prompt_tuning", {"prompt_length": 5}),
     "prefix_bert": ("tiny_bert", "prefix_tuning", {"mlp_width": 8}),
     "krona_lokr": ("tiny_bert", "krona", {"factor_shape": (4, 4), "scale": 2.0}),
     "krona_lora": ("tiny_bert", "krona", {"factor_shape": (2, 16)}),

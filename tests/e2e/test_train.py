@@ -119,7 +119,8 @@ def test_a_finished_adapter_gives_its_answers_again() -> None:
     report = rows_of(loaded.spec)[1].report["validation"]
     encoded = encode(report, loaded.task, loaded.spec.task, loaded.form, loaded.tokenizer)
     pad = loaded.tokenizer.pad_token_id
-    found = answers(Accelerator(cpu=True), loaded.tuned.model, encoded, head_answerer(True), 64, pad)
+    answerer = head_answerer(True, loaded.backbone.layout.head_modules)
+    found = answers(Accelerator(cpu=True), loaded.tuned.model, encoded, answerer, 64, pad)
     saved = load_file(adapter_file(record))
     assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.tuned.state().items())
     assert found == [line["prediction"] for line in predictions(record, "report-validation")]

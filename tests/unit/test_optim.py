@@ -1,14 +1,17 @@
-"""What weight decay acts on: matrices of every shape; no bias, norm, scale or prompt of any shape."""
+"""What weight decay acts on: matrices of every shape; no bias, norm, scale or prompt. Rates step by step."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_linear_schedule_with_warmup
 
 from petbench.config import OptimSpec
 from petbench.conformance_case import build_case, disturb
-from petbench.optim import make_optimizer
+from petbench.optim import make_optimizer, make_schedule
 from toy_runs import adapter_file, train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -70,3 +73,53 @@ def test_a_run_leaves_prompts_alone(tmp_path: Path) -> None:
     assert ends[0].keys() == ends[1].keys()
     moved = {name for name in ends[0] if not torch.equal(ends[0][name], ends[1][name])}
     assert moved == {"classifier.weight"}
+
+
+def rates(schedule: LRScheduler, steps: int) -> list[float]:
+    """The rate that each step uses."""
+    found = []
+    for _ in range(steps):
+        found.append(schedule.get_last_lr()[0])
+        schedule.optimizer.step()
+        schedule.step()
+    return found
+
+
+def optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "fields", "warmup"),
+    [
+        (50, {"warmup_ratio": 0.06}, 3),
+        (51, {"warmup_ratio": 0.06}, 4),  # 3.06: up, not to the nearest
+        (40, {"warmup_steps": 12}, 12),
+        (40, {"warmup_steps": 0, "warmup_ratio": 0.5}, 0),
+        (30, {"warmup_steps": 30}, 30),  # RTE in the KronA paper: all 500 steps of the run
+        (20, {"warmup_steps": 500}, 500),
+        (1, {"warmup_ratio": 0.06}, 1),
+    ],
+)
+def test_linear_hf_is_transformers_schedule(steps: int, fields: dict[str, Any], warmup: int) -> None:
+    ours = make_schedule(optimizer(), OptimSpec(lr=0.3, schedule="linear_hf", **fields), steps)
+    theirs = get_linear_schedule_with_warmup(optimizer(), warmup, steps)
+    found = rates(ours, steps)
+    assert found == rates(theirs, steps)
+    assert found[0] == (0.0 if warmup else 0.3)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "fields", "wanted"),
+    [
+        (0.06, {"warmup_steps": 2}, [0.15, 0.3, 0.3, 0.2, 0.1]),
+        (0.3, {}, [0.15, 0.3, 0.3, 0.2, 0.1]),  # 1.5: to the even one
+        (0.0, {"warmup_steps": 500}, [0.075, 0.15, 0.225, 0.3, 0.3]),  # all but one
+        (0.0, {"schedule": "constant", "warmup_steps": 2}, [0.15, 0.3, 0.3, 0.3, 0.3]),
+    ],
+)
+def test_the_default_schedule_starts_above_zero(
+    ratio: float, fields: dict[str, Any], wanted: list[float]
+) -> None:
+    spec = OptimSpec(lr=0.3, warmup_ratio=ratio, **fields)
+    assert rates(make_schedule(optimizer(), spec, 5), 5) == pytest.approx(wanted)

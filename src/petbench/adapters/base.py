@@ -161,6 +161,10 @@ class Method(ABC, Generic[S]):
         """Whether the model at step 0 is exactly the backbone."""
         return True
 
+    def draws(self, spec: S) -> bool:
+        """Whether the seed decides initial values, apart from those that are all alike (zeros, ones)."""
+        return True
+
     def mergeable(self, spec: S, layout: Layout) -> bool:
         """Whether the adapters fold exactly into the backbone's own layers."""
         return False

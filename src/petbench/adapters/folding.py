@@ -15,20 +15,24 @@ def may_fold(module: nn.Module) -> bool:
     return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
-def _stamps(values: Sequence[Tensor]) -> list[tuple[int, int]]:
-    return [(value._version, value.data_ptr()) for value in values]
+def _stamps(values: Sequence[Tensor]) -> list[object]:
+    """What tells these values, as they are multiplied now, from the same tensors at another time."""
+    kind = values[0].device.type
+    precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return [precision, *((value._version, value.data_ptr()) for value in values)]
 
 
 class Fold:
     """The last folded tensors and the values that they were made from.
 
     A value counts as unchanged when it is the same tensor, at the same address, with the same version
-    number: optimiser steps, loading and moves between devices all change one of them.
+    number: optimiser steps, loading and moves between devices all change one of them. What was made under
+    autocast is in its dtype, so it serves calls under the same autocast alone.
     """
 
     def __init__(self) -> None:
         self._values: Sequence[Tensor] = ()
-        self._stamps: list[tuple[int, int]] = []
+        self._stamps: list[object] = []
         self._folded: tuple[Tensor, ...] = ()
 
     def get(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -8,8 +8,10 @@ With X (tokens, d) the layer's input, K_i and O_i (tokens, p) the frozen key and
 
 With h heads: query h·r_q(d + p) + 2·s_q·d + d, value 2·h·p·r_v + 2·s_v·d + d, output h·r_v(p + d) + 2·s_v·d + d
 parameters. All is linear in X, so it merges exactly; the value's per-head part goes through W_K, which itself
-never changes. The lite forms have no shared part. Init `lora`: A and C Kaiming-uniform(√5), the rest zero, so
-step 0 is the backbone; `houlsby` (as released): everything N(0, 1) folded to (-2, 2) times 0.01, so it is not.
+never changes. The lite forms have no shared part. The two pairs of a target draw a dropout mask each. Init
+`lora` (the authors' `He`): A uniform within 1/√(r·its input), so 1/√(r·p) for value and output, C within 1/√d,
+the rest zero, so step 0 is the backbone; `houlsby` (as released): everything N(0, 1) folded to (-2, 2) times
+0.01, so it is not.
 
 Chen, Hazarika, Namazifar, Liu, Jin and Hakkani-Tur, Empowering parameter-efficient transfer learning by
 recognizing the kernel structure in self-attention, Findings of NAACL 2022, arXiv 2205.03720.
@@ -92,30 +94,37 @@ class KernelMixAdapter(FoldingAdapter):
             return
         for name in ("A", "C"):
             if hasattr(self, name):
-                down = getattr(self, name)
-                # Kaiming-uniform(√5) of each head's own matrix; the last dimension is its input.
-                nn.init.uniform_(down, -1 / math.sqrt(down.shape[-1]), 1 / math.sqrt(down.shape[-1]))
+                # A holds the matrices of all heads, (h, r, width), so its fan-in is r·width, as in the authors' code.
+                nn.init.kaiming_uniform_(getattr(self, name), a=math.sqrt(5))
 
-    def matrices(self) -> tuple[Tensor, Tensor]:
-        """(down (k, d_in), up (d_out, k)): the change is source · downᵀ · upᵀ. Heads' own parts are
-        block-diagonal; k is h·r + s, so the zeros cost little and two products serve all heads."""
-        downs, ups = [], []
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """(down (k, d_in), up (d_out, k)) of the heads' own parts, then of the shared part: each changes the
+        target by source · downᵀ · upᵀ. The heads' are block-diagonal; k is h·r, so the zeros cost little."""
+        found = []
         if self.has_heads:
             heads, rank, _ = self.A.shape
-            downs.append(_block_diagonal(self.A) if self.splits else self.A.reshape(heads * rank, -1))
-            ups.append(self.B if self.mixes else _block_diagonal(self.B))
+            down = _block_diagonal(self.A) if self.splits else self.A.reshape(heads * rank, -1)
+            found.append((down, self.B if self.mixes else _block_diagonal(self.B)))
         if self.has_shared:
-            downs.append(self.C)
-            ups.append(self.D)
+            found.append((self.C, self.D))
+        return found
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Both pairs as one: two products serve all heads and the shared part."""
+        downs, ups = zip(*self.pairs(), strict=True)
         return torch.cat(downs), torch.cat(ups, dim=1)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        base = target if self.b is None else target + self.b
         if not (self.has_heads or self.has_shared):
-            return target if self.b is None else target + self.b
+            return base
+        if self.dropout and self.training:  # a mask for each pair, as the authors draw them
+            for down, up in self.pairs():
+                base = lowrank_product(F.dropout(source, self.dropout), down, up, base)
+            return base
         parts = [p for name, p in self._parameters.items() if name != "b" and p is not None]
         down, up = self.folded(parts, self.matrices)
-        x = F.dropout(source, self.dropout, self.training) if self.dropout else source
-        return lowrank_product(x, down, up, target if self.b is None else target + self.b)
+        return lowrank_product(source, down, up, base)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         change = torch.zeros_like(target)

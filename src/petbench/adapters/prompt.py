@@ -2,8 +2,9 @@
 
     X' = [P; E(x)]        P (n, d) learned, E(x) (tokens, d) the frozen embeddings
 
-n·d parameters (T5-base with 100 vectors: 76,800). Random vectors are uniform in (-0.5, 0.5); `token` copies
-the embeddings of vocabulary entries drawn at random. Not the identity at step 0; it does not merge.
+n·d parameters (T5-base with 100 vectors: 76,800). Init `random`: uniform in (-0.5, 0.5); `token`: rows 0 to n-1
+of the embedding table, as the Compacter authors do; `random_token`: rows drawn at random. Not the identity at
+step 0; it does not merge.
 
 An encoder-decoder has the vectors before the encoder's input. In an encoder with a head they come first of
 all, so a head that reads the first position reads the first vector's, as PEFT's does. A decoder-only model's
@@ -31,7 +32,7 @@ class PromptTuningSpec(AdapterSpec):
     """How many vectors and where they start."""
 
     prompt_length: PositiveInt = 20
-    init: Literal["random", "token"] = "random"
+    init: Literal["random", "token", "random_token"] = "random"
 
 
 class PromptAdapter(StackAdapter):
@@ -92,13 +93,16 @@ class PromptTuning(Method[PromptTuningSpec]):
     def learned_positions(self, spec: PromptTuningSpec) -> int:
         return spec.prompt_length
 
+    def draws(self, spec: PromptTuningSpec) -> bool:
+        return spec.init != "token"
+
     def sizes(self, spec: PromptTuningSpec, layout: Layout) -> Iterable[PromptTuningSpec]:
         """1 to 200 vectors."""
         for length in range(1, 201):
             yield spec.model_copy(update={"prompt_length": length})
 
     def install(self, model: nn.Module, spec: PromptTuningSpec, layout: Layout) -> Installed:
-        """Raises UserError when no room is left for tokens."""
+        """Raises UserError when no room is left for tokens, or the table has too few rows to start from."""
         room = getattr(model.config, "max_position_embeddings", None)
         if room is not None and spec.prompt_length >= room:
             raise UserError(
@@ -109,17 +113,24 @@ class PromptTuning(Method[PromptTuningSpec]):
         (attachment,) = installed.attachments
         table = model.get_submodule(attachment.site.module).weight
         adapter = attachment.adapter
-        # A plan is made on the meta device, where there are no rows to copy.
-        if (
-            spec.init == "token"
-            and isinstance(table, Tensor)
-            and isinstance(adapter, PromptAdapter)
-            and not table.is_meta
-        ):
-            chosen = torch.randint(0, table.shape[0], (spec.prompt_length,), device="cpu")
-            with torch.no_grad():
-                adapter.P.copy_(table[chosen.to(table.device)])
+        if spec.init != "random" and isinstance(table, Tensor) and isinstance(adapter, PromptAdapter):
+            rows = _start_rows(spec, table.shape[0])
+            if not table.is_meta:  # a plan is made on the meta device, where there are no rows to copy
+                with torch.no_grad():
+                    adapter.P.copy_(table[rows.to(table.device)])
         return installed
+
+
+def _start_rows(spec: PromptTuningSpec, rows: int) -> Tensor:
+    """Which rows of the embedding table the vectors start from."""
+    if spec.init == "random_token":
+        return torch.randint(0, rows, (spec.prompt_length,), device="cpu")
+    if spec.prompt_length > rows:
+        raise UserError(
+            f"adapter.prompt_length {spec.prompt_length} with adapter.init=token: the embedding table has {rows} "
+            f"rows. Legal: 1 to {rows}, or adapter.init=random."
+        )
+    return torch.arange(spec.prompt_length)
 
 
 def embedding_site(layout: Layout, preferred: Literal["encoder", "decoder"]) -> Site:

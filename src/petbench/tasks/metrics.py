@@ -14,12 +14,15 @@ Prediction = int | float | None  # None: an answer that is no label
 
 
 def score(
-    task: Task, predictions: Sequence[Prediction], labels: Sequence[int] | Sequence[float]
+    task: Task,
+    predictions: Sequence[Prediction],
+    labels: Sequence[int] | Sequence[float],
+    no_number: float | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Every metric of a task, each in [-1, 1], and warnings.
 
-    A None prediction counts as wrong: another class than the label's, or for STS-B the end of the scale that
-    is farther from the label; the caller counts them. Constant predictions (or labels) make F1, Matthews and
+    A None prediction counts as wrong: another class than the label's, or for STS-B `no_number`; without one,
+    the end of the scale that is farther from the label. The caller counts them. Constant predictions (or labels) make F1, Matthews and
     the correlations 0.0, with a warning. Raises UserError on no rows or unequal lengths, RunError on a
     prediction that is not finite.
     """
@@ -28,12 +31,14 @@ def score(
             f"{task.name}: {len(predictions)} predictions for {len(labels)} labels; "
             "give one prediction a row, and at least one row."
         )
-    answers = _answers(task, predictions, labels)
+    answers = _answers(task, predictions, labels, no_number)
     values = metric(task.metrics).compute(predictions=answers, references=list(labels))
     return {name: float(values[name]) for name in task.metrics}, _constant_notes(task, answers, labels)
 
 
-def _answers(task: Task, predictions: Sequence[Prediction], labels: Sequence[float]) -> list[Any]:
+def _answers(
+    task: Task, predictions: Sequence[Prediction], labels: Sequence[float], no_number: float | None
+) -> list[Any]:
     """Predictions as numbers, with a certainly wrong one for each None."""
     middle = sum(LABEL_RANGE) / 2
     answers: list[Any] = []
@@ -43,7 +48,8 @@ def _answers(task: Task, predictions: Sequence[Prediction], labels: Sequence[flo
                 f"{task.name}: a prediction is {prediction}: the run has diverged. Lower optim.lr."
             )
         if task.regression:
-            wrong = LABEL_RANGE[0] if label > middle else LABEL_RANGE[1]
+            farther = LABEL_RANGE[0] if label > middle else LABEL_RANGE[1]
+            wrong = farther if no_number is None else no_number
             answers.append(wrong if prediction is None else float(prediction))
         else:
             answers.append((int(label) + 1) % len(task.labels) if prediction is None else int(prediction))

@@ -1,9 +1,10 @@
 """Text-to-text form of the tasks: the exact input text, the label strings, and back.
 
-compacter: as the Compacter authors' code builds its rows: field names and texts joined by blanks, the label's
-digits as target, and no task prefix, because that code adds one only where no task adapter is trained. Its
-MNLI rows have no colon after `hypothesis`; so have ours. t5: T5's own multi-task wording, `mnli hypothesis: …
-premise: …` (fields in alphabetical order) and label words. words: field names, no prefix, label words.
+compacter: as the Compacter authors' code builds its rows for adapters: field names and texts joined by blanks,
+the label's digits as target. Its MNLI rows have no colon after `hypothesis`; so have ours. compacter_named: the
+same with the task's name in front, as that code builds the rows where no task adapter is trained (full, BitFit,
+prompt tuning). t5: T5's own multi-task wording, `mnli hypothesis: … premise: …` (fields in alphabetical order)
+and label words. words: field names, no name in front, label words.
 STS-B's target is a number with one decimal, on a grid of 0.2, or 0.1 as the Compacter code's rounding does.
 """
 
@@ -17,16 +18,22 @@ from petbench.config import TaskSpec
 from petbench.tasks.glue import LABEL_RANGE, Task, task_named
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
-_PREFIX = {"ax": "mnli"}  # T5 asks the diagnostic rows as mnli rows
+NO_NUMBER = -1.0  # what the Compacter code takes for a written STS-B answer that is no number
+_NAMED = ("compacter_named", "t5")  # wordings with the task's name in front
+_NAMES = {"ax": "mnli"}  # the diagnostic rows are asked as mnli rows
 
 
 @dataclass(frozen=True)
 class Wording:
-    """One task in one style. `style` is compacter, t5 or words; `step` is STS-B's grid."""
+    """One task in one style, a value of `task.wording`; `step` is STS-B's grid."""
 
     task: Task
     style: str
     step: float = 0.2
+
+    @property
+    def _compacter(self) -> bool:
+        return self.style.startswith("compacter")
 
     def render(self, texts: Mapping[str, str]) -> str:
         """The input text of one row, from its text fields."""
@@ -37,9 +44,9 @@ class Wording:
         fields = list(self.task.text_fields)
         if self.style == "t5":
             fields.sort()
-        pieces = [_PREFIX.get(self.task.name, self.task.name)] if self.style == "t5" else []
+        pieces = [_NAMES.get(self.task.name, self.task.name)] if self.style in _NAMED else []
         for name in fields:
-            colon = "" if self.style == "compacter" and name == "hypothesis" else ":"
+            colon = "" if self._compacter and name == "hypothesis" else ":"
             pieces += [f"{name}{colon}", texts[name]]
         return pieces
 
@@ -48,7 +55,7 @@ class Wording:
         """Every legal label string, in label order; for STS-B the grid from 0.0 to 5.0."""
         if self.task.regression:
             return tuple(f"{value:.1f}" for value in self.values)
-        if self.style == "compacter":
+        if self._compacter:
             return tuple(str(code) for code in range(len(self.task.labels)))
         return self.task.labels
 
@@ -80,6 +87,17 @@ class Wording:
         value = float(text)
         low, high = LABEL_RANGE
         return min(high, max(low, value)) if math.isfinite(value) else None
+
+    def parse_literally(self, text: str) -> int | float | None:
+        """As `parse`, but STS-B's numbers are taken as the Compacter code takes them: whatever Python reads as a
+        number (1e3 too), and not clamped. What is not finite is no number here either."""
+        if not self.task.regression:
+            return self.parse(text)
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None
 
 
 def wording_of(spec: TaskSpec) -> Wording:

@@ -1,4 +1,4 @@
-"""Kernel-mix: the thin products against loops over heads, both inits, counts, merging through the key."""
+"""Kernel-mix: the thin products against loops over heads, both inits, dropout masks, counts, merging."""
 
 from typing import Any
 
@@ -42,6 +42,49 @@ def test_lora_init_leaves_the_target_and_houlsby_is_small_noise() -> None:
     assert 0.005 < float(values.std()) < 0.011
     assert float(values.abs().max()) < 0.02
     assert not torch.equal(released(source, target), target)
+
+
+@pytest.mark.parametrize(
+    ("splits", "mixes", "width"), [(False, False, 12), (True, False, 3), (True, True, 3)]
+)
+@pytest.mark.parametrize("rank", [1, 3, 16])
+def test_lora_init_has_the_bounds_of_the_authors_he(splits: bool, mixes: bool, width: int, rank: int) -> None:
+    """1/√(r·width of a head's input) for A, 1/√d for C: uniform, so the largest of many draws is near the bound."""
+    torch.manual_seed(0)
+    made = KernelMixAdapter(
+        *(12, 8, 4, rank, 40), splits=splits, mixes=mixes, bias=True, init="lora", dropout=0.0
+    )
+    for values, bound in ((made.A, (rank * width) ** -0.5), (made.C, 12**-0.5)):
+        assert 0.75 * bound < float(values.detach().abs().max()) <= bound
+        assert float(values.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.35)
+    assert all(not p.any() for p in (made.B, made.D, made.b))
+
+
+@pytest.mark.parametrize(("splits", "mixes"), [(False, False), (True, True)])
+def test_each_pair_draws_its_own_dropout_mask(splits: bool, mixes: bool) -> None:
+    """With an input of ones and identity-like matrices the two parts of the change show their masks."""
+    d, heads = 8, 4
+    made = KernelMixAdapter(
+        *(d, d, heads, d // heads if splits else d, d), splits=splits, mixes=mixes, bias=False, init="lora",
+        dropout=0.5,
+    )  # fmt: skip
+    with torch.no_grad():
+        if splits:  # each head hands its part of the input through
+            made.A.copy_(torch.eye(d // heads).expand_as(made.A))
+            made.B.copy_(torch.eye(d))
+        else:  # every head reads all of it and writes its own part
+            made.A.copy_(torch.eye(d).expand_as(made.A))
+            made.B.copy_(torch.stack([torch.eye(d)[i * 2 : i * 2 + 2] for i in range(heads)]))
+        made.C.copy_(torch.eye(d))
+        made.D.copy_(torch.eye(d) * 10)
+    torch.manual_seed(0)
+    change = made(torch.ones(1, 200, d), torch.zeros(1, 200, d)).detach()
+    # A kept number is 2: 0 or 2 from the heads' pair, 0 or 20 from the shared one.
+    shares = [float((change == value).float().mean()) for value in (0, 2, 20, 22)]
+    assert sum(shares) == pytest.approx(1.0)
+    assert all(0.2 < share < 0.3 for share in shares), "one mask for both would give 0 and 22 alone"
+    made.eval()
+    assert torch.equal(made(torch.ones(1, 3, d), torch.zeros(1, 3, d)), torch.full((1, 3, d), 11.0))
 
 
 def test_the_values_part_merges_through_the_frozen_key() -> None:

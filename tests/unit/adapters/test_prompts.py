@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from petbench.adapters.base import method_named
+from petbench.attach import attach
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 from tiny_models import backbone, batch, logits, tuned
@@ -32,21 +33,39 @@ def test_keys_are_narrower_under_grouped_query_attention() -> None:
     assert count("prefix_tuning", layout, prefix_length=3) == 2 * 2 * 3 * key.d_out
 
 
-def test_token_init_copies_embeddings_and_random_stays_within_half() -> None:
-    from petbench.attach import attach
+def start(name: str, init: str, length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(vectors at the start, embedding table)."""
+    made = backbone(name)
+    method = method_named("prompt_tuning")
+    spec = method.Spec.model_validate({"method": "prompt_tuning", "init": init, "prompt_length": length})
+    result = attach(made.model, method, spec, made.layout, seed=seed)
+    (parameter,) = result.adapter_names
+    return dict(result.model.named_parameters())[parameter].detach(), made.model.get_input_embeddings().weight
 
-    for init in ("token", "random"):
-        made = backbone("tiny_bert")
-        method = method_named("prompt_tuning")
-        spec = method.Spec.model_validate({"method": "prompt_tuning", "init": init, "prompt_length": 6})
-        result = attach(made.model, method, spec, made.layout)
-        (name,) = result.adapter_names
-        vectors = dict(result.model.named_parameters())[name]
-        table = made.model.get_input_embeddings().weight
-        found = [(table == vector).all(-1).any().item() for vector in vectors]
-        assert found == [init == "token"] * 6
-        if init == "random":
-            assert 0.3 < float(vectors.abs().max()) <= 0.5
+
+@pytest.mark.parametrize("name", ["tiny_bert", "tiny_t5", "tiny_gpt2"])
+def test_token_init_is_the_first_rows_of_the_embedding_table(name: str) -> None:
+    for seed in (0, 1):
+        vectors, table = start(name, "token", 100, seed)
+        assert torch.equal(vectors, table[:100])
+
+
+def test_random_token_init_draws_rows_and_random_stays_within_half() -> None:
+    for seed in (0, 1):
+        vectors, table = start("tiny_bert", "random_token", 6, seed)
+        rows = [int((table == vector).all(-1).nonzero()[0, 0]) for vector in vectors]
+        assert rows != list(range(6)) and len(set(rows)) > 3
+    assert not torch.equal(start("tiny_bert", "random_token", 6, 0)[0], vectors)
+    vectors, table = start("tiny_bert", "random", 6)
+    assert not any((table == vector).all(-1).any() for vector in vectors)
+    assert 0.3 < float(vectors.abs().max()) <= 0.5
+
+
+def test_more_vectors_than_rows_are_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"prompt_length 2000 with adapter.init=token.*has \d+ rows. Legal: 1 to"
+    ):
+        tuned("tiny_t5", "prompt_tuning", prompt_length=2000, init="token")
 
 
 def test_a_prompt_of_all_positions_is_refused() -> None:

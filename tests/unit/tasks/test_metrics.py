@@ -38,6 +38,18 @@ def test_hand_correlations():
     assert values["pearson_spearman"] == pytest.approx((values["pearson"] + 0.8) / 2)
 
 
+@pytest.mark.parametrize(
+    "no_number,counted",
+    [(None, [1.0, 5.0, 3.0, 0.0, 9.5]), (-1.0, [1.0, -1.0, 3.0, -1.0, 9.5])],
+)
+def test_what_a_missing_number_counts_as(no_number, counted):
+    """The end of the scale that is farther from the label, or the number that the protocol says."""
+    labels = [0.5, 1.0, 2.0, 4.0, 5.0]
+    values, _ = score(TASKS["stsb"], [1.0, None, 3.0, None, 9.5], labels, no_number)
+    assert values["pearson"] == pytest.approx(stats.pearsonr(counted, labels).statistic)
+    assert values["spearmanr"] == pytest.approx(stats.spearmanr(counted, labels).statistic)
+
+
 def test_against_scikit_learn_and_scipy():
     rng = np.random.default_rng(0)
     for name in ("cola", "mrpc", "ax"):

@@ -105,7 +105,12 @@ GOLDEN = {
         },
     ),
 }
-CASES = [(task, style) for task in TASKS for style in ("compacter", "t5", "words")]
+STYLES = ("compacter", "compacter_named", "t5", "words")
+# As compacter, the task's own name in front; the diagnostic rows are asked as mnli rows.
+for task, (_, _, by_style) in GOLDEN.items():
+    text, target = by_style["compacter"]
+    by_style["compacter_named"] = (f"{'mnli' if task == 'ax' else task} {text}", target)
+CASES = [(task, style) for task in TASKS for style in STYLES]
 
 
 def golden(task, style):
@@ -120,6 +125,19 @@ def test_input_and_target_text(task, style):
     assert wording.render(texts) == wanted
     assert wording.target_of(label) == target
     assert wording.parse(f" {target} ") == (3.2 if task == "stsb" else label)
+
+
+def test_the_named_wording_as_the_paper_code_has_it():
+    """Written out whole: these rows were read off the code's own output format."""
+    texts = {"sentence1": ONE, "sentence2": TWO}
+    wording = wording_of(TaskSpec(name="mrpc", wording="compacter_named"))
+    assert wording.render(texts) == "mrpc sentence1: A dog runs. sentence2: An animal moves."
+    assert wording.targets == ("0", "1")
+    mnli = wording_of(TaskSpec(name="mnli", wording="compacter_named"))
+    texts = {"premise": ONE, "hypothesis": TWO}
+    assert mnli.render(texts) == "mnli premise: A dog runs. hypothesis An animal moves."
+    fine = wording_of(TaskSpec(name="stsb", wording="compacter_named", stsb_step=0.1))
+    assert fine.target_of(3.35) == "3.4" and len(fine.targets) == 51
 
 
 def test_targets_are_in_label_order():
@@ -152,6 +170,21 @@ def test_scores_are_rounded_to_the_grid(step, label, target):
 )  # fmt: skip
 def test_parse_scores(text, label):
     assert Wording(TASKS["stsb"], "compacter").parse(text) == label
+
+
+@pytest.mark.parametrize(
+    "text,label",
+    [("3.4", 3.4), (" 7 ", 7.0), ("-1", -1.0), ("1e3", 1000.0), ("nan", None), ("inf", None), ("", None), ("3,4", None),
+     ("five", None)],
+)  # fmt: skip
+def test_parse_scores_literally(text, label):
+    assert Wording(TASKS["stsb"], "compacter").parse_literally(text) == label
+
+
+def test_classes_are_parsed_alike():
+    for style in STYLES:
+        wording = Wording(TASKS["rte"], style)
+        assert [wording.parse_literally(t) for t in (*wording.targets, "2")] == [0, 1, None]
 
 
 @pytest.mark.parametrize("text", ["", "Entailment", "not entailment", "2", "entailment."])
@@ -218,7 +251,7 @@ def test_t5_token_ids_of_head_rows(t5, tmp_path, task):
 
 def test_every_target_of_the_real_vocabulary_differs(t5):
     for task in TASKS.values():
-        for style in ("compacter", "t5", "words"):
+        for style in STYLES:
             for step in (0.2, 0.1):
                 ids = target_ids(Wording(task, style, step), t5)
                 assert len({tuple(row) for row in ids}) == len(ids) and all(row[-1] == END for row in ids)
