@@ -138,7 +138,8 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 def _train(prepared: Prepared, group: str | None) -> Record:
     """Train, score and write the record, whatever the end."""
-    from petbench.session import train_and_score  # the slow imports wait until something really runs
+    from petbench.runtime import free_dead_model  # the slow imports wait until something really runs
+    from petbench.session import train_and_score
 
     started = time.perf_counter()
     try:
@@ -146,6 +147,7 @@ def _train(prepared: Prepared, group: str | None) -> Record:
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
+        free_dead_model()
     except KeyboardInterrupt:
         _write_end(prepared, "interrupted", "stopped by the user")
         raise

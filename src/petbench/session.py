@@ -19,7 +19,14 @@ from petbench.outcome import Outcome, finished_record, write_predictions
 from petbench.record import Record, Status
 from petbench.resume import drop_resume
 from petbench.run import Prepared
-from petbench.runtime import choose_device, choose_precision, derive_seed, prepare_process, reset_peak_memory
+from petbench.runtime import (
+    choose_device,
+    choose_precision,
+    derive_seed,
+    peak_memory_bytes,
+    prepare_process,
+    reset_peak_memory,
+)
 from petbench.scoring import Scorer
 from petbench.tracking import Fanout, Tracker, open_tracker
 
@@ -48,6 +55,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     status: Status = "failed"
     try:
         state = fit.run(tracker)
+        peak = peak_memory_bytes(device)  # now: merging and measuring copy weights, which no training does
         tuned.load_state(state)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
         merge = merge_effect(tuned, backbone, scorer.encoded(prepared.rows.selection), scorer.label_ids)
@@ -56,7 +64,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             latency_ms = tuned_latency(tuned)
         padding = scorer.padding_fraction
         outcome = Outcome(
-            fit.progress, fit.clock, scored, merge, latency_ms, padding, load_seconds, precision
+            fit.progress, fit.clock, scored, merge, latency_ms, padding, load_seconds, peak, precision
         )
         adapter_bytes = 0
         if accelerator.is_main_process:
