@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from petbench.adapters.base import method_named
 from petbench.attach import Tuned, attach
 from petbench.config import RunSpec
-from petbench.latency import LENGTH, clock_of, latencies, probe
+from petbench.latency import LENGTH, clock_of, latencies
+from petbench.models.families import layout_of
 from petbench.models.load import load, resolve_form
+from petbench.models.made_up import made_up
+from petbench.runtime import peak_memory_bytes, reset_peak_memory
 
 BARE = "backbone"  # nothing tuned; gradients flow through all activations
 AGAIN = "backbone again"  # a second copy: what the two differ by is noise
@@ -65,8 +68,12 @@ def _backbone(spec: RunSpec) -> nn.Module:
 
 
 def _pass_gradients(model: Any) -> None:
-    """The yardstick of a step: a backward pass through every activation, as a method in layer 0 needs it."""
-    model.get_input_embeddings().register_forward_hook(_require_grad)
+    """The yardstick of a step: a backward pass through every activation, as a method in layer 0 needs it.
+
+    Every stack's own embedding is hooked: T5's `shared`, which `get_input_embeddings` gives, is never called.
+    """
+    for site in layout_of(model).sites("embedding"):
+        model.get_submodule(site.module).register_forward_hook(_require_grad)
 
 
 def _require_grad(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
@@ -94,8 +101,8 @@ def measure(
 
     step: forward and backward in training mode, no optimiser; the median over rounds of the ratio within a
     round. latency: forward in evaluation mode, median. memory: bytes that autograd keeps for the backward
-    pass (each storage once, parameters left out) and, on CUDA, the peak. operations: floating-point
-    operations of forward and backward.
+    pass (each storage once, parameters left out) and, on CUDA, the peak of a step with this candidate alone
+    on the device. operations: floating-point operations of forward and backward.
     """
     found = candidates(specs, merged="latency" in parts)
     for candidate in found:
@@ -113,8 +120,11 @@ def measure(
     if "step" in parts:
         _fill(rows_trained, "step", _step_times(models, shape, device))
     if "memory" in parts:
+        for candidate in found:
+            candidate.model.to("cpu")
         for row, model in zip(rows_trained, models, strict=True):
-            row |= _memory(model, shape, device)
+            row |= _memory(model.to(device), shape, device)
+            model.to("cpu")
         for row in rows_trained:
             row["saved_bytes_over_backbone"] = row["saved_bytes"] - rows[0]["saved_bytes"]
     return rows
@@ -130,7 +140,7 @@ def _fill(rows: list[dict[str, Any]], name: str, times: list[list[float]]) -> No
 
 def _step_times(models: Sequence[nn.Module], shape: Shape, device: torch.device) -> list[list[float]]:
     times: list[list[float]] = [[] for _ in models]
-    inputs = [probe(model, shape.batch, shape.length, device) for model in models]
+    inputs = [made_up(model, [shape.length] * shape.batch) for model in models]
     now = clock_of(device).read
     for round_number in range(shape.rounds + 2):  # the first two warm up
         for place, model in enumerate(models):
@@ -145,10 +155,10 @@ def _step_times(models: Sequence[nn.Module], shape: Shape, device: torch.device)
 
 
 def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, int]:
-    """Bytes kept for the backward pass, and floating-point operations of one step."""
+    """Bytes kept for the backward pass, floating-point operations of one step and, on CUDA, its peak."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    inputs = probe(model, shape.batch, shape.length, device)
+    inputs = made_up(model, [shape.length] * shape.batch)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -160,8 +170,6 @@ def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, i
 
     model.train()
     model.zero_grad(set_to_none=True)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
@@ -171,5 +179,10 @@ def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, i
         loss.backward()
     found = {"saved_bytes": saved, "operations": counter.get_total_flops()}
     if device.type == "cuda":
-        found["peak_bytes"] = int(torch.cuda.max_memory_allocated(device))
+        del loss
+        model.zero_grad(set_to_none=True)
+        reset_peak_memory(device)
+        model(**inputs).loss.backward()  # as it trains: nothing is counted beside it
+        found["peak_bytes"] = peak_memory_bytes(device)
+    model.zero_grad(set_to_none=True)
     return found

@@ -16,8 +16,8 @@ from petbench.attach import Tuned, attach
 from petbench.config import AdapterSpec, ModelSpec
 from petbench.guard import STEPS, Guard
 from petbench.models.load import Backbone, load, resolve_form
+from petbench.models.made_up import made_up
 
-EXAMPLES = 8
 LENGTHS = (12, 9, 12, 5, 7, 12, 10, 6)  # padding on most rows: it must change nothing
 
 
@@ -119,7 +119,7 @@ def build_case(adapter: Path, model: Path) -> Case:
     method = method_named(str(values.get("method", "")))
     spec = method.Spec.model_validate({key: value for key, value in values.items() if key != "tuning"})
     backbone = _backbone(model)
-    return Case(adapter, values, method, spec, backbone, _batch(backbone))
+    return Case(adapter, values, method, spec, backbone, made_up(backbone.model, LENGTHS))
 
 
 @cache
@@ -139,17 +139,3 @@ def _liven(backbone: Backbone) -> None:
             weight = backbone.model.get_submodule(site.module).weight
             assert isinstance(weight, Tensor)
             weight.mul_(site.d_in**-0.5 / weight.std())
-
-
-def _batch(backbone: Backbone) -> dict[str, Tensor]:
-    """Random tokens with right padding; labels take turns, as class numbers or as a token and the end."""
-    generator = torch.Generator().manual_seed(0)
-    pad = int(backbone.tokenizer.pad_token_id)
-    high = len(backbone.tokenizer)
-    ids = torch.randint(high // 4, high, (EXAMPLES, max(LENGTHS)), generator=generator)
-    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
-    labels = torch.arange(EXAMPLES) % 2
-    if backbone.form == "text":
-        words = torch.tensor([high // 3, high // 2])
-        labels = torch.stack([words[labels], torch.full((EXAMPLES,), backbone.tokenizer.eos_token_id)], dim=1)
-    return {"input_ids": ids.masked_fill(~mask, pad), "attention_mask": mask.long(), "labels": labels}

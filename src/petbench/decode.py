@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from petbench.adapters.attention import QUERY_POSITIONS
+from petbench.errors import UserError
 from petbench.models.precision import in_float32
 
 # Decoder positions whose full-vocabulary logits are held at once: 256 of T5's are 33 MB in float32.
@@ -109,11 +110,34 @@ def _path_sums(odds: Tensor, tree: LabelTree) -> Tensor:
     return odds[:, torch.tensor(padded, device=odds.device)].sum(-1)
 
 
+def check_decodable(model: Any, form: Literal["head", "text"]) -> None:
+    """Raise UserError for an encoder-decoder whose decoder cannot be asked; works on the meta device.
+
+    In text form that is any model but a T5 with decoder layers, and in both forms one whose config denies its
+    own decoder: transformers then has no token to start it with.
+    """
+    config = model.config
+    if form == "text":
+        _text_model(model)
+    elif config.model_type == "t5" and not config.is_encoder_decoder:
+        raise UserError(
+            "model.name: this t5 model's config.json says is_encoder_decoder=false, so its decoder cannot be "
+            "started. Take a whole T5 (is_encoder_decoder=true), such as model=t5_base."
+        )
+
+
 def _text_model(model: Any) -> Any:
-    """The T5 inside whatever wraps it."""
+    """The T5 inside whatever wraps it. Raises UserError where there is none, or one without decoder layers."""
     from transformers import T5ForConditionalGeneration
 
-    return next(module for module in model.modules() if isinstance(module, T5ForConditionalGeneration))
+    found = next((m for m in model.modules() if isinstance(m, T5ForConditionalGeneration)), None)
+    if found is None or not len(found.decoder.block):
+        what = "has no decoder layer" if found is not None else f"is a {type(model).__name__}"
+        raise UserError(
+            f"model.name: this {model.config.model_type} model {what}, so its answers cannot be decoded. "
+            "Legal in text form: a T5 with decoder layers, such as model=t5_base; or use task.form=head."
+        )
+    return found
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from petbench.attach import Tuned
 from petbench.errors import RunError, UserError
 from petbench.export_forms import peft_form
 from petbench.export_lowrank import PeftForm
+from petbench.models.made_up import made_up
 
 # Logits before and after may differ by rounding: another order of the same sums.
 TOLERANCE = 1e-4
@@ -152,17 +153,8 @@ def _task_type(tuned: Tuned) -> str:
 
 @torch.no_grad()
 def _logits(model: Any) -> Tensor:
-    """Logits of three rows of made-up tokens, in evaluation mode."""
+    """Logits of three rows of made-up tokens, one of them padded, in evaluation mode."""
     was_training = model.training
-    config = model.config
-    device = next(model.parameters()).device
-    ids = (torch.arange(36, device=device).view(3, 12) * 7 + 11) % (config.vocab_size - 10) + 5
-    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if config.is_encoder_decoder:
-        if hasattr(model, "classification_head") or "SequenceClassification" in type(model).__name__:
-            given["input_ids"] = torch.cat([ids[:, 1:], ids.new_full((3, 1), config.eos_token_id)], dim=1)
-        else:
-            given["decoder_input_ids"] = ids[:, :4].contiguous()
-    logits: Tensor = model.eval()(**given).logits.float()
+    logits: Tensor = model.eval()(**made_up(model, (12, 12, 9))).logits.float()
     model.train(was_training)
     return logits

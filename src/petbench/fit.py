@@ -95,7 +95,7 @@ class Fit:
         if spec.trainer.select == "best" and self.best:
             return self.best
         progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
-        progress.seconds_to_best = sum(self.clock.seconds)
+        progress.seconds_to_best = self.clock.total
         return self.tuned.state()
 
     def _train_stage(
@@ -130,6 +130,7 @@ class Fit:
             clock=self.clock,
             on_loss=guard.loss,
             on_gradients=on_gradients,
+            after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
         )
 
@@ -167,21 +168,24 @@ class Fit:
         batch = collate(self.train_rows, rows, self.pad_id)
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
+    def _after_step(self) -> None:
+        self.progress.step += 1
+        self.tuned.installed.after_step(self.progress.step)
+
     def _observer(
         self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any
     ) -> Callable[[Tensor], None]:
         progress, trainer = self.progress, self.spec.trainer
 
         def on_step(loss: Tensor) -> None:
-            progress.step += 1
-            self.tuned.installed.after_step(progress.step)
             last = progress.step == self.total_steps
             due = progress.step % self.eval_every == 0 or last
             value = None
             if progress.step % trainer.log_every == 0 or due:
                 value = self._checked(loss)
                 epoch = progress.step / self.steps_per_epoch
-                tracker.log(progress.step, {"loss": value, "lr": schedule.get_last_lr()[0]}, epoch)
+                values = {"loss": value, "lr": schedule.get_last_lr()[0]}
+                tracker.log(progress.step, values, epoch, self.clock.total)
             screen.step(progress.step, None if due else value)  # the evaluation's own line says it
             if due:
                 self._require_finite_values()
@@ -247,7 +251,7 @@ class Fit:
         progress.due_loss = None
         progress.eval_seconds += time.perf_counter() - began
         name = self.prepared.plan.task.headline
-        epoch, seconds = progress.step / self.steps_per_epoch, sum(self.clock.seconds)
+        epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
         # Of a method with stages only the last counts: before it the method itself has not trained.
         better = progress.stage == self.last_stage and (
             progress.best_score is None or scores[name] > progress.best_score
@@ -259,7 +263,8 @@ class Fit:
         progress.curve.append(
             {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
         )
-        tracker.log(progress.step, {f"selection/{key}": value for key, value in scores.items()}, epoch)
+        shown = {f"selection/{key}": value for key, value in scores.items()}
+        tracker.log(progress.step, shown, epoch, seconds)
         screen.evaluated(progress.step, epoch, loss, name, scores[name], better)
 
     def _keep(self, optimizer: Any, schedule: Any) -> None:

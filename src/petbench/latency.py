@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, thread_time
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from petbench.attach import Tuned
+from petbench.models.made_up import made_up
 
 LENGTH = 10  # tokens of the row, as in KronA's measurement
 WARM_UP, TIMED = 10, 40  # rounds at the end of a run; `petbench bench` takes 150 and 200
@@ -37,26 +37,13 @@ def _wall_time_on_cuda() -> float:
     return perf_counter()
 
 
-def probe(model: Any, batch: int, length: int, device: torch.device) -> dict[str, Tensor]:
-    """Random tokens (batch, length) without padding, and labels: (batch,), or (batch, 2) for a decoder to write."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside a PEFT wrapper
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(10, plain.config.vocab_size - 10, (batch, length), generator=generator)
-    inputs = {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
-    if plain.config.is_encoder_decoder:
-        inputs["labels"] = ids[:, :2].contiguous().to(device)
-    else:
-        inputs["labels"] = (ids[:, 0] % 2).to(device)
-    return inputs
-
-
 @torch.no_grad()
 def latencies(
     models: Sequence[nn.Module], length: int, warm_up: int, timed: int, device: torch.device
 ) -> list[list[float]]:
     """Seconds of every timed forward pass at batch 1, by model; the models take turns, so that drift is shared."""
     times: list[list[float]] = [[] for _ in models]
-    inputs = [probe(model, 1, length, device) for model in models]
+    inputs = [made_up(model, [length]) for model in models]
     now = clock_of(device).read
     for model in models:
         model.eval()

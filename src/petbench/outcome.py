@@ -13,7 +13,7 @@ from petbench.models.load import Backbone
 from petbench.params import count_params
 from petbench.record import Best, Cost, Headline, Merge, Metrics, Record
 from petbench.resume import Progress
-from petbench.runtime import StepClock, device_name, git_state, peak_memory_bytes, versions
+from petbench.runtime import StepClock, device_name, git_state, uses_tf32, versions
 from petbench.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Outcome:
     latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
     padding_fraction: float
     load_seconds: float
+    peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
     precision: str
     cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
 
@@ -63,7 +64,7 @@ def finished_record(
     spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
     metrics = metrics_of(outcome.scored)
     split = prepared.rows.headline_split
-    seconds = sum(outcome.clock.seconds)
+    seconds = outcome.clock.total
     params = count_params(tuned)
     record = Record(
         run_id=prepared.run_id,
@@ -90,7 +91,7 @@ def finished_record(
             examples_per_second=progress.examples / seconds if seconds else None,
             tokens_per_second=progress.tokens / seconds if seconds else None,
             padding_fraction=outcome.padding_fraction,
-            peak_memory_bytes=peak_memory_bytes(device),
+            peak_memory_bytes=outcome.peak_memory_bytes,
             adapter_bytes=adapter_bytes,
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
@@ -117,6 +118,7 @@ def _provenance(
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": outcome.precision,
+        "tf32": uses_tf32(),
         "data": {
             "source": splits.source,
             "location": splits.location,

@@ -6,6 +6,7 @@ from petbench.adapters.base import method_named
 from petbench.attach import attach
 from petbench.budget import fit_budget
 from petbench.config import BudgetSpec, RunSpec, canonical_json
+from petbench.decode import check_decodable
 from petbench.errors import UserError
 from petbench.models.checkpointing import no_checkpointing
 from petbench.models.checks import Positions, check_length, positions_of
@@ -61,6 +62,7 @@ def _resolve(spec: RunSpec) -> Plan:
     form = resolve_form(spec.model, spec.task.form)
     method = method_named(spec.adapter.method)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
+    check_decodable(model, form)
     adapter, notes = fit_budget(method, spec.adapter, layout, model, spec.budget)
     tuned = attach(model, method, adapter, layout)
     return Plan(

@@ -67,7 +67,7 @@ def predict_main(argv: list[str]) -> int:
     return 0
 
 
-def add_backbone_options(parser: argparse.ArgumentParser) -> None:
+def add_backbone_options(parser: Arguments) -> None:
     """`--model` and `--tokenizer`, for commands that load a run."""
     where = "where the run's {} is now, if not where it was at training; it must be the same by content"
     parser.add_argument("--model", metavar="FOLDER", help=where.format("backbone"))

@@ -166,7 +166,8 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 def _train(prepared: Prepared, group: str | None) -> Record:
     """Train and score; a record is written whatever the end."""
-    from petbench.session import train_and_score  # the slow imports wait until something really runs
+    from petbench.runtime import free_dead_model  # the slow imports wait until something really runs
+    from petbench.session import train_and_score
 
     started = time.perf_counter()
     try:
@@ -174,6 +175,7 @@ def _train(prepared: Prepared, group: str | None) -> Record:
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
         record = train_and_score(prepared, group=group, started=started)
+        free_dead_model()
     except KeyboardInterrupt as stop:
         _write_interrupted(prepared, stop)
         raise

@@ -25,6 +25,7 @@ from petbench.runtime import (
     choose_device,
     choose_precision,
     derive_seed,
+    peak_memory_bytes,
     prepare_process,
     require_threads,
     reset_peak_memory,
@@ -61,6 +62,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     status: Status = "failed"
     try:
         state = fit.run(tracker)
+        peak = peak_memory_bytes(device)  # now: merging and measuring copy weights, which no training does
         tuned.load_state(state)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
         with fit.naming_the_step():  # nothing is measured on a model that gives no numbers
@@ -77,6 +79,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             latency_ms,
             padding,
             load_seconds,
+            peak,
             precision,
             scorer.cut_rows,
         )

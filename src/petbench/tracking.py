@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +17,10 @@ METRICS = "metrics.jsonl"
 class Tracker(Protocol):
     """What a run tells while it goes on. Only the main process of a run holds one."""
 
-    def log(self, step: int, values: Mapping[str, float], epoch: float | None = None) -> None:
-        """Numbers at an optimiser step; `epoch` counts from 0 and may be fractional."""
+    def log(
+        self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
+    ) -> None:
+        """Numbers at an optimiser step; `epoch` counts from 0 and may be fractional; `seconds` of training so far."""
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """A named table, as the parameter and score tables at the end of a run."""
@@ -41,7 +42,7 @@ class Tracker(Protocol):
 
 
 class JsonlTracker:
-    """One JSON object a line: step, epoch, seconds (of training so far), values.
+    """One JSON object a line: step, epoch, seconds (of all steps so far: no loading, no evaluation), values.
 
     Tables, summaries and files are not repeated here: the record holds them.
     A value that is not finite becomes null, as JSON has no word for it.
@@ -50,19 +51,17 @@ class JsonlTracker:
     def __init__(self, folder: Path, resume: bool) -> None:
         """Keep the lines of a resumed run (`drop_after` cuts them first); start any other one afresh."""
         self.path = folder / METRICS
-        earlier = read_metrics(folder) if resume else []
-        self._before = float(earlier[-1]["seconds"]) if earlier else 0.0
-        self._start = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a" if resume else "w", encoding="utf-8", buffering=1)
         except OSError as error:
             raise unwritable(self.path, error) from error
 
-    def log(self, step: int, values: Mapping[str, float], epoch: float | None = None) -> None:
+    def log(
+        self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
+    ) -> None:
         """Append one line. Raises as `atomic.unwritable` says when the disk takes no more."""
-        seconds = round(self._before + time.monotonic() - self._start, 3)
-        line = {"step": int(step), "epoch": epoch, "seconds": seconds, "values": _plain(values)}
+        line = {"step": int(step), "epoch": epoch, "seconds": round(seconds, 3), "values": _plain(values)}
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
@@ -96,10 +95,12 @@ class Fanout:
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self.trackers = tuple(trackers)
 
-    def log(self, step: int, values: Mapping[str, float], epoch: float | None = None) -> None:
+    def log(
+        self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
+    ) -> None:
         """See Tracker."""
         for tracker in self.trackers:
-            tracker.log(step, values, epoch)
+            tracker.log(step, values, epoch, seconds)
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """See Tracker."""

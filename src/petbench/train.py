@@ -24,19 +24,19 @@ def train(
     clock: StepClock,
     on_loss: Callable[[Tensor], None],
     on_gradients: Callable[[Tensor], None],
+    after_step: Callable[[], None],
     on_step: Callable[[Tensor], None],
 ) -> None:
     """One optimiser step a batch, until `batches` ends.
 
     on_loss(part): before each backward pass. on_gradients(loss): when all of a step are done, before clipping.
-
+    after_step(): the method's own part of a step, gradients still there, in the step's time.
     on_step(loss): after each step, the clock stopped; loss is the step's mean, a tensor on the
     device, so that nobody waits for it who does not need it.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    model.train()
-    for micro_batches in batches:
-        clock.start()
+    for micro_batches in clock.timed(batches):
+        model.train()
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=accelerator.device)
         for number, (share, batch) in enumerate(micro_batches, start=1):
@@ -51,6 +51,6 @@ def train(
             accelerator.clip_grad_norm_(trained, clip_norm)
         optimizer.step()
         schedule.step()
+        after_step()
         clock.stop()
         on_step(loss)
-        model.train()

@@ -6,7 +6,6 @@ W&B is a guest: it may cost a run a bounded number of seconds and a line on stde
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +40,6 @@ class WandbTracker:
     ) -> None:
         self._artifacts = spec.artifact
         self._dead = False
-        self._start = time.monotonic()
         self.run: Any = None
         self.mode: str = "failed"
         for earlier in offline_folders(folder):  # this run tells all of it again
@@ -66,11 +64,11 @@ class WandbTracker:
             self._give_up(error)
 
     def log(
-        self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float | None = None
+        self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
     ) -> None:
-        """One history row; `seconds` since the start of the run unless told."""
+        """One history row, the same numbers as in `metrics.jsonl`."""
         row: dict[str, Any] = {"step": int(step), **{key: float(value) for key, value in values.items()}}
-        row["seconds"] = time.monotonic() - self._start if seconds is None else seconds
+        row["seconds"] = round(seconds, 3)
         if epoch is not None:
             row["epoch"] = float(epoch)
         self._try(lambda: self.run.log(row))

@@ -11,9 +11,11 @@ from petbench.adapters.base import spec_of
 from petbench.adapters.kronecker import multiply_adds
 from petbench.bench import AGAIN, BARE, Shape, measure
 from petbench.cli import run_command
+from petbench.compose import options
 from petbench.config import RunSpec, parse
 from petbench.expand import expand
 from petbench.latency import clock_of
+from petbench.models.made_up import made_up
 from petbench.plan import plan
 
 TINY = ("model=tiny_bert", "adapter.train_norms=false")
@@ -80,6 +82,36 @@ def test_a_merged_model_has_no_hook_and_the_logits_of_the_unmerged() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert any(module._forward_hooks for module in plain.model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in merged.model.modules())
+
+
+@pytest.mark.parametrize("model", sorted(name for name in options("model") if name.startswith("tiny_")))
+def test_the_yardstick_passes_gradients_in_every_family(model: str) -> None:
+    """Also T5, whose `get_input_embeddings` is a module that is never called: both stacks have their own."""
+    forms = ["text", "head"] if "t5" in model else ["head"]
+    for form in forms:
+        (member,) = expand([f"model={model}", "adapter=lora", f"task.form={form}"])
+        specs = [plan(parse(member.values, spec_of)).spec]
+        rows = {row["name"]: row for row in measure(specs, SMALL, ["step", "memory"], CPU)}
+        assert list(rows) == [BARE, "lora", AGAIN]
+        # A matrix costs two operations a weight and token forward, as many for the gradient of its input, and
+        # none for its own: a backward pass that reached no layer would be missing here.
+        assert rows["lora"]["operations"] > rows[BARE]["operations"] == rows[AGAIN]["operations"]
+        assert rows[BARE]["saved_bytes"] > 0
+        assert rows["lora"]["saved_bytes_over_backbone"] > 0
+
+
+def test_the_yardsticks_backward_pass_reaches_both_stacks_of_a_t5() -> None:
+    (member,) = expand(["model=tiny_t5", "adapter=lora"])
+    backbone = bench._backbone(plan(parse(member.values, spec_of)).spec)
+    bench._pass_gradients(backbone)
+    reached: list[str] = []
+    for name, module in backbone.named_modules():
+        if name.endswith("layer.0.SelfAttention.q"):
+            module.register_full_backward_hook(lambda *_, name=name: reached.append(name))
+    backbone(**made_up(backbone, [8, 8])).loss.backward()
+    assert sorted(reached) == sorted(
+        f"{stack}.block.{layer}.layer.0.SelfAttention.q" for stack in ("encoder", "decoder") for layer in (0, 1)
+    )
 
 
 def test_latency_is_measured_on_a_backbone_without_hooks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -90,7 +90,8 @@ class PeftInstalled:
     def after_step(self, step: int) -> None:
         """AdaLoRA's rank allocation; reads the gradients of the step, so call it before they are cleared."""
         if self._allocates:
-            self.model.base_model.update_and_allocate(step)
+            with _nondeterminism_allowed():
+                self.model.base_model.update_and_allocate(step)
 
     def memory(self) -> dict[str, Tensor]:
         """AdaLoRA's running importance of every entry, and the ranks that it settled on."""
@@ -114,6 +115,21 @@ class PeftInstalled:
             setattr(self.model.base_model.rankallocator, part, parts[part])
         ranks = {name: tensor.tolist() for name, tensor in parts["ranks"].items()}
         self.model.peft_config["default"].rank_pattern = ranks or None
+
+
+@contextmanager
+def _nondeterminism_allowed() -> Iterator[None]:
+    """Inside, operations without a deterministic form may run on CUDA.
+
+    AdaLoRA's allocation asks `kthvalue` for a threshold. Its index may differ between equal values, the value,
+    which is all that is read, does not.
+    """
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 @register

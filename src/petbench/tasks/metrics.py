@@ -124,7 +124,8 @@ def metric(names: tuple[str, ...]) -> Any:
     import evaluate
 
     continuous = bool({"pearson", "spearmanr", "pearson_spearman"} & set(names))
-    # float64 keeps scores as they are; an int feature would cut floats off without a word.
+    # float64 keeps scores as they are; an int feature would cut floats off without a word, and the format "numpy"
+    # of datasets would round them to float32, so the values are asked for as Python's own (format=None).
     kind = datasets.Value("float64" if continuous else "int64")
 
     class Glue(evaluate.Metric):
@@ -136,7 +137,7 @@ def metric(names: tuple[str, ...]) -> Any:
                 citation="",
                 inputs_description="predictions and references: class codes, or scores from 0 to 5",
                 features=datasets.Features({"predictions": kind, "references": kind}),
-                format="numpy",
+                format=None,
             )
 
         def _compute(self, predictions: Any, references: Any) -> dict[str, float]:

@@ -104,6 +104,18 @@ def test_a_diverged_prediction_stops_the_run():
         score(TASKS["stsb"], [float("nan"), 1.0], [1.0, 2.0])
 
 
+def test_scores_are_compared_in_float64():
+    """Differences of 1e-9 are ranks in float64 and ties in float32, where this Spearman would be 0."""
+    labels = [1.0, 2.0, 3.0, 4.0]
+    values, notes = score(TASKS["stsb"], [3 + 1e-9, 3 + 2e-9, 3 + 3e-9, 3 + 4e-9], labels)
+    assert values["spearmanr"] == 1.0
+    assert values["pearson"] == pytest.approx(1.0)
+    assert notes == []
+    thirds = [1 / 3, 2 / 3, 4 / 3, 5 / 3]
+    exact = stats.pearsonr(thirds, labels).statistic
+    assert score(TASKS["stsb"], thirds, labels)[0]["pearson"] == exact  # the last bit, too
+
+
 def test_no_rows_and_unequal_lengths():
     with pytest.raises(UserError, match="0 predictions for 0 labels"):
         score(TASKS["rte"], [], [])
