@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from petbench.config import (
+from petbench.config.spec import (
     AdapterSpec,
     DataSpec,
     EvalSpec,

@@ -18,16 +18,16 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from petbench.adapters.base import spec_of
-from petbench.atomic import write_json, write_text
-from petbench.checkpoint import CONFIG_FILE
-from petbench.config import RunSpec, canonical_json, parse
-from petbench.content import content_of
+from petbench.adapters.method import spec_of
+from petbench.config.spec import RunSpec, canonical_json, parse
 from petbench.errors import UserError
+from petbench.files import write_json, write_text
 from petbench.models.content import weights_digest
 from petbench.models.source import find_source
 from petbench.record import RECORD_FILE, Record, read_record
-from petbench.resume import RESUME_FILE
+from petbench.training.resume import RESUME_FILE
+from petbench.tuned.checkpoint import CONFIG_FILE
+from petbench.tuned.content import content_of
 
 # What schema 1 left out of the config.
 LEFT_OUT_1 = (

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 import yaml
 
-from petbench.compose import option_path
-from petbench.config import DataSpec, ModelSpec, TaskSpec
-from petbench.decode import label_scores, written_answers
+from petbench.compose.hydra import option_path
+from petbench.config.spec import DataSpec, ModelSpec, TaskSpec
+from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.load import Backbone, load
-from petbench.tasks.encode import collate, encode, target_ids
+from petbench.tasks.encode.encode import collate, encode, target_ids
 from petbench.tasks.glue import task_named
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows.load import load_splits
 from petbench.tasks.wording import wording_of
 
 

@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from petbench.expand import expand
+from petbench.compose.expand import expand
 from petbench.record import Headline, Record, write_record
-from petbench.sweep_cells import cells_of
+from petbench.sweep.members import cells_of
 
 TARGET_SECONDS = 5.0
 

@@ -8,10 +8,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from petbench.adapters.base import method_named
-from petbench.attach import Tuned, attach
-from petbench.config import ModelSpec
+from petbench.adapters.method import method_named
+from petbench.config.spec import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
+from petbench.tuned.attach import Tuned, attach
 
 CONF = Path(__file__).parents[1] / "conf"
 

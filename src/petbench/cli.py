@@ -10,7 +10,7 @@ from importlib import import_module
 
 from petbench import __version__
 from petbench.errors import RunError, UserError, unknown
-from petbench.signals import exit_status, stop_signals
+from petbench.machine.signals import exit_status, stop_signals
 
 USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
 
@@ -151,28 +151,28 @@ def _complete(arguments: list[str]) -> int:
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) if removed else line
     if "COMP_POINT" in os.environ:
         os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - removed)
-    from petbench.train_command import train_main
+    from petbench.commands.train import train_main
 
     return train_main(arguments)
 
 
 # Name -> module and function, imported when the command is given: the others' imports cost seconds.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("petbench.train_command", "train_main"),
-    "params": ("petbench.params_command", "params_main"),
-    "list": ("petbench.list_command", "list_main"),
-    "report": ("petbench.compare.commands", "report_main"),
-    "compare": ("petbench.compare.commands", "compare_main"),
-    "reproduce": ("petbench.reproduce_command", "reproduce_main"),
-    "submit": ("petbench.submit_command", "submit_main"),
-    "predict": ("petbench.predict_command", "predict_main"),
-    "data": ("petbench.data_command", "data_main"),
-    "merge": ("petbench.export_commands", "merge_main"),
-    "export": ("petbench.export_commands", "export_main"),
-    "bench": ("petbench.bench_command", "bench_main"),
-    "conformance": ("petbench.conformance_command", "conformance_main"),
-    "sync": ("petbench.sync_command", "sync_main"),
-    "doctor": ("petbench.doctor_command", "doctor_main"),
+    "train": ("petbench.commands.train", "train_main"),
+    "params": ("petbench.commands.params", "params_main"),
+    "list": ("petbench.commands.list", "list_main"),
+    "report": ("petbench.commands.report", "report_main"),
+    "compare": ("petbench.commands.report", "compare_main"),
+    "reproduce": ("petbench.commands.reproduce", "reproduce_main"),
+    "submit": ("petbench.commands.submit", "submit_main"),
+    "predict": ("petbench.commands.predict", "predict_main"),
+    "data": ("petbench.commands.data", "data_main"),
+    "merge": ("petbench.commands.export", "merge_main"),
+    "export": ("petbench.commands.export", "export_main"),
+    "bench": ("petbench.commands.bench", "bench_main"),
+    "conformance": ("petbench.commands.conformance", "conformance_main"),
+    "sync": ("petbench.commands.sync", "sync_main"),
+    "doctor": ("petbench.commands.doctor", "doctor_main"),
 }
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from petbench.atomic import write_json
 from petbench.console import warn
 from petbench.errors import UserError
+from petbench.files import write_json
 
 SCHEMA_VERSION = 1
 RECORD_FILE = "record.json"

@@ -16,28 +16,28 @@ PACKAGE = SOURCE / "petbench"
 LEVELS = {
     "petbench": 0,  # the version; its public doors are lazy
     "petbench.errors": 0,
-    "petbench.atomic": 1,
-    "petbench.config": 1,
-    "petbench.config_errors": 1,
+    "petbench.files": 1,
+    "petbench.config.spec": 1,
+    "petbench.config.mistakes": 1,
     "petbench.record": 2,  # values and files, no tensors: all that measures may fill it
-    "petbench.adapters.kronecker": 2,
-    "petbench.runtime": 2,
+    "petbench.adapters.maths.kronecker": 2,
+    "petbench.machine.devices": 2,
     "petbench.models": 3,
     "petbench.tasks": 3,
     "petbench.adapters": 4,
-    "petbench.optim": 4,
-    "petbench.params": 5,  # counts what `attach` put in place
-    "petbench.train": 5,
-    "petbench.evaluate": 5,
-    "petbench.decode": 5,
-    "petbench.attach": 5,
-    "petbench.checkpoint": 5,
-    "petbench.content": 5,
-    "petbench.resume": 5,
+    "petbench.training.optim": 4,
+    "petbench.tuned.params": 5,  # counts what `attach` put in place
+    "petbench.training.loop": 5,
+    "petbench.inference.ask": 5,
+    "petbench.inference.label_tree": 5,
+    "petbench.tuned.attach": 5,
+    "petbench.tuned.checkpoint": 5,
+    "petbench.tuned.content": 5,
+    "petbench.training.resume": 5,
     "petbench.lanes": 5,
-    "petbench.tracking": 5,
-    "petbench.wandb_runs": 5,
-    "petbench.wandb_sync": 5,
+    "petbench.tracking.log": 5,
+    "petbench.tracking.wandb": 5,
+    "petbench.tracking.sync": 5,
     "petbench.cli": 7,
     "petbench.__main__": 7,
 }
@@ -107,19 +107,25 @@ def test_imports_go_down_only() -> None:
 def test_only_the_door_knows_hydra() -> None:
     doors = (
         "petbench.cli",
-        "petbench.compose",
-        "petbench.expand",
-        "petbench.launch",
-        "petbench.train_command",
-        "petbench.sweep",
-        "petbench.conformance_case",
+        "petbench.compose.hydra",
+        "petbench.compose.expand",
+        "petbench.sweep.launch",
+        "petbench.commands.train",
+        "petbench.sweep.sweep",
+        "petbench.conformance.case",
     )
     wrong = [line for line in importers({"hydra", "omegaconf"}) if not line.startswith(doors)]
     assert not wrong, "\n".join(wrong)
 
 
 def test_records_config_and_comparison_know_no_heavy_library() -> None:
-    light = ("petbench.compare", "petbench.record", "petbench.config", "petbench.errors", "petbench.tracking")
+    light = (
+        "petbench.report",
+        "petbench.record",
+        "petbench.config.spec",
+        "petbench.errors",
+        "petbench.tracking.log",
+    )
     wrong = [line for line in importers(HEAVY) if line.startswith(light)]
     assert not wrong, "\n".join(wrong)
 
@@ -130,13 +136,13 @@ def test_methods_know_neither_data_nor_optimiser() -> None:
         for name, path in modules()
         if name.startswith("petbench.adapters")
         for target, line in imported(path)
-        if target.startswith(("petbench.tasks", "petbench.optim", "datasets", "evaluate"))
+        if target.startswith(("petbench.tasks", "petbench.training.optim", "datasets", "evaluate"))
     ]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(
-    "package", ["petbench.record", "petbench.compare", "petbench.tracking", "petbench.config"]
+    "package", ["petbench.record", "petbench.report", "petbench.tracking.log", "petbench.config.spec"]
 )
 def test_light_packages_load_no_heavy_library_even_at_second_hand(package: str) -> None:
     names = [name for name, _ in modules() if name == package or name.startswith(f"{package}.")]

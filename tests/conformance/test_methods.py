@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.adapters.base import methods
-from petbench.conformance import CASE_MODELS, CheckResult, check_on
+from petbench.adapters.method import methods
+from petbench.conformance.suite import CASE_MODELS, CheckResult, check_on
 
 YAMLS = sorted((Path(__file__).parents[2] / "conf/adapter").glob("*.yaml"))
 NAMES = [path.stem for path in YAMLS]

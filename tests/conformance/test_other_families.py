@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from petbench.conformance_case import NotApplicable, build_case
-from petbench.conformance_checks import counts, disable, merging
+from petbench.conformance.case import NotApplicable, build_case
+from petbench.conformance.checks import counts, disable, merging
 from petbench.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"

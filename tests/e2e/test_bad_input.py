@@ -24,8 +24,8 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
-    monkeypatch.setattr("petbench.run._SPLITS", {})  # rows of another test's folder of the same name
-    monkeypatch.setattr("petbench.run._CUTS", {})
+    monkeypatch.setattr("petbench.training.run._SPLITS", {})  # rows of another test's folder of the same name
+    monkeypatch.setattr("petbench.training.run._CUTS", {})
     torch.set_num_threads(1)
 
 
@@ -265,7 +265,7 @@ def test_debug_shows_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bug_is_one_line_and_says_how_to_see_more(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petbench.doctor_command.doctor_main", lambda argv: 1 // 0)
+    monkeypatch.setattr("petbench.commands.doctor.doctor_main", lambda argv: 1 // 0)
     assert run_command(["doctor"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ZeroDivisionError: integer division or modulo by zero\nA bug in petbench")

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 
-from petbench.adapters.base import spec_of
-from petbench.config import DataSpec, RunSpec, TaskSpec, parse
+from petbench.adapters.method import spec_of
+from petbench.commands.submit import submit_main
+from petbench.compose.expand import expand
+from petbench.config.spec import DataSpec, RunSpec, TaskSpec, parse
 from petbench.errors import UserError
-from petbench.evaluate import answers
-from petbench.expand import expand
+from petbench.inference.ask import answers
 from petbench.models.load import load
 from petbench.record import Record
-from petbench.run import run
-from petbench.scoring import answerer_of
-from petbench.submit_command import submit_main
-from petbench.tasks.encode import encode
+from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import TASKS, task_named
-from petbench.tasks.rows import load_splits
-from petbench.tasks.submission_check import check_submission
+from petbench.tasks.rows.load import load_splits
+from petbench.tasks.submission.check import check_submission
+from petbench.training.run import run
+from petbench.training.scoring import answerer_of
 
 GLUE = Path(__file__).resolve().parents[3] / "shared" / "glue"
 MODELS = {"head": "tiny_bert", "text": "tiny_t5"}

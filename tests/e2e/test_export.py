@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from petbench.attach import Tuned
 from petbench.errors import UserError
-from petbench.export import export_peft, merge_to_folder
+from petbench.export.write import export_peft, merge_to_folder
+from petbench.tuned.attach import Tuned
 from tiny_models import backbone, batch, disturb, logits, tuned
 
 # case -> (model, method, fields)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from petbench.cli import run_command
-from petbench.loading import load_run
+from petbench.tuned.load import load_run
 from tiny_models import batch, logits
 
 

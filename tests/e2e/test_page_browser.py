@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from petbench.compare.page import render
-from petbench.compare.tables import build
 from petbench.record import Record
+from petbench.report.page.page import render
+from petbench.report.tables import build
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_records.py"

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 import petbench
-from petbench.adapters.base import spec_of
+from petbench.adapters.method import spec_of
 from petbench.cli import run_command
-from petbench.config import DataSpec, parse
+from petbench.compose.expand import expand
+from petbench.config.spec import DataSpec, parse
 from petbench.errors import UserError
-from petbench.expand import expand
-from petbench.loading import load_run
 from petbench.record import Record
-from petbench.run import run
 from petbench.tasks.glue import task_named
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Split
+from petbench.training.run import run
+from petbench.tuned.load import load_run
 
 ROWS = 24
 KINDS = [("sst2", "tiny_bert"), ("sst2", "tiny_t5"), ("stsb", "tiny_bert"), ("stsb", "tiny_t5")]

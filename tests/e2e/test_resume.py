@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from petbench import fit
-from petbench.adapters.base import spec_of
-from petbench.config import parse
-from petbench.expand import expand
+from petbench.adapters.method import spec_of
+from petbench.compose.expand import expand
+from petbench.config.spec import parse
 from petbench.record import Record, read_record
-from petbench.run import run
+from petbench.training import fit
+from petbench.training.run import run
 
 SMALL = [
     "task=rte", "data=toy", "data.toy_train=64", "data.toy_validation=16", "model=tiny_bert", "logger=jsonl",

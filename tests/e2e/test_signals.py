@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from petbench import signals
-from petbench.adapters.base import spec_of
+from petbench.adapters.method import spec_of
 from petbench.cli import run_command
-from petbench.config import RunSpec, parse
-from petbench.expand import expand
-from petbench.fit import Fit
+from petbench.compose.expand import expand
+from petbench.config.spec import RunSpec, parse
+from petbench.machine import signals
 from petbench.record import Record, read_record
-from petbench.resume import load_resume
-from petbench.run import run
-from petbench.scoring import Scorer
-from petbench.tracking import JsonlTracker
+from petbench.tracking.log import JsonlTracker
+from petbench.training.fit import Fit
+from petbench.training.resume import load_resume
+from petbench.training.run import run
+from petbench.training.scoring import Scorer
 
 SMALL = [
     "task=rte", "data=toy", "data.toy_train=64", "data.toy_validation=16", "logger=jsonl",
@@ -40,8 +40,8 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 @pytest.fixture(autouse=True)
 def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("petbench.latency.TIMED", 1)  # its numbers are not looked at here
-    monkeypatch.setattr("petbench.latency.WARM_UP", 0)
+    monkeypatch.setattr("petbench.measure.latency.TIMED", 1)  # its numbers are not looked at here
+    monkeypatch.setattr("petbench.measure.latency.WARM_UP", 0)
     threads = torch.get_num_threads()
     before = {number: signal.getsignal(number) for number in STATUS}
     yield

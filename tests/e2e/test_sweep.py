@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from petbench import session
 from petbench.cli import run_command
 from petbench.errors import RunError
-from petbench.run import run
+from petbench.training import session
+from petbench.training.run import run
 
 TINY = [
     "task=rte", "data=toy", "data.toy_train=32", "data.toy_validation=16", "model=tiny_bert",
@@ -285,7 +285,7 @@ def test_what_another_sweep_failed_meanwhile_is_tried_again_by_the_next_call_onl
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petbench.launch.find_spec", lambda name: None)
+    monkeypatch.setattr("petbench.sweep.launch.find_spec", lambda name: None)
     status, text = sweep("adapter=krona", "seed=0,1", "hydra/launcher=ray")
     assert status == 2
     assert "hydra/launcher=ray: not installed. Run: pip install 'petbench[ray]'" in text

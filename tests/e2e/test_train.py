@@ -12,13 +12,13 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from petbench.cli import run_command
-from petbench.evaluate import answers, head_answerer
-from petbench.loading import load_run
+from petbench.inference.ask import answers, head_answerer
 from petbench.record import Record, read_record
-from petbench.run import rows_of
-from petbench.tasks.encode import encode
+from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import task_named
 from petbench.tasks.metrics import score
+from petbench.training.run import rows_of
+from petbench.tuned.load import load_run
 from toy_runs import BASE, adapter_file, train
 
 
@@ -189,7 +189,7 @@ def test_a_failed_run_keeps_its_trace_and_can_be_tried_again(
 ) -> None:
     words = ["adapter=krona", "trainer.max_steps=3"]
     with monkeypatch.context() as patch:
-        patch.setattr("petbench.fit.make_optimizer", lambda *_: 1 / 0)
+        patch.setattr("petbench.training.fit.make_optimizer", lambda *_: 1 / 0)
         record = train(*words, status=1)
     assert (record.status, record.reason) == ("failed", "ZeroDivisionError: division by zero")
     trace = Path("results/runs", record.run_id, "error.txt")

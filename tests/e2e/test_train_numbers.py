@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from petbench import latency
-from petbench import train as loop
+from petbench.measure import latency
+from petbench.training import loop as loop
 from toy_runs import adapter_file, train
 
 
@@ -66,7 +66,7 @@ def test_bf16_stays_on_after_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> N
         )
         original(accelerator, model, *arguments, **keywords)
 
-    monkeypatch.setattr("petbench.fit.train", watched)
+    monkeypatch.setattr("petbench.training.fit.train", watched)
     words = ["adapter=bitfit", "trainer.max_steps=6", "trainer.eval_every=2", "trainer.precision=bf16"]
     record = train(*words)
     assert seen == [torch.bfloat16] * 6

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.adapters.base import method_named
-from petbench.attach import attach
-from petbench.config import ModelSpec
+from petbench.adapters.method import method_named
+from petbench.config.spec import ModelSpec
 from petbench.models.load import skeleton
-from petbench.params import count_params
 from petbench.record import Params
+from petbench.tuned.attach import attach
+from petbench.tuned.params import count_params
 
 CONF = Path(__file__).parents[2] / "conf"
 T5, BERT, ROBERTA = "t5_base", "bert_base", "roberta_base"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.krona import KronAAdapter
-from petbench.adapters.lora import LoRAAdapter
+from petbench.adapters.methods.krona import KronAAdapter
+from petbench.adapters.methods.lora import LoRAAdapter
 
 
 class OneLayer(nn.Module):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from petbench.attach import Tuned
 from petbench.models.sites import Site
+from petbench.tuned.attach import Tuned
 from tiny_models import backbone, batch, copy_values, logits, tuned
 
 

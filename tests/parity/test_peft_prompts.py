@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.peft_bridge import no_keys_in
-from petbench.adapters.peft_config import PeftSpec, peft_config
+from petbench.adapters.peft.config import PeftSpec, peft_config
+from petbench.adapters.peft.method import no_keys_in
 from tiny_models import backbone, batch, copy_values, logits, tuned
 
 TASKS = {"tiny_t5": "SEQ_2_SEQ_LM"}

@@ -1,1 +1,1 @@
-"""The tuning methods: one file each, found by the registry in `base`."""
+"""Tuning methods: the contract, the wiring, and one file a method."""

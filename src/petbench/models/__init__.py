@@ -1,1 +1,1 @@
-"""Backbones and tokenizers from any source, and the sites where adapters go."""
+"""Backbones: families and their sites, weights, tokenizers."""

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from petbench.atomic import write_json
 from petbench.errors import UserError
-from petbench.tasks.token_cache import cache_folder
+from petbench.files import write_json
+from petbench.tasks.encode.token_cache import cache_folder
 
 SETTLED_NS = (
     2_000_000_000  # a file younger than this may change again within one tick of the file system's clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from petbench.config import ModelSpec
+from petbench.config.spec import ModelSpec
 from petbench.errors import NotHere, UserError, nearest
 from petbench.models.checks import check_config, runs_code
 
@@ -58,7 +58,7 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
     if _is_path(name):
         raise no_such_folder(name, key)
     from petbench.models.hub_commit import commit_of
-    from petbench.tasks.hub import hub_reachable
+    from petbench.tasks.rows.hub import hub_reachable
 
     hub = Source("hub", name, revision, offline=not hub_reachable(), key=key)
     try:

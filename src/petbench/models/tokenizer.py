@@ -4,7 +4,7 @@ import hashlib
 import string
 from typing import TYPE_CHECKING
 
-from petbench.config import ModelSpec, canonical_json
+from petbench.config.spec import ModelSpec, canonical_json
 from petbench.errors import UserError
 from petbench.models.checks import check_files, runs_code
 from petbench.models.source import find_source, first_line, local_folder, quiet

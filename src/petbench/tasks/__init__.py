@@ -1,1 +1,1 @@
-"""The GLUE tasks: rows, protocols, wording, encoding, metrics and the submission."""
+"""GLUE: the tasks, their rows, protocols, wording, encoding, metrics and submission."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.base import Adapter, Affine, Attachment, Method, register, target_sites
-from petbench.config import AdapterSpec
+from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.config.spec import AdapterSpec
 from petbench.models.sites import Layout
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.config import ModelSpec
+from petbench.config.spec import ModelSpec
 from petbench.models.load import skeleton
 from petbench.models.sites import Layout
 

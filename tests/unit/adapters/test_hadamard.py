@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from petbench.adapters.base import Affine, Stage
-from petbench.adapters.hadamard import Hadamard, HadamardAdapter, HadamardSpec
+from petbench.adapters.method import Affine, Stage
+from petbench.adapters.methods.hadamard import Hadamard, HadamardAdapter, HadamardSpec
 from petbench.models.sites import Layout
 
 

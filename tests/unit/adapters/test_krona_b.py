@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from petbench.adapters.base import Attachment, method_named
+from petbench.adapters.method import Attachment, method_named
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petbench.adapters.kronecker import (
+from petbench.adapters.maths.kronecker import (
     MANY,
     Order,
     cheaper_order,

@@ -7,12 +7,12 @@ import pytest
 import torch
 import yaml
 
-from petbench.adapters.base import method_named
-from petbench.attach import Tuned, attach
-from petbench.conformance_case import build_case
-from petbench.conformance_checks import merging
+from petbench.adapters.method import method_named
+from petbench.conformance.case import build_case
+from petbench.conformance.checks import merging
 from petbench.errors import UserError
-from petbench.params import count_params
+from petbench.tuned.attach import Tuned, attach
+from petbench.tuned.params import count_params
 from tiny_models import backbone, batch, logits
 
 ADAPTERS, MODELS = (Path(__file__).parents[3] / "conf" / group for group in ("adapter", "model"))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from petbench.adapters.phm_product import phm_product, phm_product_lowrank, phm_weight
+from petbench.adapters.maths.phm import phm_product, phm_product_lowrank, phm_weight
 
 SIZES = st.integers(1, 6)
 

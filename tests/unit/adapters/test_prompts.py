@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.adapters.base import method_named
-from petbench.attach import attach
+from petbench.adapters.method import method_named
 from petbench.errors import UserError
 from petbench.models.sites import Layout
+from petbench.tuned.attach import attach
 from tiny_models import backbone, batch, logits, tuned
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from petbench.adapters.base import Affine
-from petbench.adapters.ia3 import IA3, IA3Spec, ScaleAdapter
-from petbench.adapters.ln_tuning import LNTuning, LNTuningSpec
+from petbench.adapters.method import Affine
+from petbench.adapters.methods.ia3 import IA3, IA3Spec, ScaleAdapter
+from petbench.adapters.methods.ln_tuning import LNTuning, LNTuningSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 from tiny_models import backbone

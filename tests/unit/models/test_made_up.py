@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.adapters.base import method_named
-from petbench.attach import attach
-from petbench.compose import options
-from petbench.config import ModelSpec
+from petbench.adapters.method import method_named
+from petbench.compose.hydra import options
+from petbench.config.spec import ModelSpec
 from petbench.errors import UserError
 from petbench.models.load import Backbone, Form, load
 from petbench.models.made_up import made_up
+from petbench.tuned.attach import attach
 
 TINY = [name for name in options("model") if name.startswith("tiny_")]
 FORMS = [(name, "head") for name in TINY] + [(name, "text") for name in TINY if "t5" in name]

@@ -5,7 +5,7 @@ import string
 import pytest
 
 from petbench.models.tokenizer import build_tokenizer
-from petbench.tasks.token_cache import tokenizer_digest
+from petbench.tasks.encode.token_cache import tokenizer_digest
 from petbench.tasks.toy import LEXICON
 
 STYLES = ["bert", "roberta", "t5", "gpt2", "llama", "distilbert"]

@@ -5,17 +5,17 @@ import threading
 import numpy as np
 import pytest
 import torch
-from made_glue import REAL_GLUE
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from petbench.config import DataSpec, ProtocolSpec, TaskSpec
-from petbench.tasks import token_cache
-from petbench.tasks.batches import batch_order, padding_fraction
-from petbench.tasks.encode import Encoded, collate, encode
+from made_glue import REAL_GLUE
+from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.tasks.encode import token_cache
+from petbench.tasks.encode.batches import batch_order, padding_fraction
+from petbench.tasks.encode.encode import Encoded, collate, encode
 from petbench.tasks.glue import TASKS
 from petbench.tasks.protocols import cut
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Split
 
 PAD, CLS, SEP, UNK = range(4)
@@ -118,7 +118,7 @@ def test_a_second_run_reads_the_cache(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("tokenised again")
 
-    monkeypatch.setattr("petbench.tasks.encode._tokenised", fail)
+    monkeypatch.setattr("petbench.tasks.encode.encode._tokenised", fail)
     again = rte(tmp=tmp_path)
     assert again.ids.tolist() == first.ids.tolist() and again.labels.tolist() == first.labels.tolist()
     # Other labels on the same texts need no new tokens.

@@ -4,11 +4,11 @@ import hashlib
 
 import pytest
 
-from petbench.config import DataSpec
+from petbench.config.spec import DataSpec
 from petbench.errors import UserError
-from petbench.tasks import fetch as fetching
 from petbench.tasks.glue import TASKS
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows import fetch as fetching
+from petbench.tasks.rows.load import load_splits
 from petbench.tasks.toy import toy_splits
 
 

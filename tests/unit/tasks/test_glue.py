@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.config import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS, require_trainable, task_named
 

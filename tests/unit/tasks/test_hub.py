@@ -4,12 +4,12 @@ import json
 import time
 
 import pytest
-from made_glue import RTE, write_parquet
 
-from petbench.config import DataSpec
+from made_glue import RTE, write_parquet
+from petbench.config.spec import DataSpec
 from petbench.errors import UserError
-from petbench.tasks import hub
-from petbench.tasks.rows import load_splits, require_source
+from petbench.tasks.rows import hub
+from petbench.tasks.rows.load import load_splits, require_source
 
 
 def test_no_hub_names_three_ways_on_within_five_seconds(monkeypatch, tmp_path):

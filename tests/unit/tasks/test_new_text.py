@@ -6,7 +6,7 @@ import pytest
 
 from petbench.errors import UserError
 from petbench.tasks.glue import task_named
-from petbench.tasks.new_text import read_new_text
+from petbench.tasks.rows.new_text import read_new_text
 
 RTE, COLA = task_named("rte"), task_named("cola")
 

@@ -3,13 +3,13 @@
 from collections import Counter
 
 import pytest
-from made_glue import REAL_GLUE
 
-from petbench.config import DataSpec, ProtocolSpec, TaskSpec
+from made_glue import REAL_GLUE
+from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.protocols import cut
-from petbench.tasks.rows import companion_splits, load_splits
+from petbench.tasks.rows.load import companion_splits, load_splits
 from petbench.tasks.sampling import group_cut, paper_permutation, stratified_order
 from petbench.tasks.splits import Split, Splits
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_glue import REAL_GLUE, RTE, write_lines, write_parquet
 
-from petbench.config import DataSpec
+from made_glue import REAL_GLUE, RTE, write_lines, write_parquet
+from petbench.config.spec import DataSpec
 from petbench.errors import UserError
-from petbench.tasks.rows import companion_splits, load_splits
+from petbench.tasks.rows.load import companion_splits, load_splits
 
 WORDS = ("entailment", "not_entailment")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from petbench.atomic import write_json
+from petbench.commands.submit import submit_main
 from petbench.errors import UserError
+from petbench.files import write_json
 from petbench.record import Record, write_record
-from petbench.submit_command import submit_main
 from petbench.tasks.glue import TASKS, task_named
-from petbench.tasks.submission_check import check_submission, official_counts
-from petbench.tasks.submit import STEMS, gather, write_submission
+from petbench.tasks.submission.check import check_submission, official_counts
+from petbench.tasks.submission.write import STEMS, gather, write_submission
 
 ROWS = 5
 COUNTS = dict.fromkeys(STEMS, ROWS)

@@ -8,9 +8,9 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from petbench.config import DataSpec
+from petbench.config.spec import DataSpec
 from petbench.tasks.glue import TASKS
-from petbench.tasks.rows import load_splits
+from petbench.tasks.rows.load import load_splits
 from petbench.tasks.toy import LEXICON
 
 

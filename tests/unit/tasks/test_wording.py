@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from made_glue import REAL_T5
 
-from petbench.config import TaskSpec
-from petbench.tasks.encode import encode, target_ids
+from made_glue import REAL_T5
+from petbench.config.spec import TaskSpec
+from petbench.tasks.encode.encode import encode, target_ids
 from petbench.tasks.glue import TASKS
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of

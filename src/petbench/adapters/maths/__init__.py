@@ -1,0 +1,1 @@
+"""Structured products as pure functions of tensors, without any model."""

@@ -1,0 +1,185 @@
+"""What every bottleneck adapter shares: spec, wiring and places; a method adds its form of the two matrices.
+
+    h' = h + σ(h D + b_D) U + b_U        D (d, b), U (b, d), h (batch, tokens, d) a sublayer's output
+
+The adapter acts before the sublayer's dropout and residual, and never after cross-attention.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petbench.adapters.folding import FoldingAdapter, may_fold
+from petbench.adapters.method import Attachment, Method
+from petbench.config.spec import AdapterSpec, PositiveInt
+from petbench.errors import UserError
+from petbench.models.sites import Layout, Site
+
+Nonlinearity = Literal["gelu_new", "gelu", "relu", "silu", "tanh"]
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+class BottleneckSpec(AdapterSpec):
+    """Hyper-parameters of the family. The bottleneck is `bottleneck_dim`, or d / `reduction_factor`."""
+
+    bottleneck_dim: PositiveInt | None = None
+    reduction_factor: Annotated[float, Field(ge=1)] | None = None
+    nonlinearity: Nonlinearity = "gelu_new"
+    train_norms: bool = True
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "BottleneckSpec":
+        if (self.bottleneck_dim is None) == (self.reduction_factor is None):
+            raise ValueError("give one of bottleneck_dim and reduction_factor, and null for the other")
+        return self
+
+    def width(self, site: Site) -> int:
+        """The bottleneck at a site. Raises UserError when it does not fit."""
+        d = site.d_out
+        if self.bottleneck_dim is not None:
+            if self.bottleneck_dim > d:
+                raise UserError(
+                    f"adapter.bottleneck_dim {self.bottleneck_dim} does not fit {site}, which is {d} wide: "
+                    f"legal are 1 to {d}."
+                )
+            return self.bottleneck_dim
+        width = d / float(self.reduction_factor or 1)
+        if width != int(width):
+            raise UserError(
+                f"adapter.reduction_factor {self.reduction_factor:g} does not fit {site}: {d} / "
+                f"{self.reduction_factor:g} is no whole number. Give a divisor of {d}, "
+                "or adapter.bottleneck_dim."
+            )
+        return int(width)
+
+
+class Projection(nn.Module, ABC):
+    """x W + bias with W (d_in, d_out) in some form; x (..., d_in) -> (..., d_out)."""
+
+    folds: ClassVar[bool] = True  # whether W is made from factors
+
+    def __init__(self, d_out: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(d_out))
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """The fast path."""
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """W built in full, transposed as PyTorch stores it: (d_out, d_in)."""
+
+    @abstractmethod
+    def factors(self) -> tuple[Tensor, ...]:
+        """What W is made from."""
+
+
+class BottleneckAdapter(FoldingAdapter):
+    """target + up(σ(down(target))); (batch, tokens, d) in and out. The source is not used."""
+
+    def __init__(self, down: Projection, up: Projection, nonlinearity: Nonlinearity) -> None:
+        super().__init__()
+        self.down = down
+        self.up = up
+        self.activation = NONLINEARITIES[nonlinearity]
+        self._folds = down.folds or up.folds
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        down, up = self.down, self.up
+        if not (self._folds and may_fold(self)):
+            return target + up(self.activation(down(target)))
+        dense_down, dense_up = self.folded(
+            (*down.factors(), *up.factors()), lambda: (down.dense(), up.dense())
+        )
+        middle = self.activation(F.linear(target, dense_down, down.bias))
+        return target + F.linear(middle, dense_up, up.bias)
+
+    def reference(self, source: Tensor, target: Tensor) -> Tensor:
+        middle = self.activation(target @ self.down.dense().t() + self.down.bias)
+        return target + middle @ self.up.dense().t() + self.up.bias
+
+
+B = TypeVar("B", bound=BottleneckSpec)
+Projector = Callable[[int, int], Projection]  # (d_in, d_out) -> a freshly initialised projection
+
+
+class AbstractBottleneck(Method[B]):
+    """One bottleneck method. A subclass says its roles and the form of its two matrices."""
+
+    roles: ClassVar[tuple[str, ...]] = ("attention_output", "ffn_output")
+
+    @abstractmethod
+    def projector(self, spec: B) -> Projector:
+        """Called once for a model: a tensor that all projections share is made here."""
+
+    @abstractmethod
+    def check(self, spec: B, site: Site, width: int) -> None:
+        """Raise UserError when the method's own sizes do not fit a site with this bottleneck."""
+
+    @abstractmethod
+    def projection_params(self, spec: B, d_in: int, d_out: int) -> int:
+        """Closed form of one projection: its bias in, what is shared out."""
+
+    @abstractmethod
+    def shared_params(self, spec: B) -> int:
+        """Closed form of what all projections share."""
+
+    @abstractmethod
+    def options(self, spec: B, d: int) -> Iterable[dict[str, int]]:
+        """Fields of the sizes that a budget may choose from, `bottleneck_dim` among them; d is the width."""
+
+    def skipped_layers(self, spec: B, count: int) -> int:
+        """How many of the first layers of a stack of `count` have no adapter."""
+        return 0
+
+    def places(self, spec: B, layout: Layout) -> list[Site]:
+        """The sites, role by role; of attention, self-attention only."""
+        sites = [
+            site
+            for role in self.roles
+            for site in layout.sites(
+                role, layers=spec.layers, attention="self" if role == "attention_output" else None
+            )
+            if site.layer >= self.skipped_layers(spec, layout.layers[site.stack])
+        ]
+        if not sites:
+            raise UserError(f"adapter.layers {spec.layers}: no layer is left for {self.name}.")
+        for site in sites:
+            self.check(spec, site, spec.width(site))
+        return sites
+
+    def attachments(self, spec: B, layout: Layout) -> Iterable[Attachment]:
+        sites = self.places(spec, layout)
+        project = self.projector(spec)
+        for site in sites:
+            d, width = site.d_out, spec.width(site)
+            adapter = BottleneckAdapter(project(d, width), project(width, d), spec.nonlinearity)
+            yield Attachment(site, adapter)
+
+    def count(self, spec: B, layout: Layout) -> int:
+        """Σ over places of down and up, and once what they share."""
+        total = self.shared_params(spec)
+        for site in self.places(spec, layout):
+            d, width = site.d_out, spec.width(site)
+            total += self.projection_params(spec, d, width) + self.projection_params(spec, width, d)
+        return total
+
+    def identity_at_init(self, spec: B) -> bool:
+        return False  # the released initialisations are small, not zero
+
+    def sizes(self, spec: B, layout: Layout) -> Iterable[B]:
+        for option in self.options(spec, layout.hidden):
+            yield spec.model_copy(update={"reduction_factor": None, **option})

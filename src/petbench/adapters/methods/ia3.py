@@ -1,0 +1,86 @@
+"""(IA)^3: learned vectors that scale keys, values and the input of the second FFN matrix.
+
+    K' = l_k ⊙ K,  V' = l_v ⊙ V        l (d_out of the projection)
+    FFN = (l_ff ⊙ σ(X W_1)) W_2        l_ff (d_in of the second matrix)
+
+d_k + d_v + d_ff parameters a layer (cross-attention has its own l_k and l_v): 55,296 in BERT-base. Every vector
+is 1 at the start, so step 0 is the backbone. Merges exactly: rows, or columns for l_ff, of the weight and the
+bias are scaled.
+
+Liu et al., Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning, NeurIPS
+2022, arXiv 2205.05638.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.config.spec import AdapterSpec
+from petbench.errors import UserError
+from petbench.models.sites import Layout, Site
+
+
+class IA3Spec(AdapterSpec):
+    """Where the vectors are: `targets` are scaled at their output, `feedforward` at their input."""
+
+    targets: tuple[str, ...] = ("key", "value")
+    feedforward: tuple[str, ...] = ("ffn_output",)
+
+
+class ScaleAdapter(Adapter):
+    """l ⊙ target; (batch, tokens, d) in and out. The source is not used."""
+
+    def __init__(self, d: int, side: Literal["input", "output"]) -> None:
+        super().__init__()
+        self.l = nn.Parameter(torch.ones(d))
+        self.side = side
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return target * self.l
+
+    def reference(self, source: Tensor, target: Tensor) -> Tensor:
+        return target @ torch.diag(self.l)
+
+    def merged(self, base: Affine, read: Affine | None) -> Affine:
+        if self.side == "input":
+            return Affine(base.weight * self.l, base.bias)
+        return Affine(self.l[:, None] * base.weight, None if base.bias is None else self.l * base.bias)
+
+
+@register
+class IA3(Method[IA3Spec]):
+    """Scaling vectors on keys, values and the FFN."""
+
+    name = "ia3"
+    Spec = IA3Spec
+
+    def _places(self, spec: IA3Spec, layout: Layout) -> tuple[list[Site], list[Site]]:
+        """(scaled at the output, scaled at the input)."""
+        if not spec.targets and not spec.feedforward:
+            raise UserError("adapter.targets: got none, and adapter.feedforward is empty too. Name a role.")
+        both = set(spec.targets) & set(spec.feedforward)
+        if both:
+            raise UserError(
+                f"adapter.targets: {sorted(both)} is also in adapter.feedforward. Name each once."
+            )
+        outputs, inputs = (
+            target_sites(roles, spec, layout) if roles else [] for roles in (spec.targets, spec.feedforward)
+        )
+        return outputs, inputs
+
+    def attachments(self, spec: IA3Spec, layout: Layout) -> Iterable[Attachment]:
+        outputs, inputs = self._places(spec, layout)
+        for site in outputs:
+            yield Attachment(site, ScaleAdapter(site.d_out, "output"))
+        for site in inputs:
+            yield Attachment(site, ScaleAdapter(site.d_in, "input"), at="input")
+
+    def count(self, spec: IA3Spec, layout: Layout) -> int:
+        outputs, inputs = self._places(spec, layout)
+        return sum(site.d_out for site in outputs) + sum(site.d_in for site in inputs)
+
+    def mergeable(self, spec: IA3Spec, layout: Layout) -> bool:
+        return True

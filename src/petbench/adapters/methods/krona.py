@@ -1,0 +1,143 @@
+"""KronA: a Kronecker product beside a frozen projection.
+
+    Y = X W + s · X (A ⊗ B)        A (a1, a2), B (b1, b2), a1·b1 = d_in, a2·b2 = d_out
+
+a1·a2 + b1·b2 parameters a site; rank(A ⊗ B) = rank A · rank B; no bias, no nonlinearity. A is
+Kaiming-uniform(√5) and B zero at the start, so step 0 is the backbone. The paper (T5, query and value of
+every attention, cross-attention included) also trains all layer norms: only so do its counts fit.
+Merges exactly: W + s (A ⊗ B).
+
+Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-III 2023, arXiv 2212.10650.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from petbench.adapters.maths.kronecker import (
+    Shape,
+    cheaper_order,
+    dense_product,
+    divisors,
+    factor_params,
+    kron_product,
+    other_factor,
+    squarest_first,
+    squarest_shape,
+)
+from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.config.spec import AdapterSpec
+from petbench.errors import UserError, unknown
+from petbench.models.sites import Layout, Site
+
+FactorShape = Literal["auto"] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+ShapeByPlace = dict[str, FactorShape]  # keys: a role, `role.layer`, or `default`
+
+
+class KronASpec(AdapterSpec):
+    """KronA's hyper-parameters; `scale` is s, `factor_shape` the shape of the left factor A."""
+
+    targets: tuple[str, ...] = ("query", "value")
+    factor_shape: FactorShape | ShapeByPlace = "auto"
+    scale: float = 1.0
+    init: Literal["kaiming", "normal"] = "kaiming"  # normal: both factors N(0, 1/√d_in), the paper's ablation
+    train_norms: bool = True
+
+
+def shape_for(site: Site, factor_shape: FactorShape) -> Shape:
+    """A's shape at a site. Raises UserError naming the layer, its size and the legal sizes."""
+    if factor_shape == "auto":
+        return squarest_shape(site.d_in, site.d_out)
+    for size, d, side in ((factor_shape[0], site.d_in, "first"), (factor_shape[1], site.d_out, "second")):
+        if d % size:
+            raise UserError(
+                f"adapter.factor_shape {list(factor_shape)} does not fit {site}, which is {site.d_in} by {site.d_out}: "
+                f"{size} does not divide {d}. Legal {side} sizes: {', '.join(map(str, divisors(d)))}."
+            )
+    return factor_shape
+
+
+def shapes_of(spec: KronASpec, layout: Layout) -> list[tuple[Site, Shape]]:
+    """Every target site with A's shape there; `role.layer` comes before the role, the role before `default`.
+
+    Raises UserError when a shape does not fit or a key of the mapping is no place of the method.
+    """
+    sites = target_sites(spec.targets, spec, layout)
+    given = spec.factor_shape
+    if not isinstance(given, dict):
+        return [(site, shape_for(site, given)) for site in sites]
+    keys = {site: (f"{site.role}.{site.layer}", site.role, "default") for site in sites}
+    legal = {key for of_site in keys.values() for key in of_site}
+    for key in given:
+        if key not in legal:
+            raise unknown("adapter.factor_shape: the place", key, legal)
+    found = []
+    for site in sites:
+        place = next((key for key in keys[site] if key in given), None)
+        found.append((site, shape_for(site, "auto" if place is None else given[place])))
+    return found
+
+
+def init_factors(a: Tensor, b: Tensor, init: str, d_in: int) -> None:
+    """kaiming: A Kaiming-uniform(√5), B zero. normal: both N(0, std 1/√d_in)."""
+    if init == "kaiming":
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+        nn.init.zeros_(b)
+    else:
+        nn.init.normal_(a, std=d_in**-0.5)
+        nn.init.normal_(b, std=d_in**-0.5)
+
+
+class KronAAdapter(Adapter):
+    """target + s · source (A ⊗ B); source (batch, tokens, d_in), target (batch, tokens, d_out)."""
+
+    def __init__(self, d_in: int, d_out: int, shape: Shape, scale: float, init: str) -> None:
+        super().__init__()
+        self.A = nn.Parameter(torch.empty(shape))
+        self.B = nn.Parameter(torch.empty(other_factor(d_in, d_out, shape)))
+        self.scale = scale
+        self.order = cheaper_order(shape, other_factor(d_in, d_out, shape))
+        init_factors(self.A, self.B, init, d_in)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        a = self.A if self.scale == 1.0 else self.A * self.scale
+        return kron_product(source, a, self.B, self.order, target)
+
+    def reference(self, source: Tensor, target: Tensor) -> Tensor:
+        return target + self.scale * dense_product(source, self.A, self.B)
+
+    def merged(self, base: Affine, read: Affine | None) -> Affine:
+        return Affine(base.weight + self.scale * torch.kron(self.A, self.B).t(), base.bias)
+
+
+@register
+class KronA(Method[KronASpec]):
+    """Kronecker adapters on projections."""
+
+    name = "krona"
+    Spec = KronASpec
+
+    def attachments(self, spec: KronASpec, layout: Layout) -> Iterable[Attachment]:
+        for site, shape in shapes_of(spec, layout):
+            yield Attachment(site, KronAAdapter(site.d_in, site.d_out, shape, spec.scale, spec.init))
+
+    def count(self, spec: KronASpec, layout: Layout) -> int:
+        return sum(factor_params(site.d_in, site.d_out, shape) for site, shape in shapes_of(spec, layout))
+
+    def identity_at_init(self, spec: KronASpec) -> bool:
+        return spec.init == "kaiming"
+
+    def mergeable(self, spec: KronASpec, layout: Layout) -> bool:
+        return True
+
+    def sizes(self, spec: KronASpec, layout: Layout) -> Iterable[KronASpec]:
+        """Every shape that divides all target sites, the squarest first."""
+        sites = target_sites(spec.targets, spec, layout)
+        firsts = set.intersection(*(set(divisors(site.d_in)) for site in sites))
+        seconds = set.intersection(*(set(divisors(site.d_out)) for site in sites))
+        for shape in squarest_first(firsts, seconds):
+            yield spec.model_copy(update={"factor_shape": shape})

@@ -1,0 +1,61 @@
+"""LN-tuning: weight and bias of the layer norms train as they are.
+
+    y = g ⊙ (x - mean) / std + c        g, c (d) of every norm of the chosen roles train
+
+2·d parameters a norm (d where the norm has no bias, as in T5), nothing is added to the model: BERT-base's
+encoder has 36,864, as many as the Hadamard adapter trains, so it always stands beside it in a table.
+
+Qi et al., Parameter-efficient tuning on layer normalization for pre-trained language models, 2022,
+arXiv 2211.08682; the count of its norms follows Chen et al. 2023 (arXiv 2407.11033).
+"""
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from petbench.adapters.method import Attachment, Method, register
+from petbench.config.spec import AdapterSpec
+from petbench.errors import UserError
+from petbench.models.sites import Layout
+
+NORM_ROLES = ("attention_norm", "ffn_norm", "final_norm")
+
+
+class LNTuningSpec(AdapterSpec):
+    """Which norms train; a role that the model does not have is passed over."""
+
+    norms: tuple[str, ...] = NORM_ROLES
+
+
+@register
+class LNTuning(Method[LNTuningSpec]):
+    """The norms of the encoder and decoder."""
+
+    name = "ln_tuning"
+    Spec = LNTuningSpec
+
+    def attachments(self, spec: LNTuningSpec, layout: Layout) -> Iterable[Attachment]:
+        return ()
+
+    def count(self, spec: LNTuningSpec, layout: Layout) -> int:
+        return 0  # nothing is added: the norms are counted as norms
+
+    def mergeable(self, spec: LNTuningSpec, layout: Layout) -> bool:
+        return True  # nothing to fold
+
+    def trains(self, spec: LNTuningSpec, layout: Layout, model: nn.Module) -> set[str]:
+        wrong = [role for role in spec.norms if role not in NORM_ROLES]
+        if wrong or not spec.norms:
+            raise UserError(
+                f"adapter.norms: got {list(spec.norms)}. Legal: one or more of {', '.join(NORM_ROLES)}."
+            )
+        modules = [
+            site.module
+            for role in spec.norms
+            # A final norm belongs to no layer: it trains when all layers do.
+            if layout.has(role) and (role != "final_norm" or spec.layers == "all")
+            for site in layout.sites(role, layers=spec.layers)
+        ]
+        if not modules:
+            raise UserError(f"adapter.norms: a {layout.family} model has none of {', '.join(spec.norms)}.")
+        return {f"{m}.{name}" for m in modules for name, _ in model.get_submodule(m).named_parameters()}

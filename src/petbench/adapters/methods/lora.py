@@ -1,0 +1,88 @@
+"""LoRA: a low-rank product beside a frozen projection.
+
+    Y = X W + (α / r) · drop(X) A B        A (d_in, r), B (r, d_out)
+
+r·(d_in + d_out) parameters a site. A is Kaiming-uniform(√5), B zero, so step 0 is the backbone.
+Merges exactly: W + (α / r) A B.
+
+Hu et al., LoRA: Low-rank adaptation of large language models, ICLR 2022, arXiv 2106.09685.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petbench.adapters.maths.lowrank import lowrank_product
+from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.config.spec import AdapterSpec, Fraction
+from petbench.errors import UserError
+from petbench.models.sites import Layout
+
+
+class LoRASpec(AdapterSpec):
+    """LoRA's hyper-parameters; scaling = alpha / rank."""
+
+    targets: tuple[str, ...] = ("query", "value")
+    rank: Annotated[int, Field(ge=1)] = 8
+    alpha: Annotated[float, Field(gt=0)] = 16.0
+    dropout: Fraction = 0.0
+
+
+class LoRAAdapter(Adapter):
+    """target + scaling · drop(source) A B. A and B are stored as PyTorch stores linear weights:
+    A (rank, d_in), B (d_out, rank)."""
+
+    def __init__(self, d_in: int, d_out: int, rank: int, scaling: float, dropout: float) -> None:
+        super().__init__()
+        self.A = nn.Parameter(torch.empty(rank, d_in))
+        self.B = nn.Parameter(torch.zeros(d_out, rank))
+        self.scaling = scaling
+        self.dropout = dropout
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        x = F.dropout(source, self.dropout, self.training) if self.dropout else source
+        return lowrank_product(x, self.A, self.B, target, self.scaling)
+
+    def reference(self, source: Tensor, target: Tensor) -> Tensor:
+        return target + self.scaling * (source @ (self.B @ self.A).t())
+
+    def merged(self, base: Affine, read: Affine | None) -> Affine:
+        return Affine(base.weight + self.scaling * (self.B @ self.A), base.bias)
+
+
+@register
+class LoRA(Method[LoRASpec]):
+    """Low-rank adapters on projections."""
+
+    name = "lora"
+    Spec = LoRASpec
+
+    def attachments(self, spec: LoRASpec, layout: Layout) -> Iterable[Attachment]:
+        for site in target_sites(spec.targets, spec, layout):
+            most = min(site.d_in, site.d_out)
+            if spec.rank > most:
+                raise UserError(
+                    f"adapter.rank {spec.rank} does not fit {site}, which is {site.d_in} by {site.d_out}: "
+                    f"legal ranks are 1 to {most}."
+                )
+            yield Attachment(
+                site, LoRAAdapter(site.d_in, site.d_out, spec.rank, spec.alpha / spec.rank, spec.dropout)
+            )
+
+    def count(self, spec: LoRASpec, layout: Layout) -> int:
+        return sum(spec.rank * (s.d_in + s.d_out) for s in target_sites(spec.targets, spec, layout))
+
+    def mergeable(self, spec: LoRASpec, layout: Layout) -> bool:
+        return True
+
+    def sizes(self, spec: LoRASpec, layout: Layout) -> Iterable[LoRASpec]:
+        """Every rank up to the smallest target layer, alpha / rank kept."""
+        most = min(min(s.d_in, s.d_out) for s in target_sites(spec.targets, spec, layout))
+        for rank in range(1, most + 1):
+            yield spec.model_copy(update={"rank": rank, "alpha": spec.alpha / spec.rank * rank})

@@ -1,0 +1,1 @@
+"""Methods of huggingface/peft behind petbench's contract."""

@@ -1,0 +1,274 @@
+"""PEFT in: any method of huggingface/peft as a petbench method, through `get_peft_model` alone.
+
+The formula, the initial values and the merge are PEFT's. petbench says where (roles become exact module
+names, and the number of adapted modules is checked) and keeps the head: PEFT never holds a second copy.
+Parameters that PEFT adds are the adapter; its closed-form count is taken from PEFT's own modules, built
+without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps (rank allocation).
+
+A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from petbench.adapters.method import Attachment, Installed, Method, register
+from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.errors import UserError
+from petbench.models.notices import without_notices
+from petbench.models.sites import Layout
+from petbench.models.source import first_line, quiet
+
+# PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
+_MERGEABLE = (
+    *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
+    *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
+)
+_IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # learned keys and values, as past ones
+# Scales and prompts that PEFT keeps with two dimensions. (AdaLoRA's lora_E is a diagonal matrix.)
+_VECTORS = {"ia3_l", "boft_s", "randlora_lambda", "randlora_gamma", "embedding"}
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
+
+
+class PeftInstalled:
+    """A model inside a PEFT model; see `base.Installed`."""
+
+    def __init__(self, model: Any, adapter_names: frozenset[str], spec: PeftSpec) -> None:
+        self.model = model
+        self.adapter_names = adapter_names
+        self.vector_names = frozenset(n for n in adapter_names if _VECTORS.intersection(n.split(".")))
+        self._allocates = spec.kind == "ADALORA"
+        self._is_prompt = spec.is_prompt
+        self._off: AbstractContextManager[None] | None = None
+        self._saved: dict[str, Tensor] | None = None
+
+    def enable(self, on: bool) -> None:
+        if self._is_prompt:
+            # PEFT's own switch fails for models that generate nothing.
+            for name in ("forward", "generate"):
+                self.model.__dict__.pop(name, None)
+                if not on and hasattr(self.model.base_model, name):
+                    self.model.__dict__[name] = getattr(self.model.base_model, name)
+        elif on and self._off is not None:
+            self._off.__exit__(None, None, None)
+            self._off = None
+        elif not on and self._off is None:
+            self._off = self.model.disable_adapter()
+            self._off.__enter__()
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        if self._saved is None:
+            # PEFT unmerges by subtracting, which does not restore the last bits: keep the weights.
+            self._saved = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+            self.model.merge_adapter()
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        if self._saved is None:
+            return
+        with without_notices():  # PEFT's unmerging is inexact, but the weights are set below
+            self.model.unmerge_adapter()
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self._saved[name])
+        self._saved = None
+
+    def start(self, total_steps: int) -> None:
+        """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
+        if not self._allocates:
+            return
+        config = self.model.peft_config["default"]
+        if config.total_step == 10**6:  # the user gave no schedule of their own
+            config.tinit, config.tfinal = total_steps // 10, 3 * total_steps // 10
+            config.deltaT = max(1, total_steps // 100)
+            self.model.base_model.rankallocator.set_total_step(total_steps)
+
+    def after_step(self, step: int) -> None:
+        """AdaLoRA's rank allocation; reads the gradients of the step, so call it before they are cleared."""
+        if self._allocates:
+            with _nondeterminism_allowed():
+                self.model.base_model.update_and_allocate(step)
+
+    def memory(self) -> dict[str, Tensor]:
+        """AdaLoRA's running importance of every entry, and the ranks that it settled on."""
+        if not self._allocates:
+            return {}
+        allocator = self.model.base_model.rankallocator
+        kept = {f"{part}/{n}": t for part in _IMPORTANCE for n, t in getattr(allocator, part).items()}
+        ranks = self.model.peft_config["default"].rank_pattern or {}
+        return kept | {f"ranks/{name}": torch.tensor(pattern) for name, pattern in ranks.items()}
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Give AdaLoRA back what `memory` took."""
+        if not self._allocates:
+            return
+        device = next(self.model.parameters()).device
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in (*_IMPORTANCE, "ranks")}
+        for key, tensor in memory.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor.to(device)
+        for part in _IMPORTANCE:
+            setattr(self.model.base_model.rankallocator, part, parts[part])
+        ranks = {name: tensor.tolist() for name, tensor in parts["ranks"].items()}
+        self.model.peft_config["default"].rank_pattern = ranks or None
+
+
+@contextmanager
+def _nondeterminism_allowed() -> Iterator[None]:
+    """Inside, operations without a deterministic form may run on CUDA.
+
+    AdaLoRA's allocation asks `kthvalue` for a threshold. Its index may differ between equal values, the value,
+    which is all that is read, does not.
+    """
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
+@register
+class Peft(Method[PeftSpec]):
+    """Any PEFT method by type and arguments."""
+
+    name = "peft"
+    Spec = PeftSpec
+
+    def attachments(self, spec: PeftSpec, layout: Layout) -> Iterable[Attachment]:
+        return ()
+
+    def count(self, spec: PeftSpec, layout: Layout) -> int:
+        return count_peft(spec, layout)
+
+    def identity_at_init(self, spec: PeftSpec) -> bool:
+        random = spec.kind == "FOURIERFT" and not spec.arguments.get("init_weights", False)
+        return not (spec.is_prompt or random)
+
+    def learned_positions(self, spec: PeftSpec) -> int:
+        return int(spec.arguments.get("num_virtual_tokens", 0)) if spec.is_prompt else 0
+
+    def mergeable(self, spec: PeftSpec, layout: Layout) -> bool:
+        return spec.kind in _MERGEABLE
+
+    def no_checkpointing(self, spec: PeftSpec) -> str:
+        if spec.kind not in _IN_A_CACHE:
+            return ""
+        return (
+            f"checkpointed layers drop the cache that holds the keys and values of adapter={spec.label} "
+            "(adapter=prefix_tuning needs no cache: use that)"
+        )
+
+    def may_rest(self, spec: PeftSpec, name: str) -> str:
+        if spec.kind == "ADALORA" and (".lora_A." in name or ".lora_B." in name):
+            return "both get their gradient through lora_E, all of which the rank allocation may set to zero"
+        return ""
+
+    def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
+        """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
+        from peft import get_peft_model
+
+        if spec.is_prompt and layout.head_modules:
+            _check_prompt_head(spec, layout)
+        body = {id(parameter): name for name, parameter in model.named_parameters()}
+        config = peft_config(spec, layout)
+        try:
+            with without_notices():
+                wrapped: Any = get_peft_model(model, config)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise UserError(
+                f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
+            ) from error
+        _keep_one_head(wrapped)
+        _check(wrapped, spec, layout, body)
+        added = {
+            name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
+        }
+        if spec.kind in _IN_A_CACHE and (trouble := no_keys_in(wrapped, list(added.values()))):
+            raise UserError(
+                f"adapter={spec.label}: {trouble}. Use adapter=prefix_tuning, which computes the same."
+                if layout.more_keys
+                else f"adapter={spec.label}: {trouble}. Use adapter=prompt_tuning."
+            )
+        # AdaLoRA's rank counters are parameters that never train (on the meta device they seem to).
+        names = frozenset(n for n, p in added.items() if p.requires_grad and ".ranknum." not in n)
+        return PeftInstalled(wrapped, names, spec)
+
+
+def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
+    """Why PEFT's learned keys and values do not reach this model's attention; empty where they do.
+
+    Found out by one call on two tokens, on the meta device as well: PEFT hands them in as transformers' cache, by
+    an argument whose name has changed more than once, and what is not read is dropped without a word.
+    """
+    table = wrapped.get_input_embeddings().weight
+    given = {"inputs_embeds": table.new_zeros(1, 2, table.shape[1])}
+    if wrapped.config.is_encoder_decoder:
+        given["decoder_inputs_embeds"] = given["inputs_embeds"]
+    try:
+        with quiet(), without_notices(), torch.enable_grad():
+            logits = wrapped(**given).logits
+        reached = torch.autograd.grad(logits.sum(), learned, allow_unused=True)
+        trouble = "" if any(gradient is not None for gradient in reached) else "they are not read"
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        trouble = first_line(error).rstrip(".")
+    if not trouble:
+        return ""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "transformers"))
+    return f"PEFT's keys and values do not get into a {wrapped.config.model_type} model here ({versions}): {trouble}"
+
+
+def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
+    """Raise UserError where PEFT's prompt learners would silently read the head at a wrong place."""
+    decoder_only = set(layout.layers) == {"decoder"}
+    prefix = spec.kind == "PREFIX_TUNING"
+    if layout.encoder_decoder:
+        reason, instead = "takes no input vectors", "task.form=text"
+    elif decoder_only and not prefix:
+        reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
+    elif prefix and not decoder_only and layout.family != "bert":
+        reason, instead = (
+            "is not called by PEFT's prefix tuning",
+            ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),
+        )
+    else:
+        return
+    raise UserError(f"adapter={spec.label}: under PEFT the head of {layout.family} {reason}. Use {instead}.")
+
+
+def _keep_one_head(wrapped: nn.Module) -> None:
+    """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for module in wrapped.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            module.modules_to_save["default"] = module.original_module
+
+
+def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:
+    """Every target adapted, nothing else, and the backbone's own tensors still there."""
+    wanted = target_modules(spec, layout)
+    if wanted is not None:
+        found = set(wrapped.targeted_module_names)
+        if found != set(wanted):
+            odd = sorted(found ^ set(wanted))[0]
+            raise UserError(
+                f"adapter={spec.label}: {len(wanted)} modules asked for, PEFT adapted {len(found)}; "
+                f"the first that differs is {odd}. Check adapter.targets and adapter.arguments."
+            )
+    wanted_factors = spec.arguments.get("boft_n_butterfly_factor", 1)
+    if wanted_factors > 1 and any(not getattr(m, "fbd_cuda_available", True) for m in wrapped.modules()):
+        raise UserError(
+            f"adapter.arguments.boft_n_butterfly_factor: got {wanted_factors}, but PEFT computes one factor on "
+            "this machine, where its CUDA extension does not compile. Legal here: 1."
+        )
+    lost = body.keys() - {id(parameter) for parameter in wrapped.parameters()}
+    if lost:
+        raise UserError(
+            f"adapter={spec.label}: PEFT's {spec.kind} replaces {len(lost)} of the backbone's weights "
+            f"(such as {body[next(iter(lost))]}), so it cannot be compared here. Choose another type."
+        )

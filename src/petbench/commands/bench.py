@@ -1,0 +1,107 @@
+"""`petbench bench`: methods side by side in one process, as ratios to the bare frozen backbone."""
+
+import json
+import os
+from typing import Any
+
+from petbench.commands.arguments import Arguments, whole
+from petbench.compose.expand import expand
+from petbench.console import Grid, print_table, say, warn
+from petbench.errors import UserError
+
+DEFAULT = "adapter=krona,lora,bitfit,peft/lora"
+
+
+def bench_main(argv: list[str]) -> int:
+    """`petbench bench [OVERRIDES…] [--what step,latency,memory] [--json]`."""
+    parser = Arguments(
+        prog="petbench bench",
+        description="Step time, latency and memory, interleaved in one process. Overrides as in train; "
+        f"several values multiply out (default {DEFAULT}). Random weights do: add model.weights=random.",
+    )
+    parser.add_argument("overrides", nargs="*", help="such as adapter=krona,lora model=minilm")
+    parser.add_argument("--what", default="step,latency,memory", help="of step, latency, memory")
+    parser.add_argument("--batch", type=whole(1, 65_536), default=32)
+    parser.add_argument("--length", type=whole(1, 65_536), default=64, help="tokens of a training row")
+    parser.add_argument("--rounds", type=whole(1, 100_000), default=15, help="timed steps of each candidate")
+    parser.add_argument(
+        "--threads",
+        type=whole(1, os.cpu_count() or 1),
+        default=1,
+        help="CPU threads; 1 gives the steadiest ratios",
+    )
+    parser.add_argument("--json", action="store_true")
+    parsed = parser.parse_args(argv)
+
+    import torch
+
+    from petbench.adapters.method import spec_of
+    from petbench.config.spec import parse
+    from petbench.machine.devices import choose_device, device_name
+    from petbench.measure.bench import PARTS, Shape, measure
+    from petbench.measure.latency import clock_of
+    from petbench.training.plan import plan
+
+    parts = parsed.what.split(",")
+    if not set(parts) <= set(PARTS):
+        raise UserError(f"--what: got '{parsed.what}'. Legal: {', '.join(PARTS)}, joined by commas.")
+    torch.set_num_threads(parsed.threads)
+    given = (
+        parsed.overrides
+        if any(o.startswith("adapter=") for o in parsed.overrides)
+        else [DEFAULT, *parsed.overrides]
+    )
+    specs = []
+    for member in expand(given):
+        spec = parse(member.values, spec_of)
+        try:
+            specs.append(plan(spec).spec)
+        except UserError as error:
+            warn(f"{spec.adapter.label} is left out: {error}")
+    if not specs:
+        raise UserError("bench: no method is left to measure.")
+    device = choose_device(specs[0].trainer.device)
+    shape = Shape(batch=parsed.batch, length=parsed.length, rounds=parsed.rounds)
+    rows = measure(specs, shape, parts, device)
+    clock = clock_of(device).name
+    where = f"{specs[0].model.label} on {device_name(device)}, {parsed.threads} thread(s), torch {torch.__version__}"
+    if parsed.json:
+        print(
+            json.dumps(
+                {"where": where, "clock": clock, "batch": shape.batch, "length": shape.length, "rows": rows},
+                indent=2,
+            )
+        )
+        return 0
+    print_table(_table(rows, where))
+    say(
+        f"step: forward+backward at batch {shape.batch}, length {shape.length}; latency: batch 1, "
+        f"length {shape.short}; {clock}."
+    )
+    say(
+        "Ratios are to the bare frozen backbone of the same run, the mean of its two copies (median over rounds)."
+    )
+    return 0
+
+
+COLUMNS = {
+    "trainable": ("trainable", "{:,}"),
+    "step_ratio": ("step ×", "{:.3f}"),
+    "step_ms": ("step ms", "{:.1f}"),
+    "latency_ratio": ("latency ×", "{:.3f}"),
+    "latency_ms": ("latency ms", "{:.2f}"),
+    "saved_bytes_over_backbone": ("kept for backward, bytes over backbone", "{:,}"),
+    "operations": ("operations of a step", "{:,}"),
+    "peak_bytes": ("peak bytes", "{:,}"),
+}
+
+
+def _table(rows: list[dict[str, Any]], where: str) -> Grid:
+    table = Grid(title=f"Bench: {where}", title_justify="left")
+    table.add_column("")
+    shown = [key for key in COLUMNS if any(key in row for row in rows)]
+    for key in shown:
+        table.add_column(COLUMNS[key][0], justify="right")
+    for row in rows:
+        table.add_row(row["name"], *(COLUMNS[k][1].format(row[k]) if k in row else "" for k in shown))
+    return table

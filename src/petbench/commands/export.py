@@ -1,0 +1,82 @@
+"""`petbench merge` and `petbench export`: a finished run as files that need no petbench."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from petbench.commands.arguments import Arguments, new_folder, path, whole
+from petbench.commands.predict import add_backbone_options
+from petbench.console import say
+
+if TYPE_CHECKING:
+    from petbench.tuned.load import Loaded
+
+
+def merge_main(argv: list[str]) -> int:
+    """`petbench merge RUN --out DIR`: the adapters folded into a plain Hugging Face checkpoint."""
+    parser = _parser("merge", "Fold a run's adapters into a plain checkpoint that transformers loads alone.")
+    parsed = parser.parse_args(argv)
+    from petbench.export.write import merge_to_folder
+    from petbench.tuned.load import load_run
+
+    loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
+    _name_labels(loaded.tuned.model.config, loaded.task.labels)
+    say(f"{merge_to_folder(loaded.tuned, loaded.tokenizer, parsed.out)}: {parsed.out}")
+    return 0
+
+
+def export_main(argv: list[str]) -> int:
+    """`petbench export RUN --to peft --out DIR`: a PEFT adapter, head and trained norms included."""
+    parser = _parser("export", "Write a run's adapter in PEFT's own format, where PEFT can hold it exactly.")
+    parser.add_argument("--to", choices=["peft"], default="peft", help="the format")
+    parser.add_argument(
+        "--max-rank", type=whole(1), default=16, help="of an exact LoRA in place of KronA (16)"
+    )
+    parser.add_argument(
+        "--approximate", type=whole(1), metavar="RANK", help="allow the nearest LoRA of that rank"
+    )
+    parsed = parser.parse_args(argv)
+    from petbench.export.write import export_peft
+    from petbench.tuned.load import load_run
+
+    loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
+    base = _base_model(loaded, parsed.out)
+    line = export_peft(loaded.tuned, parsed.out, parsed.max_rank, parsed.approximate, base_model=base)
+    loaded.tokenizer.save_pretrained(parsed.out)
+    if loaded.spec.model.weights == "random":
+        _write_base(loaded, parsed.out / "base")
+    say(f"{line}: {parsed.out}")
+    return 0
+
+
+def _parser(command: str, description: str) -> Arguments:
+    parser = Arguments(prog=f"petbench {command}", description=description)
+    parser.add_argument("run", metavar="RUN", type=path, help="a run's id, its folder or its adapter folder")
+    parser.add_argument("--out", required=True, type=new_folder, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--results-dir", type=path, default="results", help="where run ids are looked up (results)"
+    )
+    add_backbone_options(parser)
+    return parser
+
+
+def _base_model(loaded: "Loaded", out: Path) -> str | None:
+    """What the adapter's config names as its backbone: a hub id or a folder. A package's is known by its path."""
+    model = loaded.spec.model
+    if model.weights == "random":
+        return str(out / "base")
+    return None if model.name.startswith("package:") else model.name
+
+
+def _write_base(loaded: "Loaded", folder: Path) -> None:
+    """Random backbones exist nowhere else, so they are written beside the adapter."""
+    from petbench.models.load import load
+
+    task, spec = loaded.task, loaded.spec
+    load(spec.model, loaded.form, task.num_labels, task.regression, seed=0).model.save_pretrained(folder)
+
+
+def _name_labels(config: Any, names: tuple[str, ...]) -> None:
+    """Give the checkpoint the task's label names, as transformers' pipelines show them."""
+    if names and getattr(config, "num_labels", 0) == len(names):
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}

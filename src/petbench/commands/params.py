@@ -1,0 +1,69 @@
+"""`petbench params`: parameters by part, without weights, data or network."""
+
+import json
+from typing import Any
+
+from petbench.commands.arguments import Arguments, folder
+from petbench.compose.expand import expand
+from petbench.console import params_table, print_table, say
+
+
+def params_main(argv: list[str]) -> int:
+    """`petbench params OVERRIDES… [--json]`: one table over all members, no weights, no data, no network."""
+    parser = Arguments(
+        prog="petbench params",
+        description="Parameters by part. Overrides as in train; several values multiply out, as 'adapter=glob(*)'.",
+    )
+    parser.add_argument("overrides", nargs="*", help="such as adapter=krona model=t5_base")
+    parser.add_argument(
+        "--json", action="store_true", help="JSON on standard output: an object, or a list of several"
+    )
+    parser.add_argument("--config-dir", type=folder, help="a folder with more config groups")
+    parsed = parser.parse_args(argv)
+    members = expand(parsed.overrides, parsed.config_dir)
+    rows, skipped = _rows(members)
+    if parsed.json:
+        shown = [{key: row[key] for key in ("model", "adapter", "params")} for row in rows]
+        print(json.dumps(shown if len(members) > 1 else shown[0], indent=2))
+        return 0
+    models = ", ".join(dict.fromkeys(row["model"] for row in rows))
+    print_table(params_table(rows, f"Parameters: {models}"))
+    for row in rows:
+        for note in row["notes"]:
+            say(note)
+    for line in skipped:
+        say(line)
+    return 0
+
+
+def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row a member; a method that has no place in the model is one line instead, when there are several."""
+    from petbench.adapters.method import spec_of
+    from petbench.config.spec import parse
+    from petbench.errors import UserError
+    from petbench.report.published.percents import printed_percent
+    from petbench.training.plan import plan
+
+    rows, skipped = [], []
+    for member in members:
+        spec = parse(member.values, spec_of)
+        try:
+            found = plan(spec)
+        except UserError as error:
+            if len(members) == 1:
+                raise
+            skipped.append(f"{spec.adapter.label}: not on {spec.model.label}: {error}")
+            continue
+        params = found.params
+        row = {
+            "model": spec.model.label,
+            "adapter": spec.adapter.label,
+            "params": params.model_dump(),
+            "mergeable": found.mergeable,
+            "bytes": 4 * params.trainable,
+            "notes": found.notes,
+        }
+        if (printed := printed_percent(spec.model.label, spec.adapter.method, params)) is not None:
+            row["paper_percent"] = printed
+        rows.append(row)
+    return rows, skipped

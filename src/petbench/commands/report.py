@@ -1,0 +1,125 @@
+"""The commands `petbench report` and `petbench compare`: arguments in, files and text out."""
+
+import argparse
+from pathlib import Path
+
+from petbench.commands.arguments import Arguments, new_folder, path
+from petbench.config.spec import wandb_name
+from petbench.console import Output, say
+from petbench.report.settings import parse_where, select
+from petbench.report.verdicts import pick, verdict
+from petbench.report.write import derive, differences, load, write_page, write_plots, write_tables
+
+EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
+
+
+def report_main(argv: list[str]) -> int:
+    """`petbench report [RESULTS_DIR] …`; 0, or 1 when --check finds a difference. Raises UserError."""
+    options = _report_parser().parse_args(argv)
+    folder = Path(options.results_dir or (EXAMPLES if options.check and EXAMPLES.is_dir() else "results"))
+    out = _out(options, folder)
+    report, records = derive(folder, parse_where(options.where), options.include_wnli)
+    if options.check:
+        found = differences(report, out)
+        say("\n".join(found) if found else f"{out}: the tables hold.")
+        return 1 if found else 0
+    paths = write_tables(report, out, options.cite)
+    shown = select(records, parse_where(options.where))
+    if not options.tables_only:
+        paths.append(write_page(report, shown, out))
+        if options.plots or options.wandb:
+            paths += write_plots(report, shown, out)
+    from petbench.report.writers.terminal import print_report
+
+    print_report(report, Output(markup=False, emoji=False))
+    if options.cite:
+        say(f"\n{(out / 'citations.bib').read_text(encoding='utf-8').rstrip()}")
+    say(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
+    if options.wandb:
+        from petbench.report.wandb import send_report
+
+        say(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
+    return 0
+
+
+def compare_main(argv: list[str]) -> int:
+    """`petbench compare A B`; prints the verdict. Raises UserError."""
+    parser = Arguments(
+        prog="petbench compare",
+        description="Which of two is ahead, by how much, how sure, and how many more seeds would be needed.",
+        epilog="example: petbench compare adapter=krona adapter=lora --where task=rte",
+    )
+    parser.add_argument(
+        "a", metavar="A", help="a clause such as adapter=krona,task=rte, or run ids with commas"
+    )
+    parser.add_argument("b", metavar="B", help="the other side")
+    parser.add_argument(
+        "--results-dir", default="results", metavar="DIR", type=path, help="results folder (default: results)"
+    )
+    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
+    options = parser.parse_args(argv)
+    records = select(load(Path(options.results_dir)), parse_where(options.where))
+    say(verdict(pick(records, options.a), pick(records, options.b)))
+    return 0
+
+
+def _out(options: argparse.Namespace, folder: Path) -> Path:
+    """Where the report goes; a check without --out looks beside the examples too."""
+    if options.out:
+        return Path(options.out)
+    beside = folder.parent / TABLES.name
+    if (
+        options.check
+        and folder.name == EXAMPLES.name
+        and not (folder / "report").is_dir()
+        and beside.is_dir()
+    ):
+        return beside
+    return folder / "report"
+
+
+def _wandb_project(text: str) -> str:
+    """`PROJECT` or `ENTITY/PROJECT`, in names that W&B takes."""
+    try:
+        for name in text.split("/", 1):
+            wandb_name(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    parser = Arguments(
+        prog="petbench report",
+        description="Tables, plots and one page from the run records.",
+        epilog="example: petbench report results --where 'task=rte|mrpc,model=minilm' --cite",
+    )
+    parser.add_argument(
+        "results_dir",
+        nargs="?",
+        metavar="RESULTS_DIR",
+        type=path,
+        help="folder with runs/ (default: results)",
+    )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these; | means or"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=new_folder, help="where to write (default: RESULTS_DIR/report)"
+    )
+    parser.add_argument("--cite", action="store_true", help="also BibTeX of the methods and tasks shown")
+    parser.add_argument(
+        "--check", action="store_true", help="compare written tables with the records; exit 1 if not"
+    )
+    parser.add_argument("--include-wnli", action="store_true", help="count WNLI in the average")
+    parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
+    parser.add_argument(
+        "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"
+    )
+    parser.add_argument(
+        "--wandb",
+        metavar="[ENTITY/]PROJECT",
+        type=_wandb_project,
+        help="also a W&B run with the table and, as --plots, the plots",
+    )
+    return parser

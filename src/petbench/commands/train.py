@@ -1,0 +1,156 @@
+"""`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from petbench.commands.arguments import existing_folder
+from petbench.compose.hydra import (
+    conf_dir,
+    forgiving,
+    hydra_errors,
+    key_of,
+    plain_values,
+    search_path_override,
+    set_full_errors,
+)
+
+if TYPE_CHECKING:
+    from petbench.config.spec import RunSpec
+
+FLAGS_THAT_ONLY_SHOW = (
+    "--cfg",
+    "-c",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--info",
+    "-i",
+    "--resolve",
+    "--shell-completion",
+    "-sc",
+)
+
+
+def train_main(argv: list[str]) -> int:
+    """One run, or with -m a sweep. Returns the exit status."""
+    set_full_errors()
+    only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
+    multirun = "-m" in argv or "--multirun" in argv or any(a.startswith(("sweep=", "+sweep=")) for a in argv)
+    if multirun and not only_shows:
+        from petbench.sweep.sweep import sweep_main
+
+        return sweep_main(argv)
+    config_dir, argv = _config_dir(argv)
+    argv = _with_cell(argv, config_dir)
+    more = [] if only_shows else search_path_override(argv)
+    flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more]), *flags]
+    _COMPOSED.clear()  # of an earlier call in this process
+    with hydra_errors(config_dir):
+        _compose_one()
+    for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
+        job(config)
+    return 0
+
+
+def _config_dir(argv: list[str]) -> tuple[str | None, list[str]]:
+    """The user's config folder, and the arguments without it: its path may look like a value (`lr=1`).
+
+    By hand, since argparse takes Hydra's `-c` for the beginning of `-cd`.
+    """
+    found, rest = None, []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            found = existing_folder(flag, value if equals else next(words, ""))
+        else:
+            rest.append(word)
+    return found, rest
+
+
+def _with_cell(argv: list[str], config_dir: str | None) -> list[str]:
+    """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
+    if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
+        return argv
+    from petbench.compose.expand import expand
+
+    values = _values(argv)
+    members = expand(values, config_dir)
+    # Several members without -m are Hydra's to refuse.
+    whole = members[0].overrides if len(members) == 1 else values
+    return [*whole, *(a for a in argv if a not in values)]
+
+
+def _values(argv: list[str]) -> list[str]:
+    """The overrides among the arguments."""
+    return [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+
+
+def _values_first(argv: list[str]) -> list[str]:
+    """Values before flags: Hydra's parser takes no value that stands behind a flag."""
+    values = _values(argv)
+    return [*values, *(a for a in argv if a not in values)]
+
+
+_COMPOSED: list[DictConfig] = []
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+def _compose_one(cfg: DictConfig) -> None:
+    """Keep the config. The run starts after Hydra is done, so that its errors are petbench's to print."""
+    _COMPOSED.append(cfg)
+
+
+def _require_start(spec: "RunSpec") -> None:
+    """Raise UserError, before any weights are read, when the run that a recipe's cell starts from is not there."""
+    from petbench.errors import UserError
+    from petbench.tuned.checkpoint import adapter_folder
+
+    if not spec.recipe or not spec.init_from or spec.plan:
+        return
+    try:
+        adapter_folder(spec.init_from, spec.results_dir)
+    except UserError as error:
+        raise UserError(
+            f"recipe {spec.recipe}: this cell starts from run {spec.init_from}, which is not done in "
+            f"{spec.results_dir}. `petbench reproduce recipe={spec.recipe}` runs both; init_from=null starts afresh."
+        ) from error
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Validate and run one composed config. Returns the headline score, None for a plan."""
+    from petbench.adapters.method import spec_of
+    from petbench.config.spec import parse
+    from petbench.console import params_table, print_table, say, scores_table
+    from petbench.tasks.rows.load import require_source
+    from petbench.training.plan import plan
+    from petbench.training.run import run
+
+    spec = parse(plain_values(cfg), spec_of)
+    if not spec.plan:
+        require_source(spec.task.name, spec.data)
+    planned = plan(spec)
+    _require_start(spec)
+    for note in planned.notes:
+        say(note)
+    row = {
+        "adapter": spec.adapter.label,
+        "params": planned.params.model_dump(),
+        "mergeable": planned.mergeable,
+    }
+    if spec.plan:
+        print_table(
+            params_table([row], f"Plan: {spec.adapter.label} on {spec.model.label}, {planned.sites} sites")
+        )
+        return None
+    record = run(spec)
+    if record.params is not None:
+        row["params"] = record.params.model_dump()
+    print_table(params_table([row], f"Parameters: {record.adapter} on {record.model}"))
+    print_table(scores_table(record))
+    say(f"run folder: {spec.results_dir}/runs/{record.run_id}")
+    return record.headline.value if record.headline else None

@@ -1,1 +1,0 @@
-"""Records in, tables and verdicts out; never imports torch."""

@@ -1,0 +1,102 @@
+"""Expand: a command line with several values -> its members, composed as Hydra would, each with plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petbench.compose.hydra import (
+    CONFIG_NAME,
+    conf_dir,
+    forgiving,
+    hydra_errors,
+    key_of,
+    search_path_override,
+)
+from petbench.compose.many import values_of
+from petbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep before validation: the overrides that make it and the composed values."""
+
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+
+
+def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
+    """All members of a (multi)run: choices and ranges multiplied out as Hydra's basic sweeper does.
+
+    Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
+    with hydra_errors(config_dir):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            preset = compose(
+                CONFIG_NAME, overrides=without_sweeps(overrides, loader), return_hydra_config=True
+            )
+            params = OmegaConf.select(preset, "hydra.sweeper.params") or {}
+            swept = [f"{key}={value}" for key, value in params.items()]
+            given = set(map(key_of, overrides))
+            swept = [o for o in forgiving(swept) if key_of(o) not in given]
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
+            batches = BasicSweeper.split_arguments(parsed, None)
+            members = [tuple(member) for batch in batches for member in batch]
+            return _composed(_with_cells(members, preset, config_dir), config_dir)
+
+
+def _with_cells(
+    members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None
+) -> Sequence[tuple[str, ...]]:
+    """Members of a recipe get what its table says of their cells; others stay as they are."""
+    from omegaconf import OmegaConf
+
+    from petbench.compose.recipe import completed, table_of, with_starts
+
+    recipes = {text for member in members for text in member if key_of(text) == "recipe"}
+    if len(recipes) > 1:
+        raise UserError(f"one recipe at a time; got {' '.join(sorted(recipes))}.")
+    plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(preset, ["recipe", "table"]))
+    table = table_of(plain)
+    if table is None:
+        return members
+    choices = preset.hydra.runtime.choices
+    whole = [completed(member, table, choices) for member in members]
+    return with_starts(whole, members, table, choices, lambda some: values_of(some, config_dir))
+
+
+def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:
+    """Members from their whole overrides, one each."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with hydra_errors(config_dir):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+            return _composed([tuple(overrides) for overrides in members], config_dir)
+
+
+def without_sweeps(overrides: Sequence[str], loader: Any = None) -> list[str]:
+    """The overrides less those with several values (also `interval(0,1)`, which only some sweepers know):
+    enough to see which sweep preset and which launcher were chosen. `loader`: Hydra's, to know groups by.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with hydra_errors():
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    return [
+        text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()
+    ]
+
+
+def _composed(members: Sequence[tuple[str, ...]], config_dir: str | None) -> list[Member]:
+    values = values_of(members, config_dir)
+    return [Member(overrides, own) for overrides, own in zip(members, values, strict=True)]

@@ -1,0 +1,218 @@
+"""Compose: command-line overrides -> plain config values, through Hydra; nothing below sees a DictConfig."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from petbench.compose.overrides import quoted, readable, require_once
+from petbench.errors import UserError, unknown
+
+CONFIG_NAME = "config"
+PLUGINS = {  # choice of hydra/launcher or hydra/sweeper -> petbench's extra that brings it
+    "joblib": "joblib",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+    "ray": "ray",
+    "optuna": "optuna",
+}
+IN_BRACES = (
+    "Legal in ${…}: a key of the config, such as ${seed}, or a variable of the environment, ${oc.env:NAME}; "
+    "a dollar without braces is text."
+)
+
+
+def conf_dir() -> Path:
+    """The config tree: inside the package when installed from a wheel, else at the top of the repository."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def plugin_conf_dirs() -> list[Path]:
+    """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
+    folders = []
+    for point in entry_points(group="petbench.adapters"):
+        try:
+            spec = find_spec(point.module.split(".")[0])
+        except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
+            continue
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            folder = Path(place) / "conf"
+            if folder.is_dir():
+                folders.append(folder)
+    return folders
+
+
+def conf_roots(config_dir: str | Path | None = None) -> list[Path]:
+    """Every folder that may hold groups: petbench's own, outside methods' and the user's."""
+    return [conf_dir(), *plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
+
+
+def key_of(override: str) -> str:
+    """`++optim.lr=1e-3` -> `optim.lr`."""
+    return override.partition("=")[0].lstrip("+")
+
+
+def is_group(key: str, roots: Sequence[Path]) -> bool:
+    """Whether a key chooses a file (`adapter`, `task@other`) and sets no value."""
+    return "@" in key or any((root / key).is_dir() for root in roots)
+
+
+def options(group: str, config_dir: str | Path | None = None) -> list[str]:
+    """The choices of a config group, nested ones as `peft/lora`, sorted."""
+    names = set()
+    for root in conf_roots(config_dir):
+        folder = root / group
+        names |= {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
+    return sorted(names)
+
+
+def option_path(group: str, name: str) -> Path:
+    """The YAML of a choice. Raises UserError with the nearest name."""
+    for root in conf_roots():
+        path = root / group / f"{name}.yaml"
+        if path.is_file():
+            return path
+    raise unknown(group, name, options(group))
+
+
+def forgiving(argv: Sequence[str]) -> list[str]:
+    """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
+
+    `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Text that its
+    grammar cannot read is quoted (`overrides.readable`). Raises UserError when a key is given twice.
+    """
+    if any(argument in ("-sc", "--shell-completion") for argument in argv):
+        return list(argv)  # `query=bash` is no config value
+    require_once(argv)
+    roots = conf_roots()
+    out = []
+    for argument in argv:
+        key, equals, _ = argument.partition("=")
+        plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/"))
+        text = argument if key.startswith("-") else readable(argument)
+        out.append(f"++{text}" if plain and not is_group(key, roots) else text)
+    return out
+
+
+def search_path_override(argv: Sequence[str], config_dir: str | Path | None = None) -> list[str]:
+    """Hydra's override that adds outside methods' config folders and the user's; none when there are none."""
+    extra = [quoted(f"file://{folder}") for folder in conf_roots(config_dir)[1:]]
+    if not extra or any("hydra.searchpath" in argument for argument in argv):
+        return []
+    return [f"hydra.searchpath=[{','.join(extra)}]"]
+
+
+@contextmanager
+def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
+    """Turn what Hydra, OmegaConf and YAML refuse into a UserError of one or two lines.
+
+    config_dir: the user's own config folder, to find the file that is broken.
+    """
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        yield
+    except MissingConfigException as error:
+        raise UserError(_missing_choice(error, config_dir)) from error
+    except OverrideParseException as error:
+        reason = next((line for line in error.message.splitlines() if not line.startswith("Error")), "")
+        raise UserError(
+            f"cannot read '{error.override.lstrip('+')}': {reason.partition(' expecting')[0]}. "
+            "Give it as key=value; quote values with , [ or { for the shell, and text with a comma once more "
+            "inside: key='\"a, b\"'."
+        ) from error
+    except InterpolationResolutionError as error:
+        said = str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ")
+        raise UserError(f"{error.full_key or 'config'}: cannot be resolved: {said}. {IN_BRACES}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_as_one_line(error)) from error
+    except YAMLError as error:
+        raise UserError(_broken_yaml(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        found = _first_unreadable(config_dir)
+        if found is None:
+            raise
+        raise UserError(found) from error
+    except ValueError as error:
+        # `trainer=3`; `defaults: 3`. OmegaConf's own ValueErrors are above.
+        if not str(error).startswith(("Config group override", "Invalid defaults list")):
+            raise
+        raise UserError(f"{error}: a group takes the name of a choice.") from error
+
+
+def _as_one_line(error: Exception) -> str:
+    """What Hydra or OmegaConf said and why, and what is legal where it could not read `${…}`."""
+    lines = [
+        line.strip().replace("override ++", "override ") for line in str(error).splitlines() if line.strip()
+    ]
+    cause = str(error.__cause__ or "").strip().splitlines()
+    detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
+    text = f"{' '.join(lines[:2])}{detail}".strip()
+    return f"{text}. {IN_BRACES}" if "${" in text else text
+
+
+def _broken_yaml(error: Any) -> str:
+    """`FILE, line 3: found duplicate key`."""
+    mark = getattr(error, "problem_mark", None)
+    place = (
+        f"{mark.name}, line {mark.line + 1}"
+        if mark is not None
+        else str(getattr(error, "name", "a config file"))
+    )
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
+    return f"{place}: {said}. Mend the YAML."
+
+
+def _first_unreadable(config_dir: str | Path | None) -> str | None:
+    """Which file of the user's or an outside method's config is no UTF-8 or holds itself; None when none does."""
+    import yaml
+
+    for root in conf_roots(config_dir)[1:]:
+        for path in sorted(root.rglob("*.yaml")):
+            try:
+                json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str)
+            except UnicodeDecodeError as error:
+                line = error.object.count(b"\n", 0, error.start) + 1
+                return f"{path}, line {line}: broken UTF-8. Save the file as UTF-8."
+            except (ValueError, RecursionError):
+                return f"{path}: holds itself (an anchor & inside of what it names). Mend the YAML."
+            except (OSError, TypeError, yaml.YAMLError):
+                continue  # not what is sought
+    return None
+
+
+def _missing_choice(error: Any, config_dir: str | Path | None = None) -> str:
+    """`adapter: 'kronaa' is unknown. Did you mean 'krona'? Legal: …`"""
+    missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
+    group, _, name = missing.partition("/")
+    if missing.startswith(("hydra/launcher/", "hydra/sweeper/")):
+        kind, name = missing.rsplit("/", 1)
+        if name in PLUGINS:
+            return f"{kind}={name}: not installed. Run: pip install 'petbench[{PLUGINS[name]}]'"
+        sweeps = kind.endswith("sweeper")
+        return str(unknown(kind, name, ["basic", *(n for n in PLUGINS if (n == "optuna") == sweeps)]))
+    if any((root / group).is_dir() for root in conf_roots(config_dir)):
+        return str(unknown(group, name, options(group, config_dir)))
+    return " ".join(str(error).split())
+
+
+def plain_values(cfg: Any) -> dict[str, Any]:
+    """The plain, resolved values of a composed config. Raises UserError where `${…}` stands for nothing."""
+    from omegaconf import OmegaConf
+
+    with hydra_errors():
+        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return values
+
+
+def set_full_errors() -> None:
+    """Ask Hydra to raise instead of printing and exiting: petbench prints and chooses the exit status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"

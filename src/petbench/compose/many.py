@@ -1,0 +1,167 @@
+"""Many compositions at the cost of few: each equals what Hydra composes of the same overrides alone.
+
+Hydra reads and merges all files anew for every composition, some 100 ms each. So the choices of groups are
+composed once, a product of groups costs the sum of their choices (9 methods x 8 tasks: 16 compositions, not 72),
+and values are put on top.
+"""
+
+import copy
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from petbench.compose.hydra import CONFIG_NAME, conf_roots, is_group, key_of
+
+Choices = tuple[str, ...]
+
+
+def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[dict[str, Any]]:
+    """The plain, resolved values of every member. Call it where Hydra is initialised.
+
+    Raises what Hydra and OmegaConf raise; see `compose.hydra_errors`.
+    """
+    roots = conf_roots(config_dir)
+    split = [_split(overrides, roots) for overrides in members]
+    shared = set.intersection(*(set(values) for _, values in split)) if split else set()
+    configs = _composed(dict.fromkeys(choices for choices, _ in split), roots)
+    bases: dict[Choices, _Base] = {}
+    out = []
+    for choices, values in split:
+        if choices not in bases:
+            bases[choices] = _Base(configs[choices], [text for text in values if text in shared])
+        out.append(bases[choices].values([text for text in values if text not in shared]))
+    return out
+
+
+def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices, Any]:
+    """The config of each choice of groups, interpolations left as they are."""
+    from hydra import compose
+
+    first, *others = every = list(wanted) or [()]
+    keys = list(map(key_of, first))
+    if all(list(map(key_of, choices)) == keys for choices in others):
+        places = [n for n in range(len(keys)) if len({choices[n] for choices in every}) > 1]
+        options = {(n, choices[n]) for choices in every for n in places}
+        if len(options) < len(every) and all(_stands_alone(text, roots) for _, text in options):
+            return _assembled(every, places)
+    return {choices: compose(CONFIG_NAME, overrides=list(choices)) for choices in every}
+
+
+def _stands_alone(choice: str, roots: Sequence[Path]) -> bool:
+    """Whether a choice is a file that fills the group of its own name and pulls in no other file."""
+    group, _, name = choice.partition("=")
+    files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return (
+        group.isidentifier()
+        and bool(texts)
+        and not any(re.search(r"@package|^defaults:", t, re.M) for t in texts)
+    )
+
+
+def _assembled(every: Sequence[Choices], places: Sequence[int]) -> dict[Choices, Any]:
+    """Configs of a product: each option of each group is composed once, beside the first of all others.
+
+    Where an option changes more than its own group, the whole product is composed one by one.
+    """
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    first = every[0]
+    base = compose(CONFIG_NAME, overrides=list(first))
+    plain: Any = OmegaConf.to_container(base)
+    nodes: dict[str, Any] = {}
+    for n in places:
+        key = key_of(first[n])
+        nodes[first[n]] = base[key]
+        for text in dict.fromkeys(choices[n] for choices in every):
+            if text in nodes:
+                continue
+            config = compose(CONFIG_NAME, overrides=[*first[:n], text, *first[n + 1 :]])
+            other: Any = OmegaConf.to_container(config)
+            if {**other, key: None} != {**plain, key: None}:
+                return {choices: compose(CONFIG_NAME, overrides=list(choices)) for choices in every}
+            nodes[text] = config[key]
+    out = {}
+    for choices in every:
+        out[choices] = copy.deepcopy(base)
+        for n in places:
+            out[choices][key_of(choices[n])] = nodes[choices[n]]
+    return out
+
+
+class _Base:
+    """One choice of groups, composed, with the values that all members share; a member's own come on top."""
+
+    def __init__(self, config: Any, shared: Sequence[str]) -> None:
+        from omegaconf import OmegaConf
+
+        self._config = _with(config, shared)
+        self._shared = [key_of(text) for text in shared]
+        self._plain: Any = OmegaConf.to_container(self._config, resolve=True)
+        unresolved = str(OmegaConf.to_container(self._config))
+        self._read = re.findall(r"\$\{([^}]*)\}", unresolved)
+
+    def values(self, own: Sequence[str]) -> dict[str, Any]:
+        """The member's plain values, as one composition of all its overrides gives them."""
+        from omegaconf import OmegaConf
+
+        plain = copy.deepcopy(self._plain)
+        keys = [*self._shared, *map(key_of, own)]
+        apart = not any(_overlap(a, b) for n, a in enumerate(keys) for b in keys[:n])
+        if apart and all(self._put(plain, text) for text in own):
+            return plain
+        resolved: Any = OmegaConf.to_container(_with(copy.deepcopy(self._config), own), resolve=True)
+        return resolved
+
+    def _put(self, plain: Any, text: str) -> bool:
+        """Set one value in plain values; False where that may differ from what OmegaConf would do."""
+        value = _parsed(text).value()
+        *parents, leaf = key_of(text).split(".")
+        simple = value is None or isinstance(value, bool | int | float) or type(value) is str
+        if not simple or (type(value) is str and "$" in value):
+            return False
+        if any(path.startswith(".") or ":" in path or _overlap(path, key_of(text)) for path in self._read):
+            return False
+        for parent in parents:
+            plain = plain.get(parent) if isinstance(plain, dict) else None
+        if not isinstance(plain, dict) or leaf not in plain or isinstance(plain[leaf], dict | list):
+            return False
+        plain[leaf] = value
+        return True
+
+
+def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Choices of groups (and what has to stay with them), and plain values."""
+    if any(o.startswith("~") or (o.startswith("+") and not o.startswith("++")) for o in overrides):
+        return tuple(overrides), ()  # they act on what stands before them: left to Hydra whole
+    values = tuple(o for o in overrides if _is_value(o, roots))
+    return tuple(o for o in overrides if o not in values), values
+
+
+def _with(config: Any, overrides: Sequence[str]) -> Any:
+    """What Hydra does with the values of a command line once the groups are composed."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    ConfigLoaderImpl._apply_overrides_to_config([_parsed(text) for text in overrides], config)
+    return config
+
+
+@cache
+def _parsed(text: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(text)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two dotted paths name the same value or one lies inside the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _is_value(override: str, roots: Sequence[Path]) -> bool:
+    """Whether an override sets a value, chooses no group and is not Hydra's own."""
+    key = key_of(override)
+    return not is_group(key, roots) and not key.startswith(("hydra.", "hydra/"))

@@ -1,0 +1,1 @@
+"""Frozen specs of a run, validated once, and where the YAMLs lie."""

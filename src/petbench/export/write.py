@@ -1,0 +1,160 @@
+"""Export: a tuned model as files that need no petbench: a PEFT adapter, or a plain Hugging Face checkpoint."""
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from petbench.adapters.attention import restore_attention
+from petbench.adapters.hooks import OWNER
+from petbench.errors import RunError, UserError
+from petbench.export.forms import peft_form
+from petbench.export.lowrank import PeftForm
+from petbench.models.made_up import made_up
+from petbench.tuned.attach import Tuned
+
+# Logits before and after may differ by rounding: another order of the same sums.
+TOLERANCE = 1e-4
+
+
+def export_peft(
+    tuned: Tuned,
+    folder: Path | str,
+    max_rank: int = 16,
+    approximate: int | None = None,
+    base_model: str | None = None,
+) -> str:
+    """Write a PEFT adapter, head and trained norms included; returns one line on what was written.
+
+    max_rank: of an exact LoRA that stands for KronA. approximate: allow the nearest LoRA of that rank where
+    nothing is exact. base_model: what the adapter's config names as its backbone (default: the model's own
+    name). Stock PEFT loads the folder onto the same backbone, and gives the same logits.
+    Raises UserError where PEFT has no equal form, RunError if the logits should differ nevertheless.
+    """
+    folder = _fresh(folder)
+    if tuned.other_names:
+        raise UserError(
+            f"{tuned.method.name} trains weights of the backbone itself: no PEFT adapter holds them. "
+            "Use `petbench merge` for a plain checkpoint."
+        )
+    form = peft_form(tuned, max_rank, approximate)
+    wrapped = _peft_model(tuned, form)
+    gap = float((_logits(wrapped) - _logits(tuned.model)).abs().max())
+    if form.relative_error < 1e-5 and not gap <= TOLERANCE * max(
+        1.0, float(_logits(tuned.model).abs().max())
+    ):
+        raise RunError(f"the exported adapter's logits differ by {gap:.1e}: nothing was written.")
+    if base_model is not None:
+        wrapped.peft_config["default"].base_model_name_or_path = base_model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's card, all blanks to fill in
+    return f"{form.note or form.peft_type}; logits on a test input differ by {gap:.1e}"
+
+
+def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
+    """Write a plain checkpoint with the adapters folded in, loadable by transformers alone; returns one line.
+
+    The tuned model itself is left as it was. Raises UserError where the method does not merge.
+    """
+    from transformers.utils import logging
+
+    folder = _fresh(folder)
+    before = _logits(tuned.model)
+    if tuned.method.name == "peft":
+        if not tuned.method.mergeable(tuned.spec, tuned.layout):
+            tuned.merge()  # says why not
+        plain = copy.deepcopy(tuned.model).merge_and_unload()  # type: ignore[operator]
+    else:
+        tuned.merge()
+        try:
+            plain = plain_copy(tuned.model)
+        finally:
+            tuned.unmerge()
+    gap = float((_logits(plain) - before).abs().max())
+    logging.disable_progress_bar()
+    plain.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return f"plain {type(plain).__name__}; logits on a test input differ by {gap:.1e}"
+
+
+def plain_copy(model: nn.Module) -> Any:
+    """A copy of the model without petbench's adapters and hooks."""
+    plain = copy.deepcopy(model)
+    restore_attention(plain)
+    if hasattr(plain, OWNER):
+        delattr(plain, OWNER)
+    for module in plain.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            ours = [
+                n for n, hook in hooks.items() if str(getattr(hook, "__module__", "")).startswith("petbench.")
+            ]
+            for number in ours:
+                del hooks[number]
+    return plain
+
+
+def _fresh(folder: Path | str) -> Path:
+    """The path. Raises UserError when there already is something."""
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"--out: {path} is there already and is not empty. Name a new folder.")
+    return path
+
+
+def _peft_model(tuned: Tuned, form: PeftForm) -> Any:
+    """The form on a plain copy of the backbone; the head and trained norms are saved whole beside it."""
+    from peft import get_peft_model
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    base = tuned.model if tuned.method.name != "peft" else _unwrapped(tuned)
+    base = plain_copy(base)
+    beside = set(tuned.layout.head_modules)
+    beside |= {_inside_peft(n).rpartition(".")[0] for n in tuned.head_names if not _in_head(n, tuned)}
+    if not form.norms_in_form:
+        beside |= {_inside_peft(name).rpartition(".")[0] for name in tuned.norm_names}
+    config_class: Any = {kind.value: c for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}[form.peft_type]
+    config = config_class(
+        **form.arguments, task_type=_task_type(tuned), modules_to_save=sorted(beside) or None
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = get_peft_model(base, config)
+    own = dict(wrapped.named_parameters())
+    with torch.no_grad():
+        for name, value in form.values.items():
+            own[name].copy_(value)
+    return wrapped.eval()
+
+
+def _unwrapped(tuned: Tuned) -> Any:
+    """The backbone and head out of a PEFT model, without its adapter."""
+    return copy.deepcopy(tuned.model).unload()  # type: ignore[operator]
+
+
+def _inside_peft(name: str) -> str:
+    return name.removeprefix("base_model.model.").replace(".base_layer", "")
+
+
+def _in_head(name: str, tuned: Tuned) -> bool:
+    return any(_inside_peft(name).startswith(f"{module}.") for module in tuned.layout.head_modules)
+
+
+def _task_type(tuned: Tuned) -> str:
+    if tuned.layout.head_modules:
+        return "SEQ_CLS"
+    return "SEQ_2_SEQ_LM" if tuned.layout.encoder_decoder else "CAUSAL_LM"
+
+
+@torch.no_grad()
+def _logits(model: Any) -> Tensor:
+    """Logits of three rows of made-up tokens, one of them padded, in evaluation mode."""
+    was_training = model.training
+    logits: Tensor = model.eval()(**made_up(model, (12, 12, 9))).logits.float()
+    model.train(was_training)
+    return logits

@@ -1,0 +1,1 @@
+"""What a model costs: step time, latency, memory, and what merging changes."""

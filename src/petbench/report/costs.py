@@ -1,0 +1,88 @@
+"""What a row of a table costs: parameters, time, memory, bytes, latency and tuning."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import exp, log
+from statistics import fmean, median
+
+from petbench.record import Record
+from petbench.report.cells import Cell, device
+from petbench.report.layout import Costs, Span
+
+LORA = ("lora", "peft/lora")  # what step times are relative to: the first that is there
+
+
+def row_costs(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> Costs:
+    """Costs over a row's cells (column key -> cell); times relative to the LoRA row's on the same columns."""
+    runs = [record for cell in cells.values() for record in cell.done]
+    params = [record.params for record in runs if record.params is not None]
+    tuning_runs, tuning_seconds = _tuning(cells.values())
+    return Costs(
+        adapter=_span([p.adapter for p in params]),
+        tuned=_span([p.adapter + p.norm + p.other for p in params]),
+        adapter_percent=_span([p.adapter_percent for p in params]),
+        trainable=_span([p.trainable for p in params]),
+        step_seconds=_span([seconds for cell in cells.values() if (seconds := step_seconds(cell))]),
+        step_vs_lora=step_ratio(cells, lora),
+        peak_memory=max(_measured(runs, "peak_memory_bytes"), default=None),
+        adapter_bytes=max(_measured(runs, "adapter_bytes"), default=None),
+        latency_unmerged_ms=_median(_measured(runs, "latency_unmerged_ms")),
+        latency_merged_ms=_median(_measured(runs, "latency_merged_ms")),
+        train_seconds=_median(_measured(runs, "train_seconds")),
+        tuning_runs=tuning_runs,
+        tuning_seconds=tuning_seconds,
+    )
+
+
+def step_seconds(cell: Cell) -> float | None:
+    """Median over a cell's runs of their median step time, lanes left out (their steps are shared)."""
+    return _median(_measured([run for run in cell.done if run.cost.lanes == 1], "step_seconds_median"))
+
+
+def step_ratio(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> float | None:
+    """Geometric mean over shared columns of step time against LoRA's; only where the conditions are equal."""
+    ratios = []
+    for column, cell in cells.items():
+        other = lora.get(column)
+        if other is None or _conditions(cell) != _conditions(other):
+            continue
+        mine, theirs = step_seconds(cell), step_seconds(other)
+        if mine and theirs:
+            ratios.append(log(mine / theirs))
+    return exp(fmean(ratios)) if ratios else None
+
+
+def _conditions(cell: Cell) -> tuple[object, ...]:
+    """What must be equal for two step times to compare."""
+    names = ("batch_size", "gradient_accumulation", "gradient_checkpointing", "bucket")
+    trainer = tuple(repr(cell.row_settings.get(f"trainer.{name}")) for name in names)
+    machine = {(device(run), str(run.provenance.get("threads"))) for run in cell.done}
+    return *trainer, str(cell.row_settings.get("precision")), tuple(sorted(machine))
+
+
+def _tuning(cells: Iterable[Cell]) -> tuple[int | None, float | None]:
+    """Runs and seconds of the tuning behind these cells (`provenance.tuning`), once a cell."""
+    runs, seconds, found = 0, 0.0, False
+    for cell in cells:
+        notes = [run.provenance.get("tuning") for run in cell.done]
+        for note in notes:
+            if isinstance(note, Mapping) and note.get("runs") is not None:
+                runs, seconds, found = (
+                    runs + int(note["runs"]),
+                    seconds + float(note.get("seconds") or 0),
+                    True,
+                )
+                break
+    return (runs, seconds) if found else (None, None)
+
+
+def _measured(runs: Iterable[Record], name: str) -> list[float]:
+    values = (getattr(run.cost, name) for run in runs)
+    return [value for value in values if value is not None]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _span(values: Sequence[float]) -> Span | None:
+    return Span(min(values), max(values)) if values else None

@@ -1,0 +1,1 @@
+"""The figures of a report: which curves there are, and drawing them to files."""

@@ -1,0 +1,109 @@
+"""The report's plots as PNG and SVG files, for papers and W&B; needs the extra `plot` (matplotlib)."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from petbench.files import replacing
+from petbench.record import Record
+from petbench.report.layout import Report
+from petbench.report.views import YARDSTICKS, payload
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
+# The page's light colours and shapes (style.css, state.js): a method looks alike in both.
+PALETTE = ("#0072b2", "#d55e00", "#00805c", "#b8498f", "#a87400", "#3f96c9", "#6b4fa0", "#8c3a3a")
+SHAPES = ("o", "s", "^", "D")
+YARDSTICK_LOOKS = {"full": ("#16202c", "*"), "head_only": ("#7b8794", "P")}
+INK, SOFT, LINE = "#16202c", "#55616f", "#dde2e8"
+FORMATS = ("png", "svg")
+COLUMNS = 3  # panels side by side
+STYLE: Any = {  # Any: matplotlib types its keys one by one
+    "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8, "axes.edgecolor": LINE, "axes.labelcolor": SOFT,
+    "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#eef1f4", "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK,
+    "svg.fonttype": "none", "svg.hashsalt": "petbench",
+}  # fmt: skip
+Panel = tuple[str, Callable[["Axes"], None]]  # title, what draws it
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list[Path]:
+    """Write `<view>[-<table>].png` and `.svg` for each view that has data; the paths in that order.
+
+    Without matplotlib it says so on stderr and writes nothing. Raises UserError when the folder cannot
+    be written.
+    """
+    if not available():
+        print(MISSING, file=sys.stderr)
+        return []
+    from matplotlib import rc_context
+
+    from petbench.report.figures.views import figures
+
+    data = payload(report, records)
+    written = []
+    with rc_context(STYLE):
+        for name, panels in figures(data).items():
+            figure = _figure(panels)
+            for kind in FORMATS:
+                path = folder / f"{name}.{kind}"
+                _save(figure, path)
+                written.append(path)
+    return written
+
+
+def look(data: Mapping[str, Any], method: str) -> tuple[str, str]:
+    """Colour and marker of a method, as on the page."""
+    if method in YARDSTICKS:
+        return YARDSTICK_LOOKS[method]
+    place = data["coloured"].index(method)
+    return PALETTE[place % len(PALETTE)], SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
+
+
+def _figure(panels: Sequence[Panel]) -> "Figure":
+    """Panels in a grid; without pyplot, so that no window or state is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    width = 4.6 * columns
+    figure = Figure(dpi=110)
+    FigureCanvasAgg(figure)
+    named: dict[str, Any] = {}  # methods that no axis names: one legend for all panels, below them
+    for place, (title, draw) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.set_title(title, loc="left", fontweight="bold")
+        draw(axes)
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    across = max(1, int(width / 1.5))
+    legend = 0.2 * -(-len(named) // across)  # inches
+    height = 3.5 * rows + legend
+    figure.set_size_inches(width, height)
+    # Fixed margins in inches: an automatic layout would draw every figure twice.
+    figure.subplots_adjust(
+        left=0.95 / width, right=1 - 0.2 / width, bottom=(0.55 + legend) / height, top=1 - 0.35 / height,
+        wspace=1.1 / 3.4, hspace=0.85 / 2.7,
+    )  # fmt: skip
+    if named:
+        figure.legend(list(named.values()), list(named), loc="lower center", ncols=across, frameon=False)
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Equal figures give equal files: no date, fixed ids."""
+    kind = path.suffix.removeprefix(".")
+    with replacing(path, instead="--out") as temporary:
+        figure.savefig(temporary, format=kind, metadata={"Date" if kind == "svg" else "Software": None})

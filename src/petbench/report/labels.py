@@ -1,0 +1,97 @@
+"""Titles of tables, heads of columns and names of rows, with the settings that tell siblings apart."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from petbench.report.cells import Cell
+from petbench.report.settings import labelled, varying
+
+MOST_IN_LABEL = 4
+PROTOCOLS: Mapping[str, str] = {
+    "petbench": "checkpoint picked on rows cut from train, reported on validation",
+    "compacter": "the papers' split: selection and report never share rows",
+    "glue_dev": "checkpoint picked and reported on the SAME validation rows: optimistic",
+    "glue_test": "checkpoint picked on rows cut from train, test rows predicted",
+}
+KINDS: Mapping[str, str] = {
+    "toy": "TOY ROWS (generated, no GLUE)",
+    "made": "MADE RECORDS (no runs)",
+}
+
+
+def title(cells: Sequence[Cell], siblings: Sequence[Mapping[str, Any]]) -> str:
+    """`minilm | protocol petbench: … | TOY ROWS`; `siblings`: settings of the tables of the same name."""
+    first = cells[0]
+    settings = first.table_settings
+    said = PROTOCOLS.get(first.protocol)
+    parts = [first.model, f"protocol {first.protocol}" + (f": {said}" if said else "")]
+    if settings.get("model.weights") == "random":
+        parts.append("RANDOM WEIGHTS")
+    if settings["rows"] in KINDS:
+        parts.append(KINDS[settings["rows"]])
+    if settings["low_resource"]:
+        parts.append("few training rows")
+    told = [path for path in varying(siblings) if path not in ("rows", "low_resource", "model.weights")]
+    if told:
+        parts.append(labelled(settings, told[:MOST_IN_LABEL]))
+    return " | ".join(parts)
+
+
+def column_labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Column key -> head, from one cell a column: the task, with what differs where a task comes twice."""
+    labels = {}
+    for cell in cells:
+        settings = [other.column_settings for other in cells if other.task == cell.task]
+        paths = [path for path in varying(settings) if path != "task.train_examples"]
+        size = cell.column_settings.get("task.train_examples")
+        parts = [cell.task, *([f"n={size}"] if size is not None else [])]
+        parts += [labelled(cell.column_settings, paths)] if paths else []
+        labels[cell.column_key] = " ".join(parts)
+    return labels
+
+
+def row_labels(cells: Sequence[Cell]) -> Iterator[tuple[Cell, tuple[str, dict[str, Any]]]]:
+    """Each cell with its row's label and the settings in it.
+
+    Cells of one adapter go into one row unless two of them share a column: then all settings that differ
+    within a column are in the label, so rows stay apart and like settings of other tasks join them.
+    """
+    by_adapter: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_adapter.setdefault(cell.adapter, []).append(cell)
+    for adapter, members in by_adapter.items():
+        paths = shown_paths(members)
+        for cell in members:
+            settings = {path: cell.row_settings.get(path) for path in paths}
+            yield cell, (f"{adapter} {labelled(settings, paths)}" if paths else adapter, settings)
+
+
+def shown_paths(cells: Sequence[Cell]) -> list[str]:
+    """The settings that tell one adapter's cells apart within a column.
+
+    All that differ, adapter and optimiser first; where they are more than four, the fewest in that order
+    that still keep the cells apart (the notes name the rest).
+    """
+    paths = differing(cells)
+    if len(paths) <= MOST_IN_LABEL:
+        return paths
+    chosen: list[str] = []
+    for path in paths:
+        if _apart(cells, [*chosen, path]) > _apart(cells, chosen):
+            chosen.append(path)
+    return chosen
+
+
+def differing(cells: Sequence[Cell]) -> list[str]:
+    """Settings that differ between cells of one column, adapter and optimiser first."""
+    columns: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        columns.setdefault(cell.column_key, []).append(cell.row_settings)
+    found = {path for members in columns.values() if len(members) > 1 for path in varying(members)}
+    order = ("adapter.", "optim.", "budget.", "trainer.")
+    return sorted(found, key=lambda path: (*(not path.startswith(head) for head in order), path))
+
+
+def _apart(cells: Sequence[Cell], paths: Sequence[str]) -> int:
+    """How many cells these settings can tell apart."""
+    return len({(cell.column_key, *(repr(cell.row_settings.get(path)) for path in paths)) for cell in cells})

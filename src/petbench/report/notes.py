@@ -1,0 +1,115 @@
+"""The notes under a table: what was mixed, collapsed, failed or must be known to read it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from petbench.report.cells import COMPARED_VERSIONS, Cell, device
+from petbench.report.labels import differing, shown_paths
+from petbench.report.layout import Row
+from petbench.report.settings import labelled, short, show
+
+COLLAPSED, LOST, MIXED = "†", "✗", "‡"  # marks in a cell, each followed by a number of runs or nothing
+
+
+def cell_marks(cell: Cell) -> str:
+    """`†2 ✗1 ‡`: two collapsed (in the mean), one failed or diverged (not in it), mixed versions."""
+    lost = cell.count("failed") + cell.count("diverged")
+    parts = [f"{COLLAPSED}{len(cell.collapsed)}" if cell.collapsed else "", f"{LOST}{lost}" if lost else ""]
+    return " ".join(filter(None, [*parts, MIXED if cell.marks else ""]))
+
+
+def table_notes(cells: Sequence[Cell], rows: Sequence[Row]) -> tuple[str, ...]:
+    """All notes of one table, in reading order."""
+    return tuple(dict.fromkeys(_notes(cells, rows)))
+
+
+def _notes(cells: Sequence[Cell], rows: Sequence[Row]) -> Iterator[str]:
+    yield "mean ± standard deviation (n - 1) of the headline metric x 100, 95% bootstrap interval, n seeds"
+    standings = {entry.standing for row in rows for entry in row.entries.values()}
+    standings |= {row.average.standing for row in rows if row.average is not None}
+    if "best" in standings:
+        yield "bold: ahead of every other row of the column (Wilcoxon over seeds, Holm-corrected p <= .05)"
+    if "tie" in standings:
+        yield "=: not told apart from the highest of the column"
+    if "unclear" in standings:
+        yield "?: too few seeds to tell from the highest of the column"
+    if any(len(cell.values) == 1 for cell in cells):
+        yield "n=1: a single run says nothing of the spread"
+    fallen = sum(len(cell.collapsed) for cell in cells)
+    if fallen:
+        yield f"{COLLAPSED}k: k runs collapsed to one answer, counted in the mean ({fallen} in all)"
+    lost = {status: sum(cell.count(status) for cell in cells) for status in ("failed", "diverged")}
+    if any(lost.values()):
+        yield (
+            f"{LOST}k: k runs failed or diverged, not in the mean "
+            f"({lost['failed']} failed, {lost['diverged']} diverged in all)"
+        )
+    for status in ("skipped", "interrupted"):
+        number = sum(cell.count(status) for cell in cells)
+        if number:
+            yield f"{number} runs {status}, not shown"
+    for cell in cells:
+        for mark in cell.marks:
+            yield f"{MIXED} {cell.adapter} on {cell.task}: {mark}"
+    yield from _mixed_across(cells)
+    yield from _hidden_settings(cells)
+    yield from _recorded_marks(cells)
+    if any(row.average is not None and not row.average.complete for row in rows):
+        yield "averages over k of m tasks are marked k/m, ranked nowhere and never compared"
+
+
+def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
+    """Versions, devices, precisions and training settings that differ between the cells of a table."""
+    runs = [run for cell in cells for run in cell.done]
+    for package in COMPARED_VERSIONS:
+        versions = [run.provenance.get("versions") for run in runs]
+        found = {str(each[package]) for each in versions if isinstance(each, Mapping) and package in each}
+        if len(found) > 1:
+            yield f"mixed in this table: {package} {', '.join(sorted(found))}"
+    devices = {device(run) for run in runs} - {""}
+    if len(devices) > 1:
+        yield f"mixed in this table: devices {', '.join(sorted(devices))}; times compare only within one"
+    settings: dict[str, set[str]] = {}
+    for cell in cells:
+        for path, value in cell.row_settings.items():
+            if path.startswith("trainer.") or path == "precision":
+                settings.setdefault(path, set()).add(show(value))
+    for path, values in sorted(settings.items()):
+        if len(values) > 1:
+            yield f"not all rows were trained alike: {short(path)} is {', '.join(sorted(values))}"
+
+
+def _hidden_settings(cells: Sequence[Cell]) -> Iterator[str]:
+    """Settings of a row that differ over its tasks, or that its label had no room for."""
+    by_adapter: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_adapter.setdefault(cell.adapter, []).append(cell)
+    for adapter, members in sorted(by_adapter.items()):
+        shown = shown_paths(members)
+        unsaid = [short(path) for path in differing(members) if path not in shown]
+        if unsaid:
+            yield f"{adapter}: rows also differ in {', '.join(unsaid)}"
+        rows: dict[str, list[Cell]] = {}
+        for cell in members:
+            rows.setdefault(labelled(cell.row_settings, shown), []).append(cell)
+        names = {short(path) for row in rows.values() for path in _over_tasks(row)} - set(unsaid)
+        if names:
+            yield f"{adapter}: {', '.join(sorted(names))} differ between tasks"
+
+
+def _over_tasks(cells: Sequence[Cell]) -> list[str]:
+    paths: dict[str, Any] = {}
+    for cell in cells:
+        for path, value in cell.row_settings.items():
+            if path.startswith(("adapter.", "optim.")):
+                paths.setdefault(path, set()).add(repr(value))
+    return [path for path, values in paths.items() if len(values) > 1]
+
+
+def _recorded_marks(cells: Sequence[Cell]) -> Iterator[str]:
+    """What the runs said of themselves (`provenance.marks`), such as partial data."""
+    for cell in cells:
+        for run in cell.done:
+            marks = run.provenance.get("marks")
+            if isinstance(marks, list | tuple):
+                yield from (f"{cell.task}: {mark}" for mark in marks)

@@ -1,0 +1,70 @@
+"""The report as one HTML file that loads nothing: tables that sort and plots that answer the pointer."""
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from petbench import __version__
+from petbench.files import write_text
+from petbench.record import Record
+from petbench.report.layout import Report
+from petbench.report.views import payload
+
+HERE = Path(__file__).parent
+SCRIPTS = ("state", "tables", "chart", "series", "views", "main")  # in this order
+TITLE = "petbench report"
+LEDE = (
+    "Which tuning method, at which size, and is the difference real. Every number here is derived from the run "
+    "records: means over seeds with their spread, and the size, time and memory that they cost."
+)
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("Score", "The task's headline metric on the reported rows, times 100, as a mean over seeds; ± is the standard "
+     "deviation (n − 1), n the number of seeds."),
+    ("Bold, =, ?", "Bold: ahead of every other row of its column in tests over seeds, after Holm's correction. "
+     "= : not told apart from the highest row though the seeds would allow it. ? : too few seeds to tell."),
+    ("95% interval", "Bootstrap over the seeds. With few seeds it is wide, as it should be."),
+    ("Collapsed", "A finished run that gives every row one answer. It counts in the mean and is shown."),
+    ("Failed, diverged", "Runs without a score. They are counted and shown, never averaged."),
+    ("Protocol", "Which rows pick the checkpoint and which are reported. petbench: selection rows are cut from train, "
+     "validation is reported. compacter: the papers' split of train and validation. glue_dev: the checkpoint is "
+     "picked on the rows that are reported, so scores are optimistic. glue_test: predictions for the GLUE server."),
+    ("Parameters", "Tuned: adapter, norms and other trained weights, without the head; percent of the backbone. "
+     "Trainable: the head as well."),
+    ("Pareto front", "Methods that no other method beats in both the score and the cost, by means."),
+    ("Time to a score", "Training time, without evaluation, until the selection score first reaches the target."),
+)  # fmt: skip
+
+
+def write_page(report: Report, records: Sequence[Record], path: Path) -> None:
+    """Write the page. Equal input gives an equal file. Raises UserError when the file cannot be written."""
+    write_text(path, render(report, records), instead="--out")
+
+
+def render(report: Report, records: Sequence[Record]) -> str:
+    """The page's HTML: template, style, scripts and data in one text."""
+    data = payload(report, records) | {"lede": LEDE, "glossary": GLOSSARY, "foot": f"petbench {__version__}"}
+    parts = {
+        "TITLE": html.escape(TITLE),
+        "STYLE": _asset("style.css"),
+        "SCRIPT": "\n".join(_asset(f"{name}.js") for name in SCRIPTS),
+        "DATA": embedded(data),
+    }
+    # One pass, so that nothing in the data can be taken for a place in the template.
+    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _asset("template.html"))
+
+
+def embedded(data: Mapping[str, Any]) -> str:
+    """JSON that can stand in a script element: no `<`, so neither `</script>` nor a comment can begin.
+
+    Raises ValueError on NaN, which is no JSON.
+    """
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
+        "<", "\\u003c"
+    )
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,147 @@
+"""A record's settings as flat dotted paths: reading, showing and selecting by them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from petbench.config.spec import NOT_IDENTITY
+from petbench.errors import UserError, nearest
+from petbench.record import Record
+
+_LEFT_OUT = tuple(".".join(path) for path in NOT_IDENTITY)
+_FIELDS = ("task", "model", "adapter", "protocol", "seed", "status", "run_id")
+
+_BY_CONTENT = {
+    "model.digest": "weights",
+    "model.config": "config",
+    "model.tokenizer": "tokenizer",
+    "init_from": "start",
+}
+
+Where = Mapping[str, tuple[str, ...]]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as `optim.lr`-like paths; lists stay values."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):  # records come from JSON
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def identity(record: Record) -> dict[str, Any]:
+    """The flat settings that make the cell: all of the config less the seed and what is not identity.
+
+    Of what is named by a path (`model.name`, `init_from`, …) the first digits of its content stand there where the
+    record has it: runs of one place with other weights are other cells, and one model at two places is one.
+    """
+    settings = flat(record.config)
+    settings.pop("seed", None)
+    content = record.provenance.get("content")
+    if isinstance(content, Mapping):
+        for named in ("model.name", "model.revision"):
+            settings.pop(named, None)
+        for path, part in _BY_CONTENT.items():
+            digest = content.get(part)
+            settings[path] = None if digest is None else str(digest).rpartition(":")[2][:8]
+    for path in _LEFT_OUT:
+        if path in settings:
+            del settings[path]
+        else:
+            for inner in [key for key in settings if key.startswith(f"{path}.")]:
+                del settings[inner]
+    return settings
+
+
+def show(value: Any) -> str:
+    """A setting's value as people write it: `1e-3`, `32x24` (two whole numbers), `query+value`, `none`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return show_float(value)
+    if isinstance(value, list | tuple):
+        pair = len(value) == 2 and all(isinstance(part, int) for part in value)
+        return ("x" if pair else "+").join(show(part) for part in value)
+    return str(value)
+
+
+def show_float(value: float) -> str:
+    """`0.06`, `1e-3`, `1.5e-4`: short, and a power of ten below 0.01."""
+    if value == 0 or 0.01 <= abs(value) < 1e5:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.4e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def short(path: str) -> str:
+    """The last part of a path: `optim.lr` -> `lr`."""
+    return path.rsplit(".", 1)[-1]
+
+
+def labelled(settings: Mapping[str, Any], paths: Iterable[str]) -> str:
+    """`factor_shape=32x24 lr=1e-3` for these paths, in this order."""
+    return " ".join(f"{short(path)}={show(settings.get(path))}" for path in paths)
+
+
+def varying(many: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Paths whose values are not all equal, sorted."""
+    paths = sorted({path for settings in many for path in settings})
+    missing = object()
+    return [path for path in paths if len({repr(each.get(path, missing)) for each in many}) > 1]
+
+
+def parse_where(clauses: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """`["task=rte|mrpc,model=minilm"]` -> `{"task": ("rte", "mrpc"), "model": ("minilm",)}`.
+
+    Raises UserError on a part without `=` or without a value.
+    """
+    where: dict[str, tuple[str, ...]] = {}
+    for clause in clauses:
+        for part in filter(None, (piece.strip() for piece in clause.split(","))):
+            key, sign, values = part.partition("=")
+            if not sign or not key.strip() or not values.strip():
+                raise UserError(f"'{part}' is no clause. Write key=value, such as task=rte or optim.lr=1e-3.")
+            where[key.strip()] = tuple(value.strip() for value in values.split("|"))
+    return where
+
+
+def select(records: Sequence[Record], where: Where) -> list[Record]:
+    """Records with these values; keys are record fields, config paths or the last part of one.
+
+    Numbers compare as numbers (`lr=1e-3` finds 0.001); a list compares as it is shown (`32x24`).
+    Raises UserError when no record has a key.
+    """
+    if not where or not records:
+        return list(records)
+    flats = [flat(record.config) for record in records]
+    known = {path for settings in flats for path in settings}
+    kept = [True] * len(records)
+    for key, wanted in where.items():
+        paths = [key] if key in known else sorted(path for path in known if short(path) == key)
+        if key not in _FIELDS and not paths:
+            hint = nearest(key, {*_FIELDS, *known, *map(short, known)})
+            raise UserError(
+                f"where: no record has '{key}'.{hint} Legal: {', '.join(_FIELDS)} and every config path or its "
+                "last part, such as optim.lr or lr."
+            )
+        for index, record in enumerate(records):
+            if key in _FIELDS:
+                found = [getattr(record, key)]
+            else:
+                found = [flats[index][path] for path in paths if path in flats[index]]
+            kept[index] &= any(_equal(value, text) for value in found for text in wanted)
+    return [record for record, keep in zip(records, kept, strict=True) if keep]
+
+
+def _equal(value: Any, text: str) -> bool:
+    """Whether a config value is what the user wrote."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == float(value)
+        except ValueError:
+            return False
+    return text in (show(value), str(value))

@@ -1,0 +1,1 @@
+"""The statistics of runs: intervals, tests, ranks and standings."""

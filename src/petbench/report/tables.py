@@ -1,0 +1,166 @@
+"""Records to a Report: one table of methods x tasks for each model, protocol and kind of rows."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from petbench.record import Record
+from petbench.report.cells import Cell, group, is_trial
+from petbench.report.costs import LORA, row_costs
+from petbench.report.labels import column_labels, row_labels, title
+from petbench.report.layout import Average, Column, Entry, Report, Row, Table
+from petbench.report.notes import table_notes
+from petbench.report.settings import Where, select
+from petbench.report.statistics.ranks import Ranks, average_ranks
+from petbench.report.statistics.standings import standings, standings_over_tasks
+from petbench.report.statistics.stats import Summary, summary
+from petbench.tasks.glue import TASKS
+
+
+def build(records: Sequence[Record], where: Where | None = None, include_wnli: bool = False) -> Report:
+    """All tables of these records, less those that `where` leaves out.
+
+    Raises UserError when `where` names a setting that no record has.
+    """
+    kept = select(records, where or {})
+    cells = group(kept)
+    by_table: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_table.setdefault(cell.table_key, []).append(cell)
+    names = Counter((members[0].model, members[0].protocol) for members in by_table.values())
+    tables = []
+    for members in by_table.values():
+        first = members[0]
+        alike = [
+            other[0].table_settings
+            for other in by_table.values()
+            if (other[0].model, other[0].protocol) == (first.model, first.protocol)
+        ]
+        several = names[first.model, first.protocol] > 1
+        tables.append(_table(members, title(members, alike if several else []), include_wnli))
+    trials = sum(is_trial(record) for record in kept)
+    counts: Counter[str] = Counter(record.status for record in kept if not is_trial(record))
+    return Report(tuple(tables), counts, trials)
+
+
+def _table(cells: Sequence[Cell], heading: str, include_wnli: bool) -> Table:
+    columns = _columns(cells, include_wnli)
+    standing = {
+        column.key: standings({cell.row_key: cell.values for cell in cells if cell.column_key == column.key})
+        for column in columns
+    }
+    placed: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Cell]]] = {}
+    for cell, (label, settings) in row_labels(cells):
+        placed.setdefault((cell.adapter, label), (settings, {}))[1][cell.column_key] = cell
+    lora = next((members for (adapter, _), (_, members) in placed.items() if adapter in LORA), {})
+    averages = _averages({name: members for name, (_, members) in placed.items()}, columns)
+    rows = []
+    for (adapter, label), (settings, members) in placed.items():
+        entries = {}
+        for key, cell in members.items():
+            verdict, p = standing[key].get(cell.row_key, ("none", None))
+            values = list(cell.values.values())
+            entries[key] = Entry(cell, summary(values) if values else None, verdict, p)
+        average = averages.get((adapter, label))
+        rows.append(Row(adapter, label, settings, entries, average, row_costs(members, lora)))
+    rows.sort(key=_row_order)
+    return Table(
+        model=cells[0].model,
+        protocol=cells[0].protocol,
+        title=heading,
+        columns=columns,
+        rows=tuple(rows),
+        formula=_formula(columns, include_wnli),
+        ranks=_ranks(rows, columns),
+        notes=table_notes(cells, rows),
+    )
+
+
+def _columns(cells: Sequence[Cell], include_wnli: bool) -> tuple[Column, ...]:
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.column_key not in first or (cell.metric and not first[cell.column_key].metric):
+            first[cell.column_key] = cell
+    labels = column_labels(list(first.values()))
+    per_task = Counter(cell.task for cell in first.values())
+    columns = [
+        Column(
+            key,
+            cell.task,
+            labels[key],
+            cell.metric,
+            averaged=per_task[cell.task] == 1
+            and cell.task != "ax"
+            and (include_wnli or cell.task != "wnli")
+            and cell.column_settings.get("task.train_examples") is None,
+        )
+        for key, cell in first.items()
+    ]
+    order = {task: place for place, task in enumerate(TASKS)}
+    size = {key: cell.column_settings.get("task.train_examples") or 0 for key, cell in first.items()}
+    columns.sort(key=lambda column: (order.get(column.task, 99), column.task, size[column.key], column.label))
+    return tuple(columns)
+
+
+def _averages(
+    rows: Mapping[tuple[str, str], Mapping[str, Cell]], columns: Sequence[Column]
+) -> dict[tuple[str, str], Average]:
+    """Macro means; std and interval only where every averaged task has the same seeds."""
+    wanted = [column.key for column in columns if column.averaged]
+    if len(wanted) < 2:
+        return {}
+    means = {
+        name: {key: fmean(cells[key].values.values()) for key in wanted if key in cells and cells[key].values}
+        for name, cells in rows.items()
+    }
+    full = {"\t".join(name): tasks for name, tasks in means.items() if len(tasks) == len(wanted)}
+    verdicts = standings_over_tasks(full)
+    averages = {}
+    for name, tasks in means.items():
+        if len(tasks) < 2:
+            continue
+        seeds = [set(rows[name][key].values) for key in tasks]
+        if all(each == seeds[0] for each in seeds):
+            short = summary(
+                [fmean(rows[name][key].values[seed] for key in tasks) for seed in sorted(seeds[0])]
+            )
+        else:
+            short = Summary(min(map(len, seeds)), fmean(tasks.values()), None, None, None)
+        standing, p = verdicts.get("\t".join(name), ("none", None))
+        averages[name] = Average(short, len(tasks), len(wanted), standing, p)
+    return averages
+
+
+def _formula(columns: Sequence[Column], include_wnli: bool) -> str:
+    names = [column.label for column in columns if column.averaged]
+    if len(names) < 2:
+        return ""
+    left = [column.label for column in columns if not column.averaged]
+    tail = f"; left out: {', '.join(left)}" if left else ""
+    return (
+        f"average = unweighted mean of the headline metrics of {', '.join(names)} ({len(names)} tasks){tail}"
+    )
+
+
+def _ranks(rows: Sequence[Row], columns: Sequence[Column]) -> Ranks | None:
+    """Average ranks of the rows that have every averaged column."""
+    wanted = [column for column in columns if column.averaged]
+    scores = {}
+    for row in rows:
+        found = {
+            column.label: entry.summary.mean
+            for column in wanted
+            if (entry := row.entries.get(column.key)) is not None and entry.summary is not None
+        }
+        if len(found) == len(wanted):
+            scores[row.label] = found
+    return average_ranks(scores)
+
+
+def _row_order(row: Row) -> tuple[int, float, str]:
+    """Complete rows first, higher averages first, then by label."""
+    if row.average is not None:
+        return (0 if row.average.complete else 1), -row.average.summary.mean, row.label
+    scores = [entry.summary.mean for entry in row.entries.values() if entry.summary is not None]
+    return 2, -(fmean(scores) if scores else -1.0), row.label

@@ -1,0 +1,277 @@
+"""What the page and the image files draw: a report and its records as plain values, scores times 100.
+
+`payload` gives JSON-ready tables, cells, runs and the series of the eight plots. Nothing is averaged here
+that the report has not averaged, but medians of costs and means of selection scores over a cell's seeds.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from petbench.record import Record
+from petbench.report.cells import Cell
+from petbench.report.costs import LORA
+from petbench.report.layout import SIGN, Entry, Report, Row, Span, Table
+from petbench.report.notes import cell_marks
+from petbench.report.series import learning_rate, low_resource, tuning
+
+SCALE = 100
+DECIMALS = 1  # of scores in tables
+CURVE_VALUES = 160_000  # numbers kept of all learning curves together: about a megabyte
+CURVE_POINTS = (8, 200)  # fewest and most of one curve
+YARDSTICKS = ("full", "head_only")
+COLOURED_FIRST = ("krona", "lora", "compacter", "hadamard", "kernel_mix", "bitfit", "houlsby", "krona_res")
+CURVE_FIELDS = {"x": "step", "e": "epoch", "t": "seconds", "y": "score", "l": "loss"}
+NOT_DONE = ("failed", "diverged", "skipped", "interrupted")
+
+
+def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
+    """Everything that is drawn. Curves are thinned so that the page stays small."""
+    cells: list[dict[str, Any]] = []
+    points = _points_a_curve(records)
+    tables = [_table(table, cells, points) for table in report.tables]
+    found = {record.adapter for record in records}
+    methods = [name for name in YARDSTICKS if name in found] + sorted(found - set(YARDSTICKS))
+    return {
+        "scale": SCALE,
+        "decimals": DECIMALS,
+        "reference": next((name for name in LORA if name in found), None),
+        "methods": methods,
+        "coloured": coloured(methods),
+        "facts": _facts(report, records),
+        "tables": tables,
+        "cells": cells,
+        "runs": _runs(records),
+        "low": low_resource(report),
+        "tuning": tuning(report, records),
+    }
+
+
+def coloured(methods: Sequence[str]) -> list[str]:
+    """Methods in the order that they take colours: the most compared first, so that their colours differ."""
+    first = [name for name in COLOURED_FIRST if name in methods]
+    return first + [name for name in methods if name not in first and name not in YARDSTICKS]
+
+
+def points_of(value: float | None, digits: int = 3) -> float | None:
+    """A score in [-1, 1] as points, rounded for JSON."""
+    return None if value is None else round(SCALE * value, digits)
+
+
+def short_number(value: float | None) -> float | None:
+    """Five significant digits: enough to draw and to print."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def selection_score(record: Record) -> float | None:
+    """The headline metric on the selection rows; None when it was not measured."""
+    if record.headline is None:
+        return None
+    return record.metrics.selection.get(record.headline.name)
+
+
+def _facts(report: Report, records: Sequence[Record]) -> list[list[Any]]:
+    """Number, words, whether it is bad news."""
+    count = Counter(str(record.status) for record in records)
+    entries = [entry for table in report.tables for row in table.rows for entry in row.entries.values()]
+    fallen = sum(len(entry.cell.collapsed) for entry in entries)
+
+    def plural(number: int, word: str) -> list[Any]:
+        return [f"{number:,}", word if number == 1 else f"{word}s", False]
+
+    facts = [
+        plural(count["done"], "finished run"),
+        plural(len({record.adapter for record in records}), "method"),
+        plural(len({record.task for record in records}), "task"),
+        plural(len({record.model for record in records}), "model"),
+        plural(len(entries), "cell"),
+    ]
+    facts += [[f"{count[status]:,}", status, True] for status in NOT_DONE if count[status]]
+    if fallen:
+        facts.append([f"{fallen:,}", "collapsed to one answer", True])
+    if report.trials:
+        facts.append([f"{report.trials:,}", "tuning trials, in no table", False])
+    return facts
+
+
+def _table(table: Table, cells: list[dict[str, Any]], points: int) -> dict[str, Any]:
+    """One table; its cells are appended to `cells` and named by their position there."""
+    columns = {column.key: column for column in table.columns}
+    rows = []
+    for row in table.rows:
+        places = {}
+        for key, entry in row.entries.items():
+            places[columns[key].label] = len(cells)
+            cells.append(_cell(row, entry, columns[key].label, points))
+        rows.append(_row(row, table, places, cells))
+    model, protocol, *kinds = table.title.split(" | ")
+    averaged = sum(column.averaged for column in table.columns)
+    return {
+        "model": table.model,
+        "protocol": table.protocol,
+        "name": " · ".join([model, protocol.split(":")[0].removeprefix("protocol "), *kinds]),
+        "kinds": kinds,
+        "head": protocol,
+        "formula": table.formula,
+        "average_of": averaged if averaged > 1 else 0,  # one task is no average
+        "ranks": _ranks(table),
+        "tasks": [
+            {
+                "name": c.label, "task": c.task, "metric": c.metric, "averaged": c.averaged,
+                "rows": _report_rows(table, c.key),
+            }
+            for c in table.columns
+        ],
+        "rows": rows,
+        "notes": table.notes,
+    }  # fmt: skip
+
+
+def _ranks(table: Table) -> str | None:
+    """Friedman's test and Nemenyi's critical difference in words."""
+    ranks = table.ranks
+    if ranks is None:
+        return None
+    distance = ranks.critical_difference
+    said = (
+        f"two rows differ when their ranks do by more than {distance:.2f}"
+        if distance
+        else "too many rows to compare"
+    )
+    tasks, p = len(ranks.tasks), ranks.friedman_p
+    return f"average ranks over {tasks} tasks, 1 is best: {said} (Nemenyi); Friedman p = {p:.2g}"
+
+
+def _row(
+    row: Row, table: Table, places: Mapping[str, int], cells: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    average, costs = row.average, row.costs
+    mine = [cells[place] for place in places.values()]
+    chosen = [cell["selection"] for cell in mine if cell["selection"] is not None]
+    return {
+        "label": row.label,
+        "method": row.adapter,
+        "cells": places,
+        "average": points_of(average.summary.mean) if average else None,
+        "average_n": average.tasks if average else 0,
+        "average_std": points_of(average.summary.std) if average else None,
+        "average_low": points_of(average.summary.low) if average else None,
+        "average_high": points_of(average.summary.high) if average else None,
+        "average_best": average is not None and average.standing == "best",
+        "average_sign": SIGN.get(average.standing, "") if average else "",
+        "rank": short_number(table.ranks.average.get(row.label)) if table.ranks else None,
+        "selection": fmean(chosen) if chosen else None,
+        "adapter": _high(costs.adapter),
+        "adapter_percent": short_number(_high(costs.adapter_percent)),
+        "tuned": _high(costs.tuned),
+        "tuned_low": _low(costs.tuned),
+        "trainable": _high(costs.trainable),
+        "trainable_low": _low(costs.trainable),
+        "step": _median(cell["step"] for cell in mine),
+        "step_ratio": short_number(costs.step_vs_lora),
+        "train": short_number(costs.train_seconds),
+        "memory": costs.peak_memory,
+        "bytes": costs.adapter_bytes,
+        "latency": short_number(costs.latency_unmerged_ms),
+        "latency_merged": short_number(costs.latency_merged_ms),
+        "tuning_runs": costs.tuning_runs,
+        "tuning_seconds": short_number(costs.tuning_seconds),
+    }
+
+
+def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
+    cell, summary = entry.cell, entry.summary
+    done = cell.done
+    params = [record.params for record in done if record.params]
+    chosen = [value for record in done if (value := selection_score(record)) is not None]
+    return {
+        "task": column,
+        "label": row.label,
+        "method": row.adapter,
+        "metric": cell.metric,
+        "n": summary.n if summary else 0,
+        "mean": points_of(summary.mean) if summary else None,
+        "std": points_of(summary.std) if summary else None,
+        "low": points_of(summary.low) if summary else None,
+        "high": points_of(summary.high) if summary else None,
+        "best": entry.standing == "best",
+        "sign": SIGN.get(entry.standing, ""),
+        "p": short_number(entry.p),
+        "mark": cell_marks(cell),
+        "mixed": cell.marks,
+        "seeds": [
+            [seed, points_of(value), *([1] if seed in cell.collapsed else [])]
+            for seed, value in sorted(cell.values.items())
+        ],
+        "collapsed": len(cell.collapsed),
+        **{status: cell.count(status) for status in NOT_DONE if cell.count(status)},
+        "selection": points_of(fmean(chosen)) if chosen else None,
+        "tuned": max((p.adapter + p.norm + p.other for p in params), default=None),
+        "trainable": max((p.trainable for p in params), default=None),
+        "bytes": max((r.cost.adapter_bytes for r in done if r.cost.adapter_bytes is not None), default=None),
+        "step": _median(record.cost.step_seconds_median for record in done if record.cost.lanes == 1),
+        "train": _median(record.cost.train_seconds for record in done),
+        "curves": [curve for record in done if (curve := _curve(record, points))],
+    }
+
+
+def _curve(record: Record, points: int) -> dict[str, Any] | None:
+    """A learning curve as columns, thinned evenly with both ends kept; None when there is none."""
+    entries = record.curve
+    if len(entries) < 2:
+        return None
+    if len(entries) > points:
+        last = len(entries) - 1
+        entries = tuple(entries[round(k * last / (points - 1))] for k in range(points))
+    curve: dict[str, Any] = {"s": record.seed}
+    for key, name in CURVE_FIELDS.items():
+        values = [entry.get(name) for entry in entries]
+        if any(value is not None for value in values):
+            curve[key] = (
+                [points_of(v, 2) for v in values] if name == "score" else [short_number(v) for v in values]
+            )
+    return curve
+
+
+def _points_a_curve(records: Iterable[Record]) -> int:
+    curves = sum(len(record.curve) > 1 for record in records)
+    fewest, most = CURVE_POINTS
+    return max(fewest, min(most, CURVE_VALUES // (len(CURVE_FIELDS) * max(1, curves))))
+
+
+def _runs(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """One list a column: the smallest JSON for many runs."""
+    return {
+        "run_id": [r.run_id for r in records],
+        "status": [r.status for r in records],
+        "model": [r.model for r in records],
+        "adapter": [r.adapter for r in records],
+        "task": [r.task for r in records],
+        "seed": [r.seed for r in records],
+        "protocol": [r.protocol for r in records],
+        "lr": [learning_rate(r) for r in records],
+        "score": [points_of(r.headline.value) if r.headline else None for r in records],
+        "step": [r.best.step if r.best else None for r in records],
+        "train": [short_number(r.cost.train_seconds) for r in records],
+        "reason": [r.reason for r in records],
+    }
+
+
+def _report_rows(table: Table, key: str) -> int | None:
+    """How many rows a column's scores were taken on."""
+    cells: Iterable[Cell] = (row.entries[key].cell for row in table.rows if key in row.entries)
+    return next((run.headline.n for cell in cells for run in cell.done if run.headline), None)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return short_number(median(there)) if there else None
+
+
+def _high(span: Span | None) -> float | None:
+    return span.high if span else None
+
+
+def _low(span: Span | None) -> float | None:
+    return span.low if span else None

@@ -1,0 +1,101 @@
+"""A results folder to its report on disk, and the check that committed tables still hold."""
+
+from collections.abc import Mapping, Sequence
+from difflib import unified_diff
+from pathlib import Path
+
+from petbench.errors import UserError
+from petbench.files import write_text
+from petbench.record import Record, read_records
+from petbench.report.citations import report_bibtex
+from petbench.report.layout import Report
+from petbench.report.settings import Where
+from petbench.report.tables import build
+from petbench.report.writers.latex import to_latex
+from petbench.report.writers.markdown import to_markdown
+from petbench.report.writers.spreadsheet import to_csv
+
+PAGE = "index.html"
+PLOTS = "plots"
+CITATIONS = "citations.bib"
+
+
+def load(results_dir: Path) -> list[Record]:
+    """All records below `results_dir`/runs. Raises UserError when there are none."""
+    records = list(read_records(results_dir))
+    if not records:
+        raise UserError(
+            f"no records in {results_dir / 'runs'}. Run `petbench train adapter=krona task=rte data=toy`, "
+            "or give the folder that holds runs/."
+        )
+    return records
+
+
+def derive(results_dir: Path, where: Where, include_wnli: bool = False) -> tuple[Report, list[Record]]:
+    """The report of a folder and the records that it was read from. Raises UserError when none is left."""
+    records = load(results_dir)
+    report = build(records, where, include_wnli)
+    if not report.tables:
+        asked = ", ".join(f"{key}={'|'.join(values)}" for key, values in where.items())
+        raise UserError(f"none of the {len(records)} records in {results_dir} has {asked or 'a result'}.")
+    return report, records
+
+
+def table_texts(report: Report, cite: bool) -> dict[str, str]:
+    """File name -> text of every derived table."""
+    texts = {
+        "tables.md": to_markdown(report),
+        "tables.csv": to_csv(report),
+        "tables.tex": to_latex(report),
+    }
+    return texts | ({CITATIONS: report_bibtex(report)} if cite else {})
+
+
+def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
+    """Write the tables; which files."""
+    paths = []
+    for name, text in table_texts(report, cite).items():
+        write_text(out / name, text, instead="--out")
+        paths.append(out / name)
+    return paths
+
+
+def write_page(report: Report, records: Sequence[Record], out: Path) -> Path:
+    """Write the one self-contained page."""
+    from petbench.report.page.page import write_page as write
+
+    write(report, list(records), out / PAGE)
+    return out / PAGE
+
+
+def write_plots(report: Report, records: Sequence[Record], out: Path) -> list[Path]:
+    """Write the plots as files; none without matplotlib."""
+    from petbench.report.figures.files import write_plots as write
+
+    return write(report, list(records), out / PLOTS)
+
+
+def differences(report: Report, out: Path) -> list[str]:
+    """How committed tables differ from what the records give now: one text a file, empty when they hold.
+
+    Raises UserError when `out` holds no table.
+    """
+    derived: Mapping[str, str] = table_texts(report, cite=(out / CITATIONS).is_file())
+    if not any((out / name).is_file() for name in derived):
+        raise UserError(f"no tables in {out} to check. Write them first: the same command without --check.")
+    found = []
+    for name, text in derived.items():
+        path = out / name
+        if not path.is_file():
+            found.append(f"{path} is missing")
+            continue
+        committed = path.read_text(encoding="utf-8")
+        if committed != text:
+            lines = list(
+                unified_diff(
+                    committed.splitlines(), text.splitlines(), str(path), "from the records", lineterm="", n=0
+                )
+            )
+            more = [f"… {len(lines) - 12} lines more"] if len(lines) > 12 else []
+            found.append("\n".join([*(line[:200] for line in lines[:12]), *more]))
+    return found

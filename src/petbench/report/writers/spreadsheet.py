@@ -1,0 +1,106 @@
+"""The report as CSV: one line for each cell, unrounded."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from petbench.report.layout import Entry, Report, Row, Table
+
+FIELDS = (
+    "model", "protocol", "table", "method", "label", "task", "column", "metric", "mean", "std",
+    "low_95", "high_95", "n_seeds", "seeds", "standing", "p_holm", "collapsed", "failed", "diverged", "marks",
+    "adapter_params", "tuned_params", "adapter_percent", "trainable_params", "step_seconds", "step_vs_lora",
+    "peak_memory_bytes",
+    "adapter_bytes", "latency_unmerged_ms", "latency_merged_ms",
+    "train_seconds", "tuning_runs", "tuning_seconds", "run_ids",
+)  # fmt: skip
+
+
+def to_csv(report: Report) -> str:
+    """Scores as fractions; the lines with task `average` hold the macro means; costs are those of the row."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for table in report.tables:
+        for row in table.rows:
+            writer.writerows(
+                {key: _no_formula(value) for key, value in line.items()} for line in _lines(table, row)
+            )
+    return file.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    """A text that a spreadsheet would compute (`=1+1`, `@name`) with an apostrophe in front; numbers as they are."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def _lines(table: Table, row: Row) -> Iterator[dict[str, object]]:
+    shared: dict[str, object] = {
+        "model": table.model,
+        "protocol": table.protocol,
+        "table": table.title,
+        "method": row.adapter,
+    }
+    shared |= {"label": row.label, **_costs(row)}
+    for column in table.columns:
+        entry = row.entries.get(column.key)
+        if entry is not None:
+            place = {"task": column.task, "column": column.label, "metric": column.metric}
+            yield {**shared, **place, **_scores(entry)}
+    if row.average is not None:
+        short = row.average.summary
+        yield {
+            **shared, "task": "average", "column": f"{row.average.tasks}/{row.average.of} tasks",
+            "metric": "macro mean", "mean": _plain(short.mean), "std": _plain(short.std),
+            "low_95": _plain(short.low), "high_95": _plain(short.high), "n_seeds": short.n,
+            "standing": row.average.standing, "p_holm": _plain(row.average.p),
+        }  # fmt: skip
+
+
+def _scores(entry: Entry) -> dict[str, object]:
+    cell, short = entry.cell, entry.summary
+    line: dict[str, object] = {
+        "n_seeds": len(cell.values), "seeds": " ".join(map(str, sorted(cell.values))),
+        "standing": entry.standing, "p_holm": _plain(entry.p), "collapsed": len(cell.collapsed),
+        "failed": cell.count("failed"), "diverged": cell.count("diverged"), "marks": "; ".join(cell.marks),
+        "run_ids": " ".join(run.run_id for run in cell.done),
+    }  # fmt: skip
+    if short is not None:
+        line |= {"mean": _plain(short.mean), "std": _plain(short.std)}
+        line |= {"low_95": _plain(short.low), "high_95": _plain(short.high)}
+    return line
+
+
+def _costs(row: Row) -> dict[str, object]:
+    costs = row.costs
+    spans = {
+        "adapter_params": costs.adapter, "tuned_params": costs.tuned,
+        "adapter_percent": costs.adapter_percent,
+        "trainable_params": costs.trainable, "step_seconds": costs.step_seconds,
+    }  # fmt: skip
+    line: dict[str, object] = {}
+    for name, found in spans.items():
+        if found is not None:
+            ends = [_plain(found.low), _plain(found.high)]
+            line[name] = ends[0] if ends[0] == ends[1] else "..".join(ends)
+    line |= {
+        "step_vs_lora": _plain(costs.step_vs_lora), "peak_memory_bytes": _plain(costs.peak_memory),
+        "adapter_bytes": _plain(costs.adapter_bytes),
+        "latency_unmerged_ms": _plain(costs.latency_unmerged_ms),
+        "latency_merged_ms": _plain(costs.latency_merged_ms), "train_seconds": _plain(costs.train_seconds),
+        "tuning_runs": _plain(costs.tuning_runs), "tuning_seconds": _plain(costs.tuning_seconds),
+    }  # fmt: skip
+    return line
+
+
+def _plain(value: float | None) -> str:
+    """Eight digits that count, the same on every machine; whole numbers as such."""
+    if value is None:
+        return ""
+    return str(int(value)) if float(value).is_integer() and abs(value) > 1 else f"{value:.8g}"

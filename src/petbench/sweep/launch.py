@@ -1,0 +1,188 @@
+"""Launch: members -> the Hydra launcher that the command line chose, with the machine's cores shared out."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from petbench.compose.expand import without_sweeps
+from petbench.compose.hydra import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
+from petbench.config.paths import at_home
+from petbench.console import warn
+from petbench.errors import RunError, UserError
+from petbench.machine.signals import before_stopping
+from petbench.sweep.workers import stop_workers, worker
+
+Overrides = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a launcher uses a machine: jobs at once (None: the launcher knows) and threads a job (None: all)."""
+
+    jobs: int | None = None
+    threads: int | None = None
+
+
+def launch(
+    argv: Overrides, members: Sequence[Overrides], task: Callable[[Any], Any], config_dir: str | None = None
+) -> None:
+    """Run `task` on every member through the launcher of `argv` (`hydra/launcher=…`).
+
+    The sweep is expanded already, so the launcher gets just the members that are left to run. Raises
+    RunError when the launcher itself breaks (a worker was killed, no cluster); what its members left is
+    for the caller to see.
+    """
+    with _engine(argv, config_dir) as (config, context):
+        from hydra.core.plugins import Plugins
+
+        share = share_of(config.hydra.launcher, len(members), cores())
+        _tidy(config, argv)
+        own = [own_overrides(member, share.threads) for member in members]
+        size = share.jobs or len(own)
+        task = _bound(task, config)
+        for first in range(0, len(own), size):
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=task, config=config
+            )
+            try:
+                with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                    results = launcher.launch(own[first : first + size], initial_job_idx=first)
+            except (UserError, RunError):
+                raise
+            except Exception as error:
+                name = str(config.hydra.launcher._target_).rpartition(".")[2]
+                raise RunError(
+                    f"{name} stopped: {' '.join(str(error).split()) or type(error).__name__}"
+                ) from error
+            for result in results:
+                if result.status.name == "FAILED":  # its error is raised only where its value is read
+                    warn(f"{' '.join(result.overrides or [])}: {result._return_value!r}")
+
+
+def search(
+    argv: Overrides, task: Callable[[Any], Any], config_dir: str | None = None, more: Overrides = ()
+) -> list[list[str]]:
+    """Let the sweeper of `argv` (`hydra/sweeper=optuna`) choose members by what `task` returns, to its end.
+
+    more: overrides that every member gets besides. Returns the overrides of all members that it launched.
+    The score is maximised unless `hydra.sweeper.direction` says otherwise.
+    """
+    launched: list[list[str]] = []
+    with _engine(argv, config_dir) as (config, context):
+        from hydra.core.plugins import Plugins
+        from omegaconf import open_dict
+
+        given = {argument.partition("=")[0] for argument in argv}
+        if "direction" in config.hydra.sweeper and "hydra.sweeper.direction" not in given:
+            with open_dict(config):
+                config.hydra.sweeper.direction = "maximize"
+        sweeper = Plugins.instance().instantiate_sweeper(
+            hydra_context=context, task_function=_bound(task, config), config=config
+        )
+        launcher: Any = getattr(sweeper, "sweeper", sweeper).launcher  # optuna's plugin wraps its own
+        share = share_of(config.hydra.launcher, int(config.hydra.sweeper.get("n_jobs") or 1), cores())
+        plain_launch = launcher.launch
+
+        def remembering(job_overrides: Sequence[Overrides], initial_job_idx: int) -> Any:
+            own = [[*own_overrides(forgiving(member), share.threads), *more] for member in job_overrides]
+            launched.extend(own)
+            return plain_launch(own, initial_job_idx=initial_job_idx)
+
+        launcher.launch = remembering
+        arguments = [a.lstrip("+") for a in forgiving(argv) if not a.startswith(("hydra.", "hydra/"))]
+        try:
+            with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                sweeper.sweep(arguments=arguments)
+        except ValueError as error:  # optuna's word for: every trial failed
+            warn(f"the sweeper stopped: {error}")
+    return launched
+
+
+def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
+    """The task, to end with this process where the launcher's processes run beside it; a cluster's jobs go on."""
+    target = str(config.hydra.launcher.get("_target_", ""))
+    return task if target.endswith(("SlurmLauncher", "RayLauncher")) else worker(task)
+
+
+def require_precision(
+    argv: Overrides, members: Iterable[Mapping[str, Any]], config_dir: str | None = None
+) -> None:
+    """Raises UserError where a cluster's nodes would choose the precision: it is part of what a run is, so what is
+    planned on this machine could be other runs than theirs."""
+    chosen = any(argument.startswith("hydra/launcher=") for argument in argv)
+    if not chosen or not any(values["trainer"].get("precision") == "auto" for values in members):
+        return
+    with _engine(argv, config_dir) as (config, _):
+        target = str(config.hydra.launcher.get("_target_", ""))
+    if target.endswith("SlurmLauncher"):
+        raise UserError(
+            "trainer.precision: got 'auto', but SLURM's nodes may choose otherwise than this machine. "
+            "Say which: trainer.precision=bf16 or fp32."
+        )
+
+
+def own_overrides(member: Overrides, threads: int | None) -> list[str]:
+    """A member's overrides without Hydra's, with its share of threads unless the user chose a number."""
+    own = [o for o in member if not o.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    chosen = any(o.lstrip("+").startswith("trainer.threads=") for o in own)
+    return own if threads is None or chosen else [*own, f"++trainer.threads={threads}"]
+
+
+def share_of(launcher: Any, members: int, available: int) -> Share:
+    """Jobs × threads never exceed the cores that this process may use; a cluster's jobs have their own."""
+    target = str(launcher.get("_target_", ""))
+    if target.endswith("JoblibLauncher"):
+        wanted = int(launcher.n_jobs)
+        jobs = max(1, min(available + 1 + wanted if wanted < 0 else wanted, members))
+        return Share(threads=max(1, available // jobs))
+    if target.endswith("submitit_launcher.LocalLauncher"):  # it starts all that it is given at once
+        per_job = launcher.get("cpus_per_task")
+        jobs = max(1, min(available // int(per_job) if per_job else available, members))
+        return Share(jobs, int(per_job) if per_job else max(1, available // jobs))
+    if target.endswith("SlurmLauncher"):
+        per_job = launcher.get("cpus_per_task")
+        return Share(threads=int(per_job) if per_job else None)
+    if target.endswith("RayLauncher"):
+        per_job = (launcher.ray.get("remote") or {}).get("num_cpus") or 1
+        return Share(threads=max(1, int(per_job)))
+    return Share()
+
+
+def _tidy(config: Any, argv: Overrides) -> None:
+    """Submitit's default folder makes an empty one that is called `%j`; its files carry the job's id anyway."""
+    key = "hydra.launcher.submitit_folder"
+    if "submitit_folder" in config.hydra.launcher and not any(a.startswith(f"{key}=") for a in argv):
+        config.hydra.launcher.submitit_folder = "${hydra.sweep.dir}/.submitit"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]]:
+    """Hydra's config of the whole sweep and the context that its plugins want."""
+    from hydra import initialize_config_dir
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import HydraContext, RunMode
+
+    overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
+    with hydra_errors(config_dir):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name="petbench"):
+            engine = GlobalHydra.instance().hydra
+            assert engine is not None
+            config = engine.compose_config(
+                config_name=CONFIG_NAME,
+                overrides=without_sweeps(overrides, engine.config_loader),
+                run_mode=RunMode.MULTIRUN,
+                with_log_configuration=False,
+            )
+            config.results_dir = at_home(str(config.results_dir))  # Hydra's own folder is made below it
+            yield config, HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))

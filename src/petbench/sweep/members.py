@@ -1,0 +1,140 @@
+"""Cells: the members of a sweep validated, told apart from what is done, and planned, before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petbench.compose.expand import Member
+from petbench.config.spec import RunSpec
+from petbench.errors import UserError
+from petbench.record import RECORD_FILE, Record, read_record, run_folder
+from petbench.training.claim import owner
+from petbench.training.plan import plan
+from petbench.training.run import Prepared, prepare, run_id_of
+
+
+@dataclass
+class Cell:
+    """One member on its way. A run that is over already needs no plan; one that cannot be has no run id."""
+
+    member: Member
+    spec: RunSpec
+    run_id: str = ""
+    prepared: Prepared | None = None
+    before: Record | None = None  # the record that was there when the call began
+    skipped: str | None = None  # why it cannot be: the first line of the reason
+
+    @property
+    def label(self) -> str:
+        spec = self.spec
+        return f"{spec.adapter.label} {spec.task.name} {spec.model.label} seed {spec.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.spec.results_dir, self.run_id)
+
+    @property
+    def record(self) -> Record | None:
+        """The record as it is now."""
+        return None if self.skipped is not None else read_record(self.folder)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing was left to run when the call began: done, or failed and not to be tried again."""
+        if self.before is None:
+            return False
+        failed = self.before.status in ("failed", "diverged")
+        return self.before.status == "done" or (failed and not self.spec.retry)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is to run in this call."""
+        return self.skipped is None and not self.over
+
+    @property
+    def owner(self) -> str | None:
+        """The live process that is training it."""
+        return owner(self.folder)
+
+    def ended_since(self, moment: float) -> bool:
+        """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
+        self._look_again()
+        path = self.folder / RECORD_FILE
+        return self.owner is None and path.exists() and path.stat().st_mtime >= moment
+
+    def _look_again(self) -> None:
+        """Take the run's own id once what was missing when it was planned is there: the run it starts from."""
+        if self.prepared is not None and self.prepared.content.missing:
+            self.prepared = prepare(self.spec)
+            self.run_id = self.prepared.run_id
+
+
+def cells_of(members: Sequence[Member]) -> list[Cell]:
+    """Every member validated; those that are not over planned and their rows cut; equal runs once.
+
+    Raises UserError with the config errors of all members in one message, or when no member can run at all.
+    A member that cannot be for a reason of its own (a method without a place in the model) is skipped.
+    """
+    cells: list[Cell] = []
+    seen: set[str] = set()
+    for cell in validated(members):
+        try:
+            _place(cell)
+        except UserError as error:
+            cell.skipped = str(error)
+        if cell.skipped is None and cell.run_id in seen:
+            continue
+        seen.add(cell.run_id)
+        cells.append(cell)
+    if cells and all(cell.skipped for cell in cells):
+        reasons = list(dict.fromkeys(cell.skipped or "" for cell in cells))
+        raise UserError(
+            "\n".join(["no member of the sweep can run:", *reasons] if len(cells) > 1 else reasons)
+        )
+    return cells
+
+
+def why_not(values: dict[str, Any]) -> str | None:
+    """Why a run with these values cannot be: what validation or the plan says; None when it can."""
+    from petbench.adapters.method import spec_of
+    from petbench.config.spec import parse
+
+    try:
+        plan(parse(values, spec_of))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def validated(members: Sequence[Member]) -> list[Cell]:
+    """A cell of every member. Raises UserError with the config errors of all members in one message."""
+    from petbench.adapters.method import spec_of
+    from petbench.config.spec import parse
+
+    cells: list[Cell] = []
+    problems: dict[str, list[Member]] = {}
+    for member in members:
+        try:
+            cells.append(Cell(member, parse(member.values, spec_of)))
+        except UserError as error:
+            problems.setdefault(str(error), []).append(member)
+    if problems:
+        lines = []
+        for message, wrong in problems.items():
+            more = f" (and {len(wrong) - 1} more members)" if len(wrong) > 1 else ""
+            lines.append(f"{' '.join(o.lstrip('+') for o in wrong[0].overrides)}{more}\n{message}")
+        raise UserError("\n".join(lines))
+    return cells
+
+
+def _place(cell: Cell) -> None:
+    """Fill in the run id and what is there of it; plan it unless it is over."""
+    run_id = run_id_of(cell.spec)
+    if run_id is not None:
+        cell.run_id = run_id
+        cell.before = read_record(cell.folder)
+    if not cell.over or cell.spec.plan:
+        cell.prepared = prepare(cell.spec)
+        cell.run_id = cell.prepared.run_id
+        cell.before = read_record(cell.folder)

@@ -1,0 +1,190 @@
+"""An equal tuning budget: every method gets the same number of trials over its own search space.
+
+A cell is one method on one task. Its trials differ in settings that the method's YAML names (`tuning.search`), on
+seeds that no final run uses; the selection rows choose; the chosen setting then runs on the final seeds. The report
+shows the final runs and, beside them, what choosing cost.
+"""
+
+import copy
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from petbench.compose.expand import Member
+from petbench.compose.hydra import key_of
+from petbench.compose.recipe import as_text
+from petbench.errors import UserError
+from petbench.record import Record
+
+OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
+TRIAL_SEED = 1000  # of a search by a Hydra sweeper; no final run uses it by chance
+Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
+Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a cell on one seed. `overrides` make the run, its tuning note included."""
+
+    setting: Setting
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the selection rows chose in a cell. Seconds are of training and evaluation, over all its trials."""
+
+    setting: Setting
+    score: float  # mean over the setting's seeds
+    runs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TunedCell:
+    """One method on one task: its own overrides and the seeds of its final runs."""
+
+    name: str
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    seeds: tuple[int, ...]
+
+    def trials(self, possible: Possible) -> list[Trial]:
+        """`budget_runs` trials: distinct settings in a seeded order, a larger budget going on where a smaller
+        one ends; when the space is exhausted, again from its start on another seed. A setting that the model
+        has no place for costs no trial. Raises UserError when no setting is possible.
+        """
+        budget, first = self._count("budget_runs", 1), self._count("trial_seed", 0)
+        if set(self.seeds) & set(range(first, first + budget)):
+            raise UserError(
+                f"trial_seed={first}: trials need seeds of their own, away from the final {self.seeds}."
+            )
+        settings: list[Setting] = []
+        reasons: list[str] = []
+        for setting in self._settings():
+            reason = possible(self._values_with(setting))
+            if reason is None:
+                settings.append(setting)
+            else:
+                reasons.append(reason)
+            if len(settings) == budget:
+                break
+        if not settings:
+            raise UserError(reasons[0])
+        places = [(settings[n % len(settings)], first + n // len(settings)) for n in range(budget)]
+        return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", TRIAL)) for s, seed in places]
+
+    def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
+        """The chosen setting on the final seeds, each with the cost of choosing it."""
+        note = final_note(chosen.runs, chosen.seconds)
+        return [
+            (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
+        ]
+
+    def _settings(self) -> Iterator[Setting]:
+        """The grid of the method's search space in a seeded order, less the keys that the user has fixed."""
+        adapter = self.values["adapter"]
+        space = (adapter.get("tuning") or {}).get("search") or {}
+        fixed = set(map(key_of, self.overrides))
+        free = {key: values for key, values in space.items() if key not in fixed}
+        if not free:
+            why = (
+                "its search space is fixed by the command line" if space else "its YAML has no tuning.search"
+            )
+            raise UserError(f"sweep=tuned: nothing to tune for {adapter.get('method')}: {why}.")
+        grid = list(itertools.product(*free.values()))
+        random.Random(0).shuffle(grid)
+        for values in grid:
+            yield tuple(zip(free, values, strict=True))
+
+    def _values_with(self, setting: Setting) -> dict[str, Any]:
+        """The values of a run with this setting."""
+        values = copy.deepcopy({key: value for key, value in self.values.items() if key not in OWN_KEYS})
+        for key, value in setting:
+            *parents, leaf = key.split(".")
+            place = values
+            for parent in parents:
+                place = place.setdefault(parent, {})  # validation names a key that is not there
+            place[leaf] = value
+        return values
+
+    def _count(self, key: str, least: int) -> int:
+        return whole_number(self.values, key, least)
+
+
+def as_overrides(setting: Setting) -> list[str]:
+    """The overrides that make a setting."""
+    return [f"++{key}={as_text(value)}" for key, value in setting]
+
+
+def is_tuned(members: Sequence[Member]) -> bool:
+    """Whether the sweep asks for tuning (`sweep=tuned budget_runs=8`)."""
+    return any("budget_runs" in member.values for member in members)
+
+
+def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
+    """Members that differ in the seed alone are one cell. Several seeds are the final ones; a single seed is
+    the first of `final_seeds` many. Raises UserError for counts that are no whole numbers."""
+    found: dict[tuple[str, ...], list[Member]] = {}
+    for member in members:
+        own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
+        found.setdefault(tuple(own), []).append(member)
+    cells = []
+    for overrides, group in found.items():
+        values = group[0].values
+        seeds = sorted({whole_number(member.values, "seed", 0) for member in group})
+        if len(seeds) == 1:
+            seeds = list(range(seeds[0], seeds[0] + whole_number(values, "final_seeds", 1)))
+        adapter = values["adapter"]
+        name = f"{adapter.get('name') or adapter.get('method')} {values['task']['name']}"
+        cells.append(TunedCell(name, overrides, values, tuple(seeds)))
+    return cells
+
+
+def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
+    """The setting with the highest mean score on the selection rows, the first tried among equals; None when
+    no trial ended. Failed trials count as runs."""
+    scores: dict[Setting, list[float]] = {}
+    seconds = 0.0
+    for trial, record in zip(trials, records, strict=True):
+        if record is not None and record.status == "done":
+            scores.setdefault(trial.setting, []).append(selection_score(record))
+            seconds += seconds_of(record)
+    if not scores:
+        return None
+    best = max(scores, key=lambda setting: fmean(scores[setting]))
+    return Chosen(best, fmean(scores[best]), len(trials), seconds)
+
+
+def of_search(overrides: Sequence[str]) -> list[str]:
+    """What marks the members of a sweeper that searches as trials: the note, and a seed unless one is given."""
+    given = set(map(key_of, overrides))
+    return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
+
+
+def final_note(runs: int, seconds: float) -> str:
+    """The override that notes on a final run what choosing its setting cost."""
+    return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
+
+
+def seconds_of(record: Record) -> float:
+    """Seconds of training and evaluation."""
+    return (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)
+
+
+def selection_score(record: Record) -> float:
+    """The headline metric on the selection rows; the report rows choose nothing."""
+    assert record.headline is not None
+    return record.metrics.selection[record.headline.name]
+
+
+def whole_number(values: dict[str, Any], key: str, least: int) -> int:
+    """A key of the sweep itself. Raises UserError when it is no whole number from `least`."""
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{key}: got {value!r}. Legal: a whole number from {least}.")
+    return value

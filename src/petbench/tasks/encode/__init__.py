@@ -1,0 +1,1 @@
+"""Rows as token ids, in batches, kept between runs."""

@@ -1,0 +1,177 @@
+"""Rows to token ids, and token ids to batches of tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from petbench.config.spec import TaskSpec
+from petbench.tasks.encode import token_cache
+from petbench.tasks.encode.cutting import check_room, refuse_empty, within
+from petbench.tasks.glue import Task
+from petbench.tasks.splits import Split
+from petbench.tasks.wording import Wording, wording_of
+
+if TYPE_CHECKING:
+    import torch
+
+Form = Literal["head", "text"]
+ENCODING = 2  # raise it when the same text gives other tokens: cached rows are then made anew
+IGNORED = -100  # label of padding in targets: the loss leaves it out
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of a split, row after row in one array.
+
+    Row i is `ids[offsets[i]:offsets[i + 1]]`; `types` (token type ids) likewise, where the tokenizer gives
+    them. `labels`: (rows,) int64, or float32 for regression, or None for test rows. `targets`: token ids of
+    every row's target, in text form with labels. `cut`: rows that were longer than allowed.
+    """
+
+    form: Form
+    ids: np.ndarray
+    offsets: np.ndarray
+    types: np.ndarray | None
+    labels: np.ndarray | None
+    targets: list[list[int]] | None
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Input tokens of every row. Shape (rows,)."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def target_lengths(self) -> np.ndarray | None:
+        """Target tokens of every row, in text form. Shape (rows,)."""
+        return None if self.targets is None else np.array([len(target) for target in self.targets])
+
+    def input_ids(self, row: int) -> list[int]:
+        """Token ids of one row."""
+        return self.ids[self.offsets[row] : self.offsets[row + 1]].tolist()
+
+
+def encode(
+    split: Split,
+    task: Task,
+    spec: TaskSpec,
+    form: Form,
+    tokenizer: Any,
+    cache_dir: str | Path | None = None,
+) -> Encoded:
+    """Tokenise a split, or read its tokens from the cache.
+
+    head: the text field or the pair. text: the wording's input text, and the target's tokens. At most
+    `spec.max_length` tokens an input; a pair is cut longest first, so that both texts keep a part. The cache's
+    key is texts, tokenizer, task version, form, wording and length; labels and targets are made anew each time.
+    Raises UserError when the length leaves no room for the texts, or a text becomes no token at all.
+    """
+    wording = wording_of(spec)
+    folder = token_cache.cache_folder(cache_dir)
+    key = token_cache.cache_key(
+        encoding=ENCODING,
+        texts=split.text_digest,
+        tokenizer=token_cache.tokenizer_digest(tokenizer),
+        task=[task.name, task.version],
+        form=form,
+        wording=wording.style if form == "text" else None,
+        max_length=spec.max_length,
+    )
+    arrays = token_cache.read(folder, key)
+    if arrays is None:
+        arrays = _tokenised(split, wording, form, tokenizer, spec.max_length)
+        token_cache.write(folder, key, arrays)
+    labels = None
+    if split.labels is not None:
+        labels = np.asarray(split.labels, dtype=np.float32 if task.regression else np.int64)
+    targets = None
+    if form == "text" and split.labels is not None:
+        known = dict(zip(wording.targets, target_ids(wording, tokenizer), strict=True))
+        targets = [known[wording.target_of(label)] for label in split.labels]
+    cut = len(arrays["cut"])
+    return Encoded(form, arrays["ids"], arrays["offsets"], arrays.get("types"), labels, targets, cut)
+
+
+def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
+    """Token ids of every legal label string, in label order, with the end token that the tokenizer adds."""
+    return [list(ids) for ids in tokenizer(list(wording.targets))["input_ids"]]
+
+
+def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str, torch.Tensor]":
+    """Rows as tensors, padded on the right to the longest: each (rows, tokens) but head labels, (rows,).
+
+    input_ids, attention_mask, token_type_ids where the tokenizer gives them, and labels where known: class
+    codes (int64) or scores (float32) for a head, target ids with -100 as padding for text.
+    """
+    import torch
+
+    lengths = encoded.lengths[np.asarray(indices, dtype=np.int64)]
+    shape = (len(indices), int(lengths.max()))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    types = np.zeros(shape, dtype=np.int64)
+    for place, row in enumerate(indices):
+        here = slice(encoded.offsets[row], encoded.offsets[row + 1])
+        ids[place, : lengths[place]] = encoded.ids[here]
+        if encoded.types is not None:
+            types[place, : lengths[place]] = encoded.types[here]
+    mask = (np.arange(shape[1])[None, :] < lengths[:, None]).astype(np.int64)
+    tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    if encoded.types is not None:
+        tensors["token_type_ids"] = torch.from_numpy(types)
+    if encoded.form == "head" and encoded.labels is not None:
+        tensors["labels"] = torch.from_numpy(encoded.labels[np.asarray(indices, dtype=np.int64)])
+    if encoded.targets is not None:
+        wanted = [encoded.targets[row] for row in indices]
+        labels = np.full((len(wanted), max(map(len, wanted))), IGNORED, dtype=np.int64)
+        for place, target in enumerate(wanted):
+            labels[place, : len(target)] = target
+        tensors["labels"] = torch.from_numpy(labels)
+    return tensors
+
+
+def _tokenised(
+    split: Split, wording: Wording, form: Form, tokenizer: Any, max_length: int
+) -> token_cache.Arrays:
+    """Flat token ids, offsets, numbers of the rows that were cut and, where the tokenizer gives them, token types."""
+    names = list(split.texts)
+    pieces: list[list[str]] = []
+    columns = list(split.texts.values())
+    if form == "text":
+        pieces = [wording.pieces(dict(zip(names, row, strict=True))) for row in split.rows()]
+        columns = [[" ".join(row) for row in pieces]]
+    check_room(tokenizer, len(columns), max_length)
+    found = tokenizer(*columns, return_attention_mask=False, verbose=False)
+    rows, types = list(found["input_ids"]), found.get("token_type_ids")
+    cut = [place for place, row in enumerate(rows) if len(row) > max_length]
+    if cut and form == "text":
+        for place in cut:
+            rows[place] = within(max_length, pieces[place], rows[place], tokenizer)
+        types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
+    elif cut:  # truncation=True cuts a pair longest first
+        long = [[column[place] for place in cut] for column in columns]
+        again = tokenizer(*long, truncation=True, max_length=max_length, return_attention_mask=False)
+        for number, place in enumerate(cut):
+            rows[place] = again["input_ids"][number]
+            if types is not None:
+                types[place] = again["token_type_ids"][number]
+    refuse_empty(split, rows, len(columns), tokenizer)
+    if any(not row for row in rows):
+        # An empty text under a tokenizer without special tokens: one token, so that the row can be fed.
+        filler = next(i for i in (tokenizer.eos_token_id, tokenizer.pad_token_id, 0) if i is not None)
+        types = None if types is None else [kind or [0] for kind in types]
+        rows = [row or [filler] for row in rows]
+    arrays = {
+        "ids": np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]),
+        "offsets": np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+        "cut": np.asarray(cut, dtype=np.int64),
+    }
+    if types is not None:
+        arrays["types"] = np.concatenate([np.asarray(kind, dtype=np.int8) for kind in types])
+    return arrays

@@ -1,0 +1,1 @@
+"""Where rows come from: a local folder, the hub, new text; read and checked."""

@@ -1,0 +1,174 @@
+"""Rows of a task from a local folder, the hub or the generator, in one schema."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from petbench.config.spec import DataSpec
+from petbench.errors import UserError
+from petbench.tasks.glue import Task, task_named
+from petbench.tasks.rows.checks import checked_split, split_notes
+from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
+from petbench.tasks.splits import Split, Splits
+
+ENV_DIR = "PETBENCH_GLUE"  # names the local folder when data.dir does not
+
+
+def load_splits(task: str, data: DataSpec) -> Splits:
+    """Every split of a task that its source holds.
+
+    `auto` is local when `data.dir` or PETBENCH_GLUE names a folder, else the hub; never toy. Asking the
+    result for a split that is not there is an error that says so. Raises UserError on broken rows, on a local
+    split with another row count than the official one (unless `data.allow_partial`), and when no hub is in
+    reach.
+    """
+    wanted = task_named(task)
+    folder = data.dir or os.environ.get(ENV_DIR) or None
+    source = source_of(data)
+    if source == "toy":
+        from petbench.tasks.toy import toy_splits
+
+        return toy_splits(wanted, data.toy_train, data.toy_validation)
+    if source == "hub":
+        from petbench.tasks.rows.hub import load_hub
+
+        return load_hub(wanted)
+    if not folder:
+        raise UserError(
+            f"data=local needs a folder: give data.dir=DIR or set {ENV_DIR}. "
+            f"DIR holds {task}/<split>.parquet or GLUE's official TSV folders."
+        )
+    return load_local(wanted, Path(folder), allow_partial=data.allow_partial)
+
+
+def source_of(data: DataSpec) -> str:
+    """local, hub or toy: what `auto` stands for here."""
+    folder = data.dir or os.environ.get(ENV_DIR)
+    return data.source if data.source != "auto" else "local" if folder else "hub"
+
+
+def require_source(task: str, data: DataSpec) -> None:
+    """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
+    if source_of(data) == "hub":
+        from petbench.tasks.rows.hub import require_hub
+
+        require_hub(task_named(task))
+
+
+def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:
+    """Test rows of the tasks that a model of this task also answers (mnli: ax), as far as they are there."""
+    found = {}
+    for name in task_named(task).predict_also:
+        try:
+            splits = load_splits(name, data)
+        except UserError:
+            continue
+        if "test" in splits.parts:
+            found[name] = splits.parts["test"]
+    return found
+
+
+def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits:
+    """Splits in `root/<task>/`: parquet files by split, or the official TSV files; parquet first."""
+    if not root.is_dir():
+        raise UserError(
+            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
+        )
+    folder = task_folder(task, root)
+    if folder is None:
+        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        raise UserError(
+            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
+            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
+        )
+    parts: dict[str, Split] = {}
+    partial, notes = [], []
+    for name in task.splits:
+        split = read_local_split(task, folder, name)
+        if split is None:
+            continue
+        official = task.rows[name]
+        if len(split) != official:
+            if not allow_partial:
+                raise UserError(
+                    f"{folder}: {task.name} {name} has {len(split)} rows, officially {official}. "
+                    "Get the whole split, or give data.allow_partial=true (the record then says so)."
+                )
+            partial.append(name)
+        parts[name] = split
+        notes += split_notes(split)
+    sought = {name: _sought(task, folder, name) for name in task.splits}
+    splits = Splits(task.name, "local", str(folder), parts, tuple(partial), tuple(notes), sought)
+    if not parts:
+        splits.part(task.splits[0])  # raises: nothing is there
+    return splits
+
+
+def task_folder(task: Task, root: Path) -> Path | None:
+    """The task's folder, whatever its case: `rte`, `RTE`, `SST-2`."""
+    names = folder_names(task)
+    candidates = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    plain = {path: path.name.lower().replace("-", "").replace("_", "") for path in candidates}
+    for name in names:
+        for path in candidates:
+            if plain[path] == name:
+                return path
+    return None
+
+
+def _parquet_files(folder: Path, split: str) -> list[Path]:
+    """`train.parquet`, or the hub's `train-00000-of-00001.parquet` pieces."""
+    whole = folder / f"{split}.parquet"
+    return [whole] if whole.is_file() else sorted(folder.glob(f"{split}-*-of-*.parquet"))
+
+
+def _sought(task: Task, folder: Path, split: str) -> str:
+    """The files that hold a split, for messages."""
+    return " or ".join([f"{folder / split}.parquet", *file_names(task, split)])
+
+
+def read_local_split(task: Task, folder: Path, split: str) -> Split | None:
+    """One split from its file, or None when there is none."""
+    pieces = _parquet_files(folder, split)
+    if pieces:
+        columns = _read_parquet(task, pieces)
+        return checked_split(task, split, columns, lambda row: f"{pieces[0]}, row {row}")
+    path = find_tsv(folder, task, split)
+    if path is None:
+        return None
+    raw = read_tsv(path, task, split)
+    return checked_split(task, split, raw.columns, raw.place)
+
+
+def _read_parquet(task: Task, pieces: list[Path]) -> dict[str, list[Any]]:
+    """Text fields, `label` and `idx`. Raises UserError on a broken file or a missing column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, list[Any]] = {name: [] for name in (*task.text_fields, "label", "idx")}
+    for path in pieces:
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}. Replace the file.") from error
+        missing = [name for name in columns if name not in table.column_names]
+        if missing:
+            there = ", ".join(table.column_names)
+            raise UserError(f"{path}: no column '{missing[0]}' for {task.name}; columns there: {there}.")
+        for name, values in columns.items():
+            try:
+                values += table.column(name).to_pylist()
+            except UnicodeDecodeError as error:
+                row = _first_broken_row(table.column(name))
+                raise UserError(f"{path}, row {row}: broken UTF-8 in {name}. Replace the file.") from error
+    return columns
+
+
+def _first_broken_row(column: Any) -> int:
+    """Position of the first string that is not UTF-8."""
+    for row, value in enumerate(column):
+        try:
+            value.as_py()
+        except UnicodeDecodeError:
+            return row
+    return -1

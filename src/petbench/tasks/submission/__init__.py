@@ -1,0 +1,1 @@
+"""The GLUE submission: written and checked."""

@@ -1,0 +1,125 @@
+"""Pictures of one run for W&B: its learning curve and, where the task has classes, its confusion matrix."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from petbench.console import warn
+from petbench.files import replacing
+from petbench.record import Record
+from petbench.report.figures.files import INK, PALETTE, SOFT, STYLE, available
+from petbench.tracking.log import Tracker, read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from petbench.training.scoring import Scored
+
+NO_LABEL = "no label"  # what a text model wrote that is none
+
+
+def send_pictures(
+    tracker: Tracker, record: Record, folder: Path, labels: Sequence[str], scored: "Scored"
+) -> None:
+    """Draw `plots/*.png` in the run's folder and hand them to the tracker, when it has a W&B run.
+
+    labels: the task's, in code order; empty for a regression. scored: the rows of the headline number.
+    A picture that cannot be drawn is a warning.
+    """
+    if tracker.reference().get("mode") not in ("online", "offline"):
+        return
+    if not available():
+        _say_missing()
+        return
+    try:
+        for path in _drawn(record, folder / "plots", folder, labels, scored):
+            tracker.image(path.stem, path)
+    except Exception as error:  # a picture, of whatever kind its trouble, ends no run
+        warn(f"no pictures of run {record.run_id}: {type(error).__name__}: {error}")
+
+
+def confusion(labels: Sequence[float], answers: Sequence[Any], classes: int) -> list[list[int]]:
+    """Counts, [true class][answer]; the last column, there when it is needed, holds answers that are no label."""
+    columns = classes + (None in answers)
+    counts = [[0] * columns for _ in range(classes)]
+    for label, answer in zip(labels, answers, strict=True):
+        counts[int(label)][classes if answer is None else int(answer)] += 1
+    return counts
+
+
+@cache
+def _say_missing() -> None:
+    """Once a process: a sweep has many runs."""
+    warn("no pictures in W&B: matplotlib is not installed. Run: pip install 'petbench[plot]'")
+
+
+def _drawn(record: Record, place: Path, folder: Path, labels: Sequence[str], scored: "Scored") -> list[Path]:
+    """Without pyplot, so that no window or state is touched."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    paths = []
+    with rc_context(STYLE):
+        pictures = {"learning_curve": (6.4, 3.6)}
+        if labels and scored.rows.labels is not None:
+            pictures["confusion_matrix"] = (2.2 + 0.8 * len(labels), 1.8 + 0.7 * len(labels))
+        for name, size in pictures.items():
+            figure = Figure(figsize=size, dpi=110, layout="constrained")
+            FigureCanvasAgg(figure)
+            axes = figure.add_subplot()
+            if name == "learning_curve":
+                _curve(axes, record, folder)
+            else:
+                _matrix(
+                    axes, confusion(scored.rows.labels or (), scored.answers, len(labels)), labels, record
+                )
+            paths.append(place / f"{name}.png")
+            with replacing(paths[-1]) as temporary:
+                figure.savefig(temporary, format="png", metadata={"Software": None})
+    return paths
+
+
+def _curve(axes: "Axes", record: Record, folder: Path) -> None:
+    """Training loss on the left axis, selection score on the right one, over optimiser steps."""
+    logged = [(line["step"], line["values"].get("loss")) for line in read_metrics(folder)]
+    losses = [(step, loss) for step, loss in logged if loss is not None]
+    losses = losses or [(point["step"], point["loss"]) for point in record.curve]
+    axes.set_title(f"{record.adapter} on {record.task}, seed {record.seed}", loc="left", fontweight="bold")
+    axes.plot(*zip(*losses, strict=True), color=SOFT, linewidth=1, label="training loss")
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel("training loss")
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    right.grid(False)
+    name = record.headline.name if record.headline else "score"
+    scores = [(point["step"], point["score"]) for point in record.curve]
+    right.plot(
+        *zip(*scores, strict=True), color=PALETTE[0], marker="o", markersize=3, label=f"selection {name}"
+    )
+    right.set_ylabel(f"selection {name}")
+    best = [(step, score) for step, score in scores if record.best and step == record.best.step]
+    if best:
+        label = f"best: {best[0][1]:.4f} at step {best[0][0]:g}"
+        right.plot(*best[0], color=PALETTE[1], marker="*", markersize=11, linestyle="none", label=label)
+    handles = [*axes.get_lines(), *right.get_lines()]
+    right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+
+
+def _matrix(axes: "Axes", counts: list[list[int]], labels: Sequence[str], record: Record) -> None:
+    """Counts as text on the share of their row, as colour."""
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(False)
+    for true, row in enumerate(counts):
+        for answer, count in enumerate(row):
+            ink = "white" if shares[true][answer] > 0.5 else INK
+            axes.text(answer, true, f"{count:,}", ha="center", va="center", color=ink)
+    columns = [*labels, NO_LABEL][: len(counts[0])]
+    axes.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 2 else 0)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("label")
+    split = record.headline.split if record.headline else ""
+    axes.set_title(f"{record.task}, {split}", loc="left", fontweight="bold")

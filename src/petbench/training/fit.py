@@ -1,0 +1,280 @@
+"""Fit: train through the method's stages, evaluate, keep the best values, and be able to go on after a stop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from petbench.adapters.method import Stage
+from petbench.console import RunScreen, say
+from petbench.errors import Diverged
+from petbench.machine import signals
+from petbench.machine.devices import StepClock, derive_seed
+from petbench.models.load import Backbone
+from petbench.tasks.encode.batches import batch_order
+from petbench.tasks.encode.encode import Encoded, collate
+from petbench.tracking.log import Tracker, drop_after
+from petbench.training.finite import finite
+from petbench.training.guard import Guard
+from petbench.training.loop import MicroBatches, train
+from petbench.training.optim import make_optimizer, make_schedule
+from petbench.training.resume import Progress, load_resume, require_same, save_resume
+from petbench.training.scoring import Scorer
+from petbench.tuned.attach import Tuned
+
+if TYPE_CHECKING:
+    from petbench.training.run import Prepared
+
+
+class Fit:
+    """Trains one run to its chosen values."""
+
+    RESUME_EVERY_SECONDS = 60.0  # between evaluations, in long epochs
+
+    def __init__(
+        self,
+        prepared: "Prepared",
+        backbone: Backbone,
+        tuned: Tuned,
+        accelerator: Accelerator,
+        model: Any,
+        scorer: Scorer,
+    ) -> None:
+        self.prepared, self.spec = prepared, prepared.spec
+        self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
+        self.pad_id: int = backbone.tokenizer.pad_token_id
+        self.train_rows: Encoded = scorer.encode(prepared.rows.train)
+        size = self.spec.trainer.batch_size
+        self.steps_per_epoch = -(-len(self.train_rows) // size)
+        self.total_steps = prepared.steps
+        self.last_stage = len(tuned.stages()) - 1
+        every = self.spec.trainer.eval_every
+        self.eval_every = self.steps_per_epoch if every == "epoch" else every
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.clock = StepClock(accelerator.device)
+        self.rate = self.spec.optim.lr  # of the last step
+        self._resumed: Any = None
+        self._last_resume = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the state of an interrupted run, if there is one."""
+        self._resumed = load_resume(self.prepared.folder)
+        if self._resumed is None:
+            return False
+        require_same(self._resumed, self.prepared.folder, self.prepared.identity)
+        self.progress = self._resumed.progress
+        self.best = self._resumed.part("best")
+        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
+        self.tuned.load_state(self._resumed.part("trained"))
+        drop_after(self.prepared.folder, self.progress.step)
+        say(f"{self.prepared.run_id}: going on from step {self.progress.step}.")
+        return True
+
+    def run(self, tracker: Tracker) -> dict[str, Tensor]:
+        """Train through all stages; the trained values that the selection rows chose."""
+        spec, progress = self.spec, self.progress
+        title = f"{spec.adapter.label} on {spec.task.name}"
+        screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
+        stages = self.tuned.stages()
+        self.tuned.installed.start(self.total_steps)
+        ends = [round(self.total_steps * sum(s.share for s in stages[: n + 1])) for n in range(len(stages))]
+        torch.manual_seed(derive_seed(spec.seed, "dropout"))
+        try:
+            with signals.held():  # a step is done whole; `_settle` stops between two
+                for number in range(progress.stage, len(stages)):
+                    start = ends[number - 1] if number else 0
+                    self._train_stage(number, stages[number], start, ends[number], tracker, screen)
+        finally:
+            screen.close()
+        if spec.trainer.select == "best" and self.best:
+            return self.best
+        progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
+        progress.seconds_to_best = self.clock.total
+        return self.tuned.state()
+
+    def _train_stage(
+        self, number: int, stage: Stage, start: int, stop: int, tracker: Tracker, screen: RunScreen
+    ) -> None:
+        """Take the steps of one stage that are left, from `start` or from where a stopped run stood."""
+        spec, progress = self.spec, self.progress
+        self.tuned.set_stage(stage)
+        named = self.tuned.model.named_parameters()
+        optimizer = make_optimizer(named, spec.optim, self.tuned.vector_names)
+        schedule = make_schedule(optimizer, spec.optim, stop - start)
+        if self._resumed is not None:
+            self._resumed.restore(optimizer, schedule)
+            self.tuned.installed.remember(self._resumed.part("memory"))
+            self._resumed = None
+        progress.stage = number
+        if progress.due_loss is not None:  # the run was stopped in an evaluation
+            self._settle(tracker, screen, optimizer, schedule)
+        guard = Guard(self.tuned, stage, progress.step - start)
+
+        def on_gradients(loss: Tensor) -> None:
+            self.rate = optimizer.param_groups[0]["lr"]
+            guard.gradients(loss, optimizer)
+
+        train(
+            self.accelerator,
+            self.model,
+            optimizer,
+            schedule,
+            self._batches(progress.step, stop),
+            clip_norm=spec.trainer.clip_norm,
+            clock=self.clock,
+            on_loss=guard.loss,
+            on_gradients=on_gradients,
+            after_step=self._after_step,
+            on_step=self._observer(tracker, screen, optimizer, schedule),
+        )
+
+    def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
+        """The micro-batches of every step; the order depends on seed and epoch alone."""
+        trainer = self.spec.trainer
+        seed = derive_seed(self.spec.seed, "order")
+        order: list[list[int]] = []
+        for step in range(start, stop):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if not order or place == 0:
+                order = batch_order(self.train_rows.lengths, trainer.batch_size, seed, epoch, trainer.bucket)
+            yield self._micro_batches(order[place])
+
+    def _micro_batches(self, rows: list[int]) -> MicroBatches:
+        """This process's pieces of a batch. Each loss is a mean over a piece, so its share of the whole batch
+        makes the sum (over pieces and processes) the batch's own mean."""
+        processes, parts = self.accelerator.num_processes, self.spec.trainer.gradient_accumulation
+        mine = rows[self.accelerator.process_index :: processes]
+        self.progress.examples += len(rows)
+        self.progress.tokens += int(self.train_rows.lengths[rows].sum())
+        whole = self._weight(rows)
+        if not mine:  # fewer rows than processes: a row that counts for nothing keeps them in step
+            return [(0.0, self._tensors(rows[:1]))]
+        pieces = [mine[i::parts] for i in range(min(parts, len(mine)))]
+        # Processes are averaged, not summed: hence the factor.
+        return [(processes * self._weight(piece) / whole, self._tensors(piece)) for piece in pieces]
+
+    def _weight(self, rows: list[int]) -> int:
+        """What a loss's mean runs over: rows with a head, target tokens in text form."""
+        lengths = self.train_rows.target_lengths
+        return len(rows) if lengths is None else int(lengths[rows].sum())
+
+    def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
+        batch = collate(self.train_rows, rows, self.pad_id)
+        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+
+    def _after_step(self) -> None:
+        self.progress.step += 1
+        self.tuned.installed.after_step(self.progress.step)
+
+    def _observer(
+        self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any
+    ) -> Callable[[Tensor], None]:
+        progress, trainer = self.progress, self.spec.trainer
+
+        def on_step(loss: Tensor) -> None:
+            last = progress.step == self.total_steps
+            due = progress.step % self.eval_every == 0 or last
+            value = None
+            if progress.step % trainer.log_every == 0 or due:
+                value = self._checked(loss)
+                epoch = progress.step / self.steps_per_epoch
+                values = {"loss": value, "lr": schedule.get_last_lr()[0]}
+                tracker.log(progress.step, values, epoch, self.clock.total)
+            screen.step(progress.step, None if due else value)  # the evaluation's own line says it
+            if due:
+                self._require_finite_values()
+                progress.due_loss = value
+            self._settle(tracker, screen, optimizer, schedule)
+
+        return on_step
+
+    def _settle(self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any) -> None:
+        """Between two steps: evaluate where it is due, keep the state where it is time, stop where a signal asks.
+
+        The last step's state is kept, too: what comes after it may still be cut short.
+        """
+        due = self.progress.due_loss
+        try:
+            signals.check()
+            if due is not None:
+                self._evaluate(tracker, screen, due)
+        except (KeyboardInterrupt, SystemExit):
+            self._keep(optimizer, schedule)
+            say(
+                f"{self.prepared.run_id}: stopped at step {self.progress.step}; the same command goes on there."
+            )
+            raise
+        if due is not None or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS:
+            self._keep(optimizer, schedule)
+
+    def _checked(self, loss: Tensor) -> float:
+        value = float(self.accelerator.reduce(loss, "mean"))  # over processes
+        if not math.isfinite(value):
+            start = max(1, self.progress.step - self.spec.trainer.log_every + 1)
+            raise self.diverged(f"the loss is {value} between steps {start} and {self.progress.step}")
+        self.progress.finite_step = self.progress.step - 1  # the loss is that of the values before the step
+        return value
+
+    def _require_finite_values(self) -> None:
+        named = self.tuned.model.named_parameters()
+        if not finite(p for name, p in named if name in self.tuned.trained_names):
+            raise self.diverged("trained values are NaN or infinite")
+        self.progress.finite_step = self.progress.step
+
+    def diverged(self, what: str) -> Diverged:
+        """The error for what is not finite, with the step, its learning rate and the last step that was finite."""
+        return Diverged(
+            f"{what} (step {self.progress.step}, learning rate {self.rate:g}; last finite at step "
+            f"{self.progress.finite_step}). Try a smaller optim.lr than {self.spec.optim.lr:g}, or "
+            "trainer.precision=fp32."
+        )
+
+    @contextmanager
+    def naming_the_step(self) -> Iterator[None]:
+        """Inside, answers that are not finite are said with the step."""
+        try:
+            yield
+        except Diverged as error:
+            raise self.diverged(str(error)) from error
+
+    def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
+        progress = self.progress
+        began = time.perf_counter()
+        with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
+            scores = self.scorer.selection()
+        progress.due_loss = None
+        progress.eval_seconds += time.perf_counter() - began
+        name = self.prepared.plan.task.headline
+        epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
+        # Of a method with stages only the last counts: before it the method itself has not trained.
+        better = progress.stage == self.last_stage and (
+            progress.best_score is None or scores[name] > progress.best_score
+        )
+        if better:
+            progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
+            progress.seconds_to_best = seconds
+            self.best = self.tuned.state()
+        progress.curve.append(
+            {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
+        )
+        shown = {f"selection/{key}": value for key, value in scores.items()}
+        tracker.log(progress.step, shown, epoch, seconds)
+        screen.evaluated(progress.step, epoch, loss, name, scores[name], better)
+
+    def _keep(self, optimizer: Any, schedule: Any) -> None:
+        """Write the resume state: the run can go on from here."""
+        if not self.accelerator.is_main_process:
+            return
+        self.progress.step_seconds = self.clock.seconds
+        state, memory = self.tuned.state(), self.tuned.installed.memory()
+        identity = self.prepared.identity
+        save_resume(
+            self.prepared.folder, self.progress, state, self.best, optimizer, schedule, memory, identity
+        )
+        self._last_resume = time.monotonic()

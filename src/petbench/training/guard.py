@@ -1,0 +1,79 @@
+"""Guard: every tensor that is said to train is connected to the loss, or the run ends at once.
+
+A library that renames an argument leaves an adapter hanging beside the model: nothing raises, the adapter keeps
+its initial values, and the score is the backbone's. So each stage of a run begins under guard:
+
+1. after its first backward pass every tensor of the stage has a gradient and is in the optimiser's hands;
+2. within three steps with a learning rate above zero every gradient has been other than zero, and so the tensor
+   has moved. Three, because a factor may wait for another one that starts at zero (LoRA's A for B).
+
+A method claims its exceptions with `Method.may_rest`. Later steps cost nothing; the device is waited for once.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from petbench.adapters.method import Stage
+from petbench.errors import RunError
+from petbench.machine.devices import versions
+from petbench.tuned.attach import Tuned
+
+STEPS = 3
+NAMED = 3  # tensors that a message names
+
+
+class Guard:
+    """Watches the first steps of one stage."""
+
+    def __init__(self, tuned: Tuned, stage: Stage, done: int = 0) -> None:
+        """done: steps that an earlier process took of the stage; the first three of it are watched, no others."""
+        names = tuned.names_in(stage)
+        self._total = len(names)
+        self._watched = {
+            name: parameter
+            for name, parameter in tuned.model.named_parameters()
+            if name in names and not tuned.method.may_rest(tuned.spec, name)
+        }
+        self._is_first = True
+        self._left = max(0, STEPS - done)
+        self._seen: Tensor | None = None  # by tensor: whether a gradient was other than zero
+
+    def loss(self, loss: Tensor) -> None:
+        """Before a backward pass. Raises RunError when nothing that trains had a part in the loss."""
+        if self._is_first and not loss.requires_grad:
+            raise self._unconnected(list(self._watched))
+
+    def gradients(self, loss: Tensor, optimizer: Any) -> None:
+        """After the backward passes of a step, before clipping. Raises RunError with the tensors left out."""
+        if self._is_first:
+            self._is_first = False
+            held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            left_out = [n for n, p in self._watched.items() if p.grad is None or id(p) not in held]
+            if left_out:
+                raise self._unconnected(left_out)
+        if self._left and self._watched and any(group["lr"] > 0 for group in optimizer.param_groups):
+            self._left -= 1
+            self._look(loss)
+
+    def _look(self, loss: Tensor) -> None:
+        gradients = [parameter.grad for parameter in self._watched.values()]
+        moves = torch.stack([loss.new_zeros(()) if g is None else g.detach().abs().amax() for g in gradients])
+        # Where the loss is exactly zero there is nothing to learn, and no gradient says anything.
+        seen = (moves != 0) | (loss == 0)
+        self._seen = seen if self._seen is None else self._seen | seen
+        if not self._left:
+            still = [name for name, has in zip(self._watched, self._seen.tolist(), strict=True) if not has]
+            self._seen = None
+            if still:
+                raise self._unconnected(still, f" other than zero in {STEPS} steps")
+
+    def _unconnected(self, names: list[str], when: str = "") -> RunError:
+        shown = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+        known = versions()
+        libraries = ", ".join(f"{name} {known.get(name, 'absent')}" for name in ("transformers", "peft"))
+        return RunError(
+            f"{len(names)} of {self._total} trained tensors get no gradient{when}: {shown} ({libraries}). "
+            "What the method adds is not part of what this model computes; `petbench doctor` shows the versions."
+        )

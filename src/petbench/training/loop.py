@@ -1,0 +1,56 @@
+"""The loop: forward, backward, clip, step, tell. It knows no method, no task, no file."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from petbench.machine.devices import StepClock
+
+MicroBatches = Sequence[tuple[float, dict[str, Tensor]]]  # (share of the step's examples, tensors)
+
+
+def train(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    batches: Iterable[MicroBatches],
+    *,
+    clip_norm: float | None,
+    clock: StepClock,
+    on_loss: Callable[[Tensor], None],
+    on_gradients: Callable[[Tensor], None],
+    after_step: Callable[[], None],
+    on_step: Callable[[Tensor], None],
+) -> None:
+    """One optimiser step a batch, until `batches` ends.
+
+    on_loss(part): before each backward pass. on_gradients(loss): when all of a step are done, before clipping.
+    after_step(): the method's own part of a step, gradients still there, in the step's time.
+    on_step(loss): after each step, the clock stopped; loss is the step's mean, a tensor on the
+    device, so that nobody waits for it who does not need it.
+    """
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for micro_batches in clock.timed(batches):
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=accelerator.device)
+        for number, (share, batch) in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
+            with nullcontext() if last else accelerator.no_sync(model):
+                part = model(**batch).loss * share
+                on_loss(part)
+                accelerator.backward(part)
+            loss += part.detach()
+        on_gradients(loss)
+        if clip_norm is not None:
+            accelerator.clip_grad_norm_(trained, clip_norm)
+        optimizer.step()
+        schedule.step()
+        after_step()
+        clock.stop()
+        on_step(loss)

@@ -1,0 +1,192 @@
+"""Outcome: from what a session measured to the record, the predictions and the files beside them."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from petbench.files import write_text
+from petbench.machine.devices import StepClock, device_name, git_state, uses_tf32, versions
+from petbench.models.load import Backbone
+from petbench.record import Best, Cost, Headline, Merge, Metrics, Record
+from petbench.tracking.log import Tracker
+from petbench.training.resume import Progress
+from petbench.tuned.attach import Tuned
+from petbench.tuned.params import count_params
+
+if TYPE_CHECKING:
+    from petbench.training.run import Prepared
+    from petbench.training.scoring import Scored
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished session knows."""
+
+    progress: Progress
+    clock: StepClock
+    scored: "dict[str, Scored]"  # `selection`, `report/<split>`, `predict/<name>`
+    merge: Merge
+    latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
+    padding_fraction: float
+    load_seconds: float
+    peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
+    precision: str
+    cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
+
+
+def metrics_of(scored: "dict[str, Scored]") -> Metrics:
+    """The record's metrics from all scored parts."""
+    return Metrics(
+        selection=scored["selection"].metrics,
+        report={_split(name): part.metrics for name, part in scored.items() if name.startswith("report/")},
+        unparsable={_split(name): part.unparsable for name, part in scored.items() if part.unparsable},
+        warnings=tuple(f"{name}: {line}" for name, part in scored.items() for line in part.warnings),
+    )
+
+
+def _split(name: str) -> str:
+    return name.split("/", 1)[-1]
+
+
+def finished_record(
+    prepared: "Prepared",
+    backbone: Backbone,
+    tuned: Tuned,
+    outcome: Outcome,
+    adapter_bytes: int,
+    device: torch.device,
+    tracker: Tracker,
+) -> Record:
+    """The record of a run that came to its end; also tells the tracker the same numbers."""
+    spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
+    metrics = metrics_of(outcome.scored)
+    split = prepared.rows.headline_split
+    seconds = outcome.clock.total
+    params = count_params(tuned)
+    record = Record(
+        run_id=prepared.run_id,
+        status="done",
+        task=task.name,
+        model=spec.model.label,
+        adapter=spec.adapter.label,
+        seed=spec.seed,
+        config=spec.canonical(),
+        protocol=spec.protocol.name,
+        metrics=metrics,
+        headline=Headline(
+            name=task.headline,
+            value=metrics.report[split][task.headline],
+            split=split,
+            n=len(prepared.rows.report[split]),
+        ),
+        params=params,
+        cost=Cost(
+            step_seconds_median=outcome.clock.median(),
+            train_seconds=seconds,
+            eval_seconds=progress.eval_seconds,
+            load_seconds=outcome.load_seconds,
+            examples_per_second=progress.examples / seconds if seconds else None,
+            tokens_per_second=progress.tokens / seconds if seconds else None,
+            padding_fraction=outcome.padding_fraction,
+            peak_memory_bytes=outcome.peak_memory_bytes,
+            adapter_bytes=adapter_bytes,
+            time_to_best_seconds=progress.seconds_to_best,
+            latency_unmerged_ms=outcome.latency_ms[0],
+            latency_merged_ms=outcome.latency_ms[1],
+        ),
+        best=Best(step=progress.best_step, epoch=progress.best_epoch),
+        merge=outcome.merge,
+        curve=tuple(progress.curve),
+        provenance=_provenance(prepared, backbone, outcome, device),
+        wandb=tracker.reference(),
+    )
+    tell(tracker, record)
+    return record
+
+
+def _provenance(
+    prepared: "Prepared", backbone: Backbone, outcome: Outcome, device: torch.device
+) -> dict[str, Any]:
+    splits, rows = prepared.splits, prepared.rows
+    return {
+        "git": git_state(),
+        "versions": versions(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "precision": outcome.precision,
+        "tf32": uses_tf32(),
+        "data": {
+            "source": splits.source,
+            "location": splits.location,
+            "digest": splits.digest,
+            "splits": splits.split_digests,
+            "partial": list(splits.partial),
+            "majority": _majority(rows.report),
+        },
+        "model": {"source": backbone.source, "digest": backbone.digest, "head": backbone.head},
+        "content": prepared.content.values(),
+        "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
+        "marks": list(rows.marks),
+        "notes": [*prepared.plan.notes, *backbone.notes],
+        "warnings": list(splits.warnings),
+        "rows": {name: len(part) for name, part in rows.parts().items()},
+        "cut_rows": outcome.cut_rows,
+    }
+
+
+def _majority(report: dict[str, Any]) -> dict[str, float]:
+    """The share of the most frequent label in every report split: the score of a collapsed classifier."""
+    shares = {}
+    for name, rows in report.items():
+        if rows.labels and isinstance(rows.labels[0], int):
+            shares[name] = max(rows.labels.count(code) for code in set(rows.labels)) / len(rows)
+    return shares
+
+
+def tell(tracker: Tracker, record: Record) -> None:
+    """Tables and summary fields, the same numbers as in the record."""
+    params, cost = record.params, record.cost
+    assert params is not None and record.headline is not None
+    counts = params.model_dump()
+    tracker.table("parameters", list(counts), [list(counts.values())])
+    rows = [["selection", name, value] for name, value in record.metrics.selection.items()]
+    rows += [
+        [f"report/{s}", name, v] for s, values in record.metrics.report.items() for name, v in values.items()
+    ]
+    tracker.table("scores", ["rows", "metric", "value"], rows)
+    tracker.summary(
+        {
+            "score": record.headline.value,
+            "score_name": record.headline.name,
+            "adapter_params": params.adapter,
+            "adapter_percent": params.adapter_percent,
+            "trainable_params": params.trainable,
+            "step_seconds": cost.step_seconds_median,
+            "train_seconds": cost.train_seconds,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "adapter_bytes": cost.adapter_bytes,
+            "latency_unmerged_ms": cost.latency_unmerged_ms,
+            "latency_merged_ms": cost.latency_merged_ms,
+            "protocol": record.protocol,
+            "status": record.status,
+        }
+    )
+
+
+def write_predictions(prepared: "Prepared", outcome: Outcome) -> None:
+    """`predictions/<part>.jsonl`, one answer a row, and `row_ids.json`: which rows were used for what."""
+    for name, part in outcome.scored.items():
+        labels = part.rows.labels if part.rows.labels is not None else [None] * len(part.rows)
+        lines = (
+            json.dumps({"idx": idx, "prediction": answer, "label": label})
+            for idx, answer, label in zip(part.rows.idx, part.answers, labels, strict=True)
+        )
+        write_text(
+            prepared.folder / "predictions" / f"{name.replace('/', '-')}.jsonl", "\n".join(lines) + "\n"
+        )
+    ids = {"origin": prepared.rows.origin, "idx": prepared.rows.ids}
+    write_text(prepared.folder / "row_ids.json", json.dumps(ids) + "\n")

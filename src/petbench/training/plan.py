@@ -1,0 +1,79 @@
+"""Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
+
+from dataclasses import dataclass, replace
+
+from petbench.adapters.method import method_named
+from petbench.config.spec import BudgetSpec, RunSpec, canonical_json
+from petbench.errors import UserError
+from petbench.inference.label_tree import check_decodable
+from petbench.models.checkpointing import no_checkpointing
+from petbench.models.checks import Positions, check_length, positions_of
+from petbench.models.content import config_digest
+from petbench.models.load import Form, resolve_form, skeleton
+from petbench.record import Params
+from petbench.tasks.glue import Task, task_named
+from petbench.training.budget import fit_budget
+from petbench.tuned.attach import attach
+from petbench.tuned.params import count_params
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be. `spec` is the run's, with the size that the budget chose filled in."""
+
+    spec: RunSpec
+    task: Task
+    form: Form
+    params: Params
+    sites: int  # places that carry an adapter
+    mergeable: bool
+    positions: Positions
+    learned: int  # positions that the method's own vectors take up before a row
+    notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+    no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
+
+
+_RESOLVED: dict[str, Plan] = {}
+
+
+def plan(spec: RunSpec) -> Plan:
+    """Raises UserError when anything of the run is impossible.
+
+    Members of a sweep that differ in seed, learning rate or length share one resolved plan.
+    """
+    config = spec.canonical()
+    parts = {key: config[key] for key in ("model", "adapter", "budget")}
+    place = {"task": spec.task.name, "form": spec.task.form, "config": config_digest(spec.model)}
+    key = canonical_json(parts | place)
+    if key not in _RESOLVED:
+        _RESOLVED[key] = _resolve(spec)
+    resolved = _RESOLVED[key]
+    if spec.trainer.gradient_checkpointing and resolved.no_checkpointing:
+        raise UserError(
+            f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
+        )
+    told = check_length(spec.model.name, spec.task.max_length, resolved.learned, resolved.positions)
+    update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
+    return replace(resolved, spec=spec.model_copy(update=update), notes=(*resolved.notes, *told))
+
+
+def _resolve(spec: RunSpec) -> Plan:
+    task = task_named(spec.task.name)
+    form = resolve_form(spec.model, spec.task.form)
+    method = method_named(spec.adapter.method)
+    model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
+    check_decodable(model, form)
+    adapter, notes = fit_budget(method, spec.adapter, layout, model, spec.budget)
+    tuned = attach(model, method, adapter, layout)
+    return Plan(
+        spec=spec.model_copy(update={"adapter": adapter}),
+        task=task,
+        form=form,
+        params=count_params(tuned),
+        sites=len(getattr(tuned.installed, "attachments", ())),
+        mergeable=method.mergeable(adapter, layout),
+        positions=positions_of(model),
+        learned=method.learned_positions(adapter),
+        notes=notes,
+        no_checkpointing=no_checkpointing(model) or method.no_checkpointing(adapter),
+    )

@@ -1,0 +1,129 @@
+"""Resume state: all that a run needs to go on from its last evaluation as if nothing had happened."""
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from petbench.errors import UserError
+from petbench.tuned.checkpoint import load_tensors, save_tensors
+from petbench.tuned.content import refuse_another
+
+RESUME_FILE = "resume.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a run is. Plain values, kept in the resume file's metadata."""
+
+    step: int = 0  # optimiser steps done
+    finite_step: int = 0  # the last one at which loss and values were seen to be finite
+    due_loss: float | None = (
+        None  # of this step, when its evaluation was asked for and did not come to its end
+    )
+    stage: int = 0
+    best_score: float | None = None
+    best_step: int = 0
+    best_epoch: float = 0.0
+    seconds_to_best: float = 0.0
+    eval_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    step_seconds: list[float] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_resume(
+    folder: Path,
+    progress: Progress,
+    trained: dict[str, Tensor],
+    best: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    memory: dict[str, Tensor] | None = None,
+    identity: dict[str, Any] | None = None,
+) -> None:
+    """One atomic file: trained values, best values, optimiser moments, random generators, progress, what the
+    method keeps besides (`memory`), and what makes the run this one and no other (`identity`)."""
+    tensors = {f"trained/{name}": tensor for name, tensor in trained.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optim/{number}/{key}": value.detach().cpu().clone() for key, value in moments.items()}
+    tensors |= {f"memory/{name}": tensor.detach().cpu().clone() for name, tensor in (memory or {}).items()}
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    rates = {"last_epoch": schedule.last_epoch, "last_lr": schedule.get_last_lr()}
+    metadata = {"progress": json.dumps(asdict(progress)), "schedule": json.dumps(rates)}
+    metadata["identity"] = json.dumps(identity or {})
+    save_tensors(tensors, folder / RESUME_FILE, metadata)
+
+
+@dataclass
+class ResumeState:
+    """A resume file in memory."""
+
+    progress: Progress
+    tensors: dict[str, Tensor]
+    schedule: dict[str, Any]
+    identity: dict[str, Any]  # empty: written by a petbench that did not note it
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `trained`, `best` or `memory`, by parameter name."""
+        start = f"{prefix}/"
+        return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
+
+    def restore(self, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+        """Put back moments, learning rate and random generators."""
+        state = optimizer.state_dict()
+        for name, tensor in self.part("optim").items():
+            number, key = name.split("/")
+            state["state"].setdefault(int(number), {})[key] = tensor
+        optimizer.load_state_dict(state)
+        schedule.last_epoch = self.schedule["last_epoch"]
+        schedule._last_lr = self.schedule["last_lr"]
+        for group, rate in zip(optimizer.param_groups, self.schedule["last_lr"], strict=True):
+            group["lr"] = rate
+        torch.set_rng_state(self.tensors["rng/cpu"])
+        if "rng/cuda" in self.tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.tensors["rng/cuda"])
+
+
+def load_resume(folder: Path) -> ResumeState | None:
+    """The resume state in a run's folder; None when there is none."""
+    path = folder / RESUME_FILE
+    if not path.is_file():
+        return None
+    tensors = load_tensors(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    return ResumeState(
+        Progress(**json.loads(metadata["progress"])),
+        tensors,
+        json.loads(metadata["schedule"]),
+        json.loads(metadata.get("identity", "{}")),
+    )
+
+
+def require_same(state: ResumeState, folder: Path, identity: dict[str, Any]) -> None:
+    """Raise UserError, with all differences, when a state is of a run with another backbone, config, rows or
+    precision, or does not say of which: going on would mix two runs."""
+    path = folder / RESUME_FILE
+    ways_on = (
+        "It is not continued. Put back what changed to go on with it, or delete the file to begin afresh."
+    )
+    if not state.identity:
+        raise UserError(f"{path} does not say which run wrote it (an earlier petbench did).\n{ways_on}")
+    same_form = json.loads(json.dumps(identity))
+    refuse_another(f"{path} is of another run (was → now)", state.identity, same_form, ways_on)
+
+
+def drop_resume(folder: Path) -> None:
+    """Remove the resume state of a finished run; one that a disk does not let go does no harm."""
+    with contextlib.suppress(OSError):
+        (folder / RESUME_FILE).unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Scoring: encode a run's rows, ask the model, compute the task's metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from accelerate import Accelerator
+
+from petbench.config.spec import RunSpec
+from petbench.console import is_main_process, warn
+from petbench.inference.ask import (
+    Answer,
+    Answerer,
+    answers,
+    head_answerer,
+    scoring_answerer,
+    writing_answerer,
+)
+from petbench.models.load import Backbone, Form
+from petbench.tasks.encode.batches import batch_order, padding_fraction
+from petbench.tasks.encode.encode import Encoded, encode, target_ids
+from petbench.tasks.glue import Task
+from petbench.tasks.metrics import metric, score
+from petbench.tasks.splits import Split
+from petbench.tasks.wording import NO_NUMBER, wording_of
+
+if TYPE_CHECKING:
+    from petbench.training.run import Prepared
+
+CUT_SHARE = 0.05  # of a part's rows; above it a warning
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Answers on one set of rows, with their scores where the labels are known."""
+
+    rows: Split
+    answers: list[Answer]
+    metrics: dict[str, float]
+    warnings: tuple[str, ...]
+
+    @property
+    def unparsable(self) -> int:
+        return sum(answer is None for answer in self.answers)
+
+
+def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
+    """A line on the terminal when so many rows were cut that the score is another task's."""
+    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+        warn(
+            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
+            f"task.max_length={max_length} and were cut, the longer text first."
+        )
+
+
+def reads_literally(spec: RunSpec) -> bool:
+    """Whether written STS-B answers are read and counted as in the Compacter code, as its protocol says."""
+    return spec.protocol.name == "compacter"
+
+
+def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any, heads: Sequence[str]) -> Answerer:
+    """How a run's model answers: by its head (`heads` names its modules), by the likeliest label string, or by
+    what it writes."""
+    if form == "head":
+        return head_answerer(task.regression, heads)
+    wording = wording_of(spec.task)
+    labels = target_ids(wording, tokenizer)
+    if spec.eval.decode == "score":
+        return scoring_answerer(labels, wording.values)
+    parse = wording.parse_literally if reads_literally(spec) else wording.parse
+    return writing_answerer(tokenizer, parse, max(map(len, labels)))
+
+
+class Scorer:
+    """Scores a model on the parts of a cut."""
+
+    def __init__(
+        self, prepared: "Prepared", backbone: Backbone, accelerator: Accelerator, model: Any
+    ) -> None:
+        self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
+        self.backbone, self.accelerator, self.model = backbone, accelerator, model
+        self._encoded: dict[int, Encoded] = {}
+        self.cut_rows: dict[str, int] = {}  # part -> rows that were longer than task.max_length
+        self.label_ids = (
+            target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
+        )
+        heads = backbone.layout.head_modules
+        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        self.no_number = NO_NUMBER if reads_literally(self.spec) else None
+        metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
+
+    def encode(self, rows: Split) -> Encoded:
+        """Rows as token ids, from the cache where they are there."""
+        form, tokenizer = self.backbone.form, self.backbone.tokenizer
+        encoded = encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
+        part = next((name for name, split in self.prepared.rows.parts().items() if split is rows), rows.name)
+        if part not in self.cut_rows:
+            self.cut_rows[part] = encoded.cut
+            warn_of_cuts(encoded, f"{self.task.name}, {part}", self.spec.task.max_length)
+        return encoded
+
+    def encoded(self, rows: Split) -> Encoded:
+        """As `encode`, kept for the next evaluation."""
+        if id(rows) not in self._encoded:
+            self._encoded[id(rows)] = self.encode(rows)
+        return self._encoded[id(rows)]
+
+    def answer(self, rows: Split) -> Scored:
+        """Answers and, where there are labels, scores."""
+        encoded = self.encoded(rows)
+        size = self.spec.trainer.eval_batch_size
+        found = answers(
+            self.accelerator, self.model, encoded, self.answerer, size, self.backbone.tokenizer.pad_token_id
+        )
+        if rows.labels is None:
+            return Scored(rows, found, {}, ())
+        metrics, warnings = score(self.task, found, rows.labels, self.no_number)
+        return Scored(rows, found, metrics, tuple(warnings))
+
+    def selection(self) -> dict[str, float]:
+        """Every metric on the rows that pick the checkpoint."""
+        return self.answer(self.prepared.rows.selection).metrics
+
+    def report(self) -> dict[str, Scored]:
+        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`."""
+        rows = self.prepared.rows
+        parts = {"selection": rows.selection}
+        parts |= {f"report/{name}": split for name, split in rows.report.items()}
+        parts |= {f"predict/{name}": split for name, split in rows.predict.items()}
+        return {name: self.answer(split) for name, split in parts.items()}
+
+    @property
+    def padding_fraction(self) -> float:
+        """Share of padding among the tokens of the first epoch."""
+        encoded, trainer = self.encode(self.prepared.rows.train), self.spec.trainer
+        order = batch_order(encoded.lengths, trainer.batch_size, 0, 0, trainer.bucket)
+        return padding_fraction(encoded.lengths, order)

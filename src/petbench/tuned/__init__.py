@@ -1,0 +1,1 @@
+"""A backbone with a method on it: attaching, counting, saving and loading."""

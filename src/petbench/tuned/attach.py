@@ -1,0 +1,184 @@
+"""Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from petbench import AttachModule
+from petbench.adapters.method import Installed, Method, Stage
+from petbench.config.spec import AdapterSpec
+from petbench.errors import UserError
+from petbench.models.sites import Layout
+
+
+@dataclass
+class Tuned:
+    """A backbone with one method on it. Names are parameter names of `model`."""
+
+    model: nn.Module
+    installed: Installed
+    method: Method[Any]
+    spec: AdapterSpec
+    layout: Layout
+    adapter_names: frozenset[str]
+    head_names: frozenset[str]
+    norm_names: frozenset[str]
+    other_names: frozenset[str]  # trained parameters of the body that are no norms
+    vector_names: frozenset[str] = frozenset()  # of the adapter's, vectors in spite of their dimensions
+    merged: bool = False
+
+    @property
+    def trained_names(self) -> frozenset[str]:
+        """Everything that the method and the task train."""
+        return self.adapter_names | self.head_names | self.norm_names | self.other_names
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the model."""
+        return self.model(*arguments, **keywords)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The method's schedule without stages in which nothing would train (a head's stage, without a head)."""
+        body = self.adapter_names | self.norm_names | self.other_names
+        live = [
+            s for s in self.method.stages(self.spec) if (s.adapter and body) or (s.head and self.head_names)
+        ]
+        total = sum(stage.share for stage in live)
+        return tuple(replace(stage, share=stage.share / total) for stage in live)
+
+    def names_in(self, stage: Stage) -> frozenset[str]:
+        """What trains in this stage."""
+        body = self.adapter_names | self.norm_names | self.other_names if stage.adapter else frozenset()
+        return body | self.head_names if stage.head else body
+
+    def set_stage(self, stage: Stage) -> None:
+        """Let exactly this stage's parts train."""
+        names = self.names_in(stage)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in names)
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of everything trained, on the CPU; a shared tensor is there once."""
+        return {
+            name: parameter.detach().to("cpu", copy=True).contiguous()
+            for name, parameter in self.model.named_parameters()
+            if name in self.trained_names
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor], strict: bool = True) -> list[str]:
+        """Copy values in; returns the names that were not in `state`.
+
+        Raises UserError on unknown names, missing names (when strict) or other shapes.
+        """
+        own = {name: p for name, p in self.model.named_parameters() if name in self.trained_names}
+        missing = sorted(own.keys() - state.keys())
+        unknown = sorted(state.keys() - own.keys())
+        if strict and (missing or unknown):
+            raise UserError(
+                f"the saved adapter does not fit: {len(missing)} tensors missing {missing[:3]}, "
+                f"{len(unknown)} unknown {unknown[:3]}. Was it saved with another method, size or model?"
+            )
+        for name in own.keys() & state.keys():
+            if own[name].shape != state[name].shape:
+                raise UserError(
+                    f"the saved adapter does not fit: {name} is {tuple(state[name].shape)} there and "
+                    f"{tuple(own[name].shape)} here."
+                )
+        for name in own.keys() & state.keys():  # all fit: nothing is left half loaded
+            own[name].copy_(state[name])
+        return missing
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Inside, the adapters do nothing, merged or not (head and trained norms keep their values)."""
+        merged = self.merged
+        if merged:
+            self.unmerge()
+        self.installed.enable(False)
+        try:
+            yield
+        finally:
+            self.installed.enable(True)
+            if merged:
+                self.merge()
+
+    def merge(self) -> None:
+        """Fold the adapters into the backbone. Raises UserError where the method cannot."""
+        if not self.method.mergeable(self.spec, self.layout):
+            raise UserError(
+                f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
+            )
+        self.installed.merge()
+        self.merged = True
+
+    def unmerge(self) -> None:
+        """Undo `merge`, bit for bit."""
+        self.installed.unmerge()
+        self.merged = False
+
+
+def attach(
+    model: nn.Module,
+    method: Method[Any],
+    spec: AdapterSpec,
+    layout: Layout,
+    *,
+    seed: int = 0,
+    new_modules: tuple[str, ...] = (),
+) -> Tuned:
+    """Freeze the backbone, install the method, free what trains.
+
+    seed: of the adapters' initial values alone; torch's own generator is left as it was.
+    new_modules: modules outside the head whose weights the checkpoint did not hold: they train with it.
+    """
+    body = dict(model.named_parameters())  # before the method adds its own
+    head_names = frozenset(_inside(body, (*layout.head_modules, *new_modules)))
+    trained = method.trains(spec, layout, model) - head_names
+    norms = _norm_names(body, layout) - head_names
+    if spec.train_norms:
+        trained |= norms
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        installed = method.install(model, spec, layout)
+    renamed = _renamed(installed, body)
+    tuned = Tuned(
+        model=installed.model,
+        installed=installed,
+        method=method,
+        spec=spec,
+        layout=layout,
+        adapter_names=installed.adapter_names,
+        head_names=frozenset(renamed[name] for name in head_names),
+        norm_names=frozenset(renamed[name] for name in trained & norms),
+        other_names=frozenset(renamed[name] for name in trained - norms),
+        vector_names=getattr(installed, "vector_names", frozenset()),
+    )
+    tuned.set_stage(Stage(share=1.0))
+    return tuned
+
+
+def _inside(names: dict[str, nn.Parameter], modules: tuple[str, ...]) -> set[str]:
+    return {name for name in names if any(name == m or name.startswith(f"{m}.") for m in modules)}
+
+
+def _norm_names(names: dict[str, nn.Parameter], layout: Layout) -> set[str]:
+    """Parameters of the norms inside the encoder and decoder (an embedding's own norm is not one)."""
+    modules = tuple(
+        s.module for s in layout.all_sites if s.role in ("attention_norm", "ffn_norm", "final_norm")
+    )
+    return _inside(names, modules)
+
+
+def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, str]:
+    """Old name -> new name of the backbone's parameters: a wrapper such as PEFT's moves them."""
+    now = {id(parameter): name for name, parameter in installed.model.named_parameters()}
+    return {name: now[id(parameter)] for name, parameter in body.items()}
+
+
+# `petbench.attach(model, adapter="krona")` is this module, called.
+sys.modules[__name__].__class__ = AttachModule

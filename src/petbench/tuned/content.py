@@ -1,0 +1,131 @@
+"""A run's content: what it is made of besides its config, by digest; and its folders by their whole path."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from petbench.config.spec import ModelSpec, RunSpec
+from petbench.errors import NotHere, UserError
+from petbench.machine.devices import choose_device, choose_precision
+from petbench.models.content import backbone_content
+from petbench.models.file_digests import remembered_sha256
+from petbench.tuned.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a run is made of. `missing` says why a part is not known yet; such a run can be planned, not run."""
+
+    rows: str  # digest of the official splits that are used
+    weights: str
+    config: str  # the backbone's
+    tokenizer: str
+    precision: str  # the one that is used, never `auto`
+    start: str | None  # digest of the adapter that `init_from` names
+    missing: tuple[str, ...] = ()
+
+    def values(self) -> dict[str, str | None]:
+        """The part that makes the run's id."""
+        return {name: value for name, value in asdict(self).items() if name != "missing"}
+
+
+def content_of(spec: RunSpec, rows: str) -> Content:
+    """The content of a run on these rows (their digest). Files are hashed once; no weights are loaded.
+
+    Raises UserError when a folder or package is not there. What may come later (a hub's model, a run to start
+    from) goes by its name for the time being, and `missing` says so.
+    """
+    missing: list[str] = []
+    try:
+        backbone = backbone_content(spec.model, spec.cache_dir)
+    except NotHere as error:
+        missing.append(str(error))
+        name = f"not here: {spec.model.name}@{spec.model.revision}"
+        backbone = {"weights": name, "config": name, "tokenizer": f"not here: {spec.model.tokenizer}"}
+    start = None
+    if spec.init_from:
+        try:
+            folder = adapter_folder(spec.init_from, spec.results_dir)
+            start = remembered_sha256(folder / WEIGHTS_FILE, spec.cache_dir)
+        except (UserError, OSError) as error:
+            missing.append(f"init_from: {error}")
+            start = f"not here: {spec.init_from}"
+    return Content(rows=rows, **backbone, precision=_precision(spec), start=start, missing=tuple(missing))
+
+
+def _precision(spec: RunSpec) -> str:
+    """The precision that this machine gives; of a device that it has not, what was asked."""
+    wanted = spec.trainer.precision
+    if wanted != "auto":
+        return wanted
+    try:
+        return choose_precision(wanted, choose_device(spec.trainer.device))
+    except UserError:  # a plan for another machine; running there says what is missing
+        return wanted
+
+
+def located(spec: RunSpec) -> RunSpec:
+    """The spec with its relative folders by their whole path: a record names them for any directory."""
+    data = spec.data
+    if data.dir is not None:
+        data = data.model_copy(update={"dir": whole_path(data.dir)})
+    start = spec.init_from
+    if start is not None and any(
+        (Path(start) / inside / CONFIG_FILE).is_file() for inside in ("", "adapter")
+    ):
+        start = whole_path(start)
+    return spec.model_copy(update={"model": located_model(spec.model), "data": data, "init_from": start})
+
+
+def located_model(model: ModelSpec) -> ModelSpec:
+    """The spec with the folders of model and tokenizer by their whole path."""
+    update: dict[str, Any] = {}
+    if model.tokenizer not in ("same", "built"):
+        update["tokenizer"] = whole_path(model.tokenizer)
+    name = whole_path(model.name)
+    if name != model.name and not (model.weights == "random" and model.known is not None):
+        # What is known by heart is of the name that was given, and the folder says it for itself.
+        update |= {"name": name, "known": None}
+    return model.model_copy(update=update)
+
+
+def whole_path(name: str) -> str:
+    """The absolute path of a folder that is there (links stay as they are); any other name as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if name and folder.is_dir() else name
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """`optim.lr: 0.001 → 0.002` for every value that is not the same in both."""
+    old, new = _flat(was), _flat(now)
+    return [
+        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
+        for key in sorted(old.keys() | new.keys())
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+
+
+def refuse_another(what: str, was: Mapping[str, Any], now: Mapping[str, Any], ways_on: str) -> None:
+    """Raise UserError with all differences between two contents, when there are any."""
+    found = differences(was, now)
+    if found:
+        raise UserError("\n".join([f"{what}:", *(f"  {line}" for line in found), ways_on]))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    """A value as it stands in a message; of a digest, enough to tell it from others."""
+    if key not in values:
+        return "nothing"
+    text = str(values[key])
+    return f"{text[:12]}…" if len(text) == 64 and not text.count(" ") else text

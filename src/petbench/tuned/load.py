@@ -1,0 +1,126 @@
+"""Loading: a finished run back in memory, and a method by its name onto a model that is there already."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from torch import nn
+
+from petbench.adapters.method import method_named, spec_of
+from petbench.compose.hydra import option_path
+from petbench.config.mistakes import mistakes
+from petbench.config.spec import AdapterSpec, RunSpec, parse
+from petbench.errors import UserError
+from petbench.machine.devices import derive_seed
+from petbench.models.families import layout_of
+from petbench.models.load import Backbone, Form, load, resolve_form
+from petbench.tasks.glue import Task, task_named
+from petbench.tuned.attach import Tuned, attach
+from petbench.tuned.backbone_check import backbone_of, require_weights
+from petbench.tuned.checkpoint import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    adapter_folder,
+    load_tensors,
+    read_adapter_config,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained run in memory, on the CPU, in evaluation mode.
+
+    `spec` is the run's whole config, with the size that a budget chose filled in. `folder` is the adapter
+    folder; `run_id` is empty where the folder names no run.
+    """
+
+    tuned: Tuned
+    backbone: Backbone
+    spec: RunSpec
+    task: Task
+    form: Form
+    folder: Path
+    run_id: str
+
+    @property
+    def tokenizer(self) -> Any:
+        """The backbone's tokenizer."""
+        return self.backbone.tokenizer
+
+
+def load_run(
+    run: str | Path,
+    results_dir: str | Path = "results",
+    model: str | None = None,
+    tokenizer: str | None = None,
+) -> Loaded:
+    """A run given as its id, its folder or its adapter folder: backbone, adapter, head and trained norms.
+
+    model, tokenizer: where the backbone and its tokenizer are now, if not where they were at training. Raises
+    UserError when there is no such run, its files are broken, its backbone is gone, or the backbone that is there
+    is not the one that it was trained on: other weights, another config or another tokenizer.
+    """
+    folder = adapter_folder(run, results_dir)
+    saved = read_adapter_config(folder)
+    try:
+        values = dict(saved["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / CONFIG_FILE} holds no config. Train the run again.") from error
+    spec = parse(values, spec_of)
+    spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
+    task = task_named(spec.task.name)
+    form = resolve_form(spec.model, spec.task.form)
+    head_seed = derive_seed(spec.seed, "head")
+    backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
+    require_weights(saved, backbone.digest, folder)
+    tuned = attach(
+        backbone.model,
+        method_named(spec.adapter.method),
+        spec.adapter,
+        backbone.layout,
+        seed=derive_seed(spec.seed, "adapter"),
+        new_modules=backbone.new_modules,
+    )
+    tuned.load_state(load_tensors(folder / WEIGHTS_FILE))
+    tuned.model.eval()
+    return Loaded(tuned, backbone, spec, task, form, folder, str(saved.get("run_id", "")))
+
+
+def load_tuned(
+    run_or_folder: str | Path,
+    results_dir: str | Path = "results",
+    model: str | None = None,
+    tokenizer: str | None = None,
+) -> Tuned:
+    """`petbench.load`: the tuned model of a finished run, to call, to switch off or to merge.
+
+    model, tokenizer: where they are now, if not where they were at training; they must be the same by content.
+    """
+    return load_run(run_or_folder, results_dir, model, tokenizer).tuned
+
+
+def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: Any) -> Tuned:
+    """`petbench.attach`: put a method on any supported Hugging Face model, in place.
+
+    adapter: a name that `petbench list adapters` shows, such as `krona`. fields: values that differ from
+    that choice's, such as factor_shape=(32, 24). Backbone frozen, adapters and head ready to train; the
+    optimiser needs `tuned.trained_names` only. Raises UserError on unknown names, wrong values and sizes
+    that do not fit, naming field, value and site.
+    """
+    spec = adapter_spec(adapter, fields)
+    return attach(model, method_named(spec.method), spec, layout_of(cast(Any, model)), seed=seed)
+
+
+def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
+    """The spec of a named choice of `conf/adapter`, with some fields changed."""
+    import yaml
+
+    values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
+    values.pop("tuning", None)  # learning rates: for sweeps, not the method
+    spec_class = spec_of(str(values["method"]))
+    try:
+        return spec_class.model_validate({"name": name, **values, **fields})
+    except ValidationError as error:
+        raise UserError("\n".join(mistakes(error, spec_class, prefix="adapter"))) from error

@@ -1,0 +1,58 @@
+"""The plot files: which are written, what they hold, and the front that they draw."""
+
+import pytest
+
+from petbench.report.figures import files as plots
+from petbench.report.figures.views import chosen, front
+from petbench.report.tables import build
+
+
+def _records(make):
+    out = []
+    for adapter, base, size in (("krona", 0.7, 500), ("lora", 0.65, 2000), ("head_only", 0.5, 0)):
+        for task in ("rte", "mrpc"):
+            for seed in range(2):
+                run = make(adapter, task, seed, base + seed / 100, step_seconds=0.2, params=size)
+                curve = tuple(
+                    {"step": 10.0 * k, "seconds": 2.0 * k, "score": base * k / 5} for k in range(1, 6)
+                )
+                out.append(run.model_copy(update={"curve": curve}))
+    return out
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    def point(x, y):
+        return {}, x, y, None, None
+
+    kept = front([point(5, 0.9), point(1, 0.5), point(2, 0.4), point(2, 0.7), point(9, 0.9)])
+    assert [(x, y) for _, x, y, *_ in kept] == [(1, 0.5), (2, 0.7), (5, 0.9)]
+
+
+def test_chosen_prefers_more_tasks_then_the_selection_score() -> None:
+    rows = [
+        {"method": "a", "cells": {"rte": 0}, "selection": 0.9},
+        {"method": "a", "cells": {"rte": 1, "mrpc": 2}, "selection": 0.6},
+        {"method": "a", "cells": {"rte": 3, "mrpc": 4}, "selection": 0.7},
+        {"method": "b", "cells": {"rte": 5}, "selection": None},
+    ]
+    assert [row["cells"]["rte"] for row in chosen(rows)] == [3, 5]
+
+
+def test_files_of_the_views_that_have_data(make, tmp_path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    records = _records(make)
+    written = plots.write_plots(build(records), records, tmp_path / "plots")
+    names = {"score_parameters", "score_time", "heat_map", "seeds", "curves", "time_to_score"}
+    assert {path.name for path in written} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert all(path.stat().st_size > 1000 for path in written)
+    text = (tmp_path / "plots" / "score_parameters.svg").read_text()
+    assert "krona" in text and "tuned parameters, head not counted" in text
+    assert "<dc:date>" not in text  # equal records give equal files
+
+
+def test_without_matplotlib_it_says_so_and_goes_on(make, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(plots, "available", lambda: False)
+    records = _records(make)
+    assert plots.write_plots(build(records), records, tmp_path) == []
+    assert "pip install 'petbench[plot]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

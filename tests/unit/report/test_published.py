@@ -1,0 +1,124 @@
+"""Published numbers and ours beside them."""
+
+import pytest
+
+from petbench.errors import UserError
+from petbench.report.citations import METHODS, bibtex, entries, keys_of
+from petbench.report.published.beside import ours_beside_theirs, reproduction
+from petbench.report.published.costs import costs_beside
+from petbench.report.published.numbers import COST_RECIPES, RECIPES, lookup, published
+
+
+def test_the_file_is_whole() -> None:
+    assert len(published()) == 801
+    assert {each.status for each in published()} == {"seen", "second_hand"}
+    (krona,) = lookup(paper="krona", table="Table 1", method="KronA", task="rte")
+    assert (krona.value, krona.metric, krona.std) == (77.70, "accuracy", None)
+
+
+def test_every_target_names_printed_methods() -> None:
+    for name, aim in RECIPES.items():
+        printed = {each.method for each in lookup(paper=aim.paper, table=aim.table)}
+        wanted = {method for methods in aim.methods.values() for method in methods}
+        assert wanted <= printed, name
+
+
+def test_ours_beside_theirs(make) -> None:
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    records = [make("krona", "rte", seed, value, **recipe) for seed, value in enumerate([0.76, 0.77, 0.78])]
+    records += [make("krona", "rte", 9, 0.1, model="t5_base")]  # another setting, not the recipe's
+    beside = ours_beside_theirs("krona_table1", records)
+    (line,) = [line for line in beside.lines if line.ours is not None]
+    assert line.ours is not None and line.ours.mean == pytest.approx(77.0)
+    assert line.difference == pytest.approx(-0.70)
+    assert line.covered is True  # 77.7 in [76, 78]
+    assert beside.missing == len(beside.lines) - 1
+    text = reproduction("krona_table1", records)
+    assert (
+        "| krona | KronA | rte (accuracy) | 77.70 | 77.00 ± 1.00 [76.00, 78.00] n=3 | -0.70 | yes |" in text
+    )
+    assert "their rows: half of official validation (test half); ours: protocol compacter" in text
+    assert "their spread over seeds is not printed" in text
+
+
+def test_the_metric_is_theirs(make) -> None:
+    report = {"validation": {"accuracy": 0.9, "f1": 0.93, "accuracy_f1": 0.915}}
+    recipe = {"config": {"recipe": "compacter_table1"}, "model": "t5_base"}
+    beside = ours_beside_theirs(
+        "compacter_table1", [make("compacter_pp", "mrpc", 0, 0.915, report=report, **recipe)]
+    )
+    ours = {line.theirs.metric: line.ours.mean for line in beside.lines if line.ours is not None}
+    assert ours == {"accuracy": pytest.approx(90.0), "f1": pytest.approx(93.0)}
+
+
+def test_mnli_parts(make) -> None:
+    report = {"validation_matched": {"accuracy": 0.8}, "validation_mismatched": {"accuracy": 0.9}}
+    ada = make(
+        "full", "mnli", 0, 0.8, report=report, model="deberta_v3_base", config={"recipe": "adalora_table1"}
+    )
+    beside = ours_beside_theirs("adalora_table1", [ada])
+    ours = {line.theirs.task: line.ours.mean for line in beside.lines if line.ours is not None}
+    assert ours == {"mnli_matched": pytest.approx(80.0), "mnli_mismatched": pytest.approx(90.0)}
+    lora = make("lora", "mnli", 0, 0.8, report=report, model="roberta_base", config={"recipe": "lora_table2"})
+    (line,) = [line for line in ours_beside_theirs("lora_table2", [lora]).lines if line.ours is not None]
+    assert line.ours is not None and line.ours.mean == pytest.approx(85.0)
+
+
+def test_the_printed_size_nearest_to_ours(make) -> None:
+    recipe = {"config": {"recipe": "adalora_table1"}, "model": "deberta_v3_base"}
+    beside = ours_beside_theirs(
+        "adalora_table1", [make("peft/adalora", "rte", 0, 0.85, params=1_200_000, **recipe)]
+    )
+    assert [line.theirs.method for line in beside.lines if line.ours is not None] == ["AdaLoRA 1.27M"]
+
+
+def test_gaps_of_toy_and_short_runs_and_mnli_start(make) -> None:
+    recipe = {"config": {"recipe": "lora_table2"}, "model": "roberta_base", "source": "toy"}
+    record = make("lora", "rte", 0, 0.5, trainer={"max_steps": 20}, **recipe)
+    text = reproduction("lora_table2", [record])
+    for gap in (
+        "OURS ARE TOY ROWS",
+        "OURS WAS CUT SHORT: 20 steps",
+        "theirs starts from MNLI, ours does not",
+    ):
+        assert gap in text
+
+
+def test_costs(make) -> None:
+    records = [
+        make(adapter, "rte", 0, 0.7).model_copy(
+            update={"cost": make().cost.model_copy(update={"train_seconds": time})}
+        )
+        for adapter, time in (("full", 100.0), ("krona", 70.0))
+    ]
+    records = [r.model_copy(update={"config": {**r.config, "recipe": "krona_table2"}}) for r in records]
+    lines = {(line.adapter, line.quantity): line for line in costs_beside("krona_table2", records)}
+    assert lines["krona", "training_time"].ours == pytest.approx(70.0)
+    assert lines["krona", "training_time"].theirs == 75
+    assert lines["compacter", "inference_latency"].ours is None
+
+
+def test_unknown_recipe() -> None:
+    with pytest.raises(UserError, match="Did you mean 'krona_table1'"):
+        reproduction("krona_tabel1", [])
+    assert all(reproduction(name, []) for name in (*RECIPES, *COST_RECIPES))
+
+
+def test_every_method_has_its_entry() -> None:
+    for method, keys in METHODS.items():
+        for key in keys:
+            assert key in entries(), method
+    used = {key for keys in METHODS.values() for key in keys}
+    assert set(entries()) == used
+    for entry in entries().values():
+        assert entry.count("{") == entry.count("}")
+        assert all(field in entry for field in ("title = ", "author = ", "year = "))
+
+
+def test_keys_of_variants() -> None:
+    assert keys_of("peft/lora") == ("hu2022lora",)
+    assert keys_of("krona_b_res") == ("edalati2022krona",)
+    assert keys_of("kernel_mix_lite_qv") == ("chen2022kernelmix",)
+    assert keys_of("full") == ()
+    assert keys_of("unheard") is None
+    assert "% No citation is known for: unheard" in bibtex(["unheard"], ["rte"])

@@ -1,0 +1,190 @@
+"""Tables from hand-made records with known answers."""
+
+import pytest
+
+from petbench.report.layout import Row, Table
+from petbench.report.tables import build
+
+TEN = range(10)
+
+
+def table_of(records, **options) -> Table:
+    (table,) = build(records, **options).tables
+    return table
+
+
+def row_of(table: Table, label: str) -> Row:
+    return next(row for row in table.rows if row.label == label)
+
+
+def entry_of(table: Table, label: str, column: str):
+    key = next(each.key for each in table.columns if each.label == column)
+    return row_of(table, label).entries[key]
+
+
+def test_mean_spread_and_missing_seeds(make) -> None:
+    records = [make(seed=seed, value=value) for seed, value in enumerate([0.6, 0.7, 0.8])]
+    records += [
+        make("lora", seed=seed, value=0.65, status=status) for seed, status in enumerate(["done", "failed"])
+    ]
+    table = table_of(records)
+    krona, lora = entry_of(table, "krona", "rte"), entry_of(table, "lora", "rte")
+    assert krona.summary is not None and lora.summary is not None
+    assert (krona.summary.n, krona.summary.mean, krona.summary.std) == (
+        3,
+        pytest.approx(0.7),
+        pytest.approx(0.1),
+    )
+    assert (lora.summary.n, lora.summary.std, lora.cell.count("failed")) == (1, None, 1)
+    assert any("1 failed, 0 diverged" in note for note in table.notes)
+    assert any(note.startswith("n=1") for note in table.notes)
+
+
+def test_a_cell_where_all_failed_is_shown(make) -> None:
+    table = table_of([make("lora", seed=0), make("krona", seed=0, status="diverged")])
+    entry = entry_of(table, "krona", "rte")
+    assert entry.summary is None and entry.cell.count("diverged") == 1
+
+
+def test_best_only_when_really_ahead(make) -> None:
+    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in TEN]
+    records += [make("lora", seed=seed, value=0.70 + seed / 900) for seed in TEN]
+    table = table_of(records)
+    assert entry_of(table, "krona", "rte").standing == "best"
+    assert entry_of(table, "lora", "rte").standing == "behind"
+    assert entry_of(table, "lora", "rte").p == pytest.approx(2 / 2**10)
+
+
+def test_a_tie_is_a_tie(make) -> None:
+    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in TEN]
+    records += [make("lora", seed=seed, value=0.80 + (9 - seed) / 1000 - 0.0001) for seed in TEN]
+    records += [make("bitfit", seed=seed, value=0.60 + seed / 900) for seed in TEN]
+    table = table_of(records)
+    standings = {row.label: entry_of(table, row.label, "rte").standing for row in table.rows}
+    assert standings == {"krona": "tie", "lora": "tie", "bitfit": "behind"}
+
+
+def test_few_seeds_cannot_tell(make) -> None:
+    records = [make("krona", seed=seed, value=0.9) for seed in range(3)]
+    records += [make("lora", seed=seed, value=0.1) for seed in range(3)]
+    table = table_of(records)
+    assert {entry_of(table, row.label, "rte").standing for row in table.rows} == {"unclear"}
+    assert any("too few seeds" in note for note in table.notes)
+
+
+def test_holm_counts_every_other_row(make) -> None:
+    """2/2^6 = .031 is enough against one row, not against two."""
+    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in range(6)]
+    records += [make("lora", seed=seed, value=0.70 + seed / 900) for seed in range(6)]
+    assert entry_of(table_of(records), "krona", "rte").standing == "best"
+    records += [make("bitfit", seed=seed, value=0.60 + seed / 800) for seed in range(6)]
+    assert entry_of(table_of(records), "krona", "rte").standing == "unclear"
+
+
+def test_average_is_a_named_macro_mean_without_wnli(make) -> None:
+    scores = {"rte": 0.6, "cola": 0.5, "wnli": 0.1}
+    records = [make("krona", task, seed, value) for task, value in scores.items() for seed in range(2)]
+    records += [make("lora", "rte", 0, 0.9)]
+    table = table_of(records)
+    average = row_of(table, "krona").average
+    assert average is not None and average.complete
+    assert average.summary.mean == pytest.approx(0.55)
+    assert table.formula.startswith(
+        "average = unweighted mean of the headline metrics of cola, rte (2 tasks)"
+    )
+    assert "left out: wnli" in table.formula
+    assert row_of(table, "lora").average is None  # one task is no average
+    both = row_of(table_of(records, include_wnli=True), "krona").average
+    assert both is not None and both.summary.mean == pytest.approx(0.4)
+
+
+def test_an_average_over_some_tasks_says_so_and_ranks_nowhere(make) -> None:
+    records = [make("krona", task, 0, 0.5) for task in ("rte", "cola", "sst2")]
+    records += [make("full", task, 0, 0.6) for task in ("rte", "cola", "sst2")]
+    records += [make("lora", task, 0, 0.9) for task in ("rte", "cola")]
+    table = table_of(records)
+    average = row_of(table, "lora").average
+    assert average is not None and (average.tasks, average.of, average.standing) == (2, 3, "none")
+    assert table.ranks is not None and set(table.ranks.average) == {"krona", "full"}
+    assert [row.label for row in table.rows] == ["full", "krona", "lora"]  # complete rows first
+
+
+def test_average_spread_is_over_seeds(make) -> None:
+    values = {("rte", 0): 0.6, ("rte", 1): 0.8, ("cola", 0): 0.5, ("cola", 1): 0.3}
+    average = row_of(table_of([make("krona", t, s, v) for (t, s), v in values.items()]), "krona").average
+    assert average is not None
+    assert average.summary.std == pytest.approx(0.0)  # 0.55 and 0.55
+
+
+def test_siblings_are_named_by_what_differs(make) -> None:
+    records = [
+        make("krona", lr=lr, adapter_config={"factor_shape": shape})
+        for lr, shape in [(1e-3, [32, 24]), (1e-3, [2, 384]), (5e-3, [32, 24])]
+    ]
+    records += [make("krona", "cola", lr=1e-3, adapter_config={"factor_shape": [32, 24]}), make("lora")]
+    table = table_of(records)
+    assert {row.label for row in table.rows} == {
+        "krona factor_shape=32x24 lr=1e-3", "krona factor_shape=2x384 lr=1e-3", "krona factor_shape=32x24 lr=5e-3",
+        "lora",
+    }  # fmt: skip
+    assert (
+        len(row_of(table, "krona factor_shape=32x24 lr=1e-3").entries) == 2
+    )  # the like setting on cola joins
+
+
+def test_settings_that_follow_the_task_are_one_row_with_a_note(make) -> None:
+    table = table_of([make("krona", "rte", lr=2e-3), make("krona", "cola", lr=1e-3)])
+    assert [row.label for row in table.rows] == ["krona"]
+    assert "krona: lr differ between tasks" in table.notes
+
+
+def test_protocols_models_and_toy_rows_are_tables_of_their_own(make) -> None:
+    records = [make(), make(protocol="glue_dev"), make(model="bert_base"), make(source="toy", digest="t")]
+    titles = [table.title for table in build(records).tables]
+    assert len(titles) == 4
+    assert sum("TOY ROWS" in title for title in titles) == 1
+    assert sum("SAME validation rows" in title for title in titles) == 1
+
+
+def test_other_digests_are_columns_of_their_own(make) -> None:
+    table = table_of([make(digest="aaaa"), make(digest="bbbb", seed=1)])
+    assert [column.label for column in table.columns] == ["rte digest=aaaa", "rte digest=bbbb"]
+    assert not any(column.averaged for column in table.columns)
+
+
+def test_low_resource_runs_are_a_table_of_their_own(make) -> None:
+    records = [make(), make(task_config={"train_examples": 500}), make(task_config={"train_examples": 100})]
+    full, low = sorted(build(records).tables, key=lambda table: len(table.columns))
+    assert [column.label for column in full.columns] == ["rte"]
+    assert [column.label for column in low.columns] == ["rte n=100", "rte n=500"]
+
+
+def test_precision_and_versions_are_split_or_marked(make) -> None:
+    table = table_of(
+        [make(seed=0), make(seed=1, precision="bf16"), make("lora", versions={"torch": "2.11.0"})]
+    )
+    assert {row.label for row in table.rows} == {"krona precision=fp32", "krona precision=bf16", "lora"}
+    assert "mixed in this table: torch 2.11.0, 2.13.0" in table.notes
+    assert any("precision is bf16, fp32" in note for note in table.notes)
+
+
+def test_step_time_against_lora(make) -> None:
+    records = [make("lora", task, step_seconds=0.1) for task in ("rte", "cola")]
+    records += [make("krona", "rte", step_seconds=0.2), make("krona", "cola", step_seconds=0.05)]
+    records += [make("bitfit", "rte", step_seconds=0.05, provenance={"device": {"name": "another"}})]
+    table = table_of(records)
+    assert row_of(table, "lora").costs.step_vs_lora == pytest.approx(1.0)
+    assert row_of(table, "krona").costs.step_vs_lora == pytest.approx(1.0)  # geometric mean of 2 and 1/2
+    assert row_of(table, "bitfit").costs.step_vs_lora is None  # another device
+
+
+def test_costs_and_tuning(make) -> None:
+    tuned = {"tuning": {"role": "final", "runs": 8, "seconds": 100.0}}
+    records = [make("krona", "rte", seed=seed, provenance=tuned, params=1000) for seed in range(2)]
+    records += [make("krona", "rte", seed=9, lr=0.5, provenance={"tuning": {"role": "trial"}})]
+    report = build(records)
+    costs = report.tables[0].rows[0].costs
+    assert (costs.tuning_runs, costs.tuning_seconds, report.trials) == (8, 100.0, 1)
+    assert costs.adapter is not None and (costs.adapter.low, costs.adapter.high) == (1000, 1000)
+    assert costs.tuned is not None and costs.tuned.high == 1005
+    assert costs.peak_memory == 2**20

@@ -1,0 +1,91 @@
+"""Markdown, CSV, LaTeX and terminal output."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from petbench.report.tables import build
+from petbench.report.writers.latex import escape, to_latex
+from petbench.report.writers.markdown import to_markdown
+from petbench.report.writers.spreadsheet import to_csv
+from petbench.report.writers.terminal import print_report
+
+
+@pytest.fixture
+def report(make):
+    records = [make("krona", "rte", seed, 0.80 + seed / 500) for seed in range(10)]
+    records += [make("peft/lora_x", "rte", seed, 0.70 + seed / 900) for seed in range(10)]
+    records += [make("krona", "cola", 0, 0.0), make("krona", "cola", 1, status="failed")]
+    return build(records)
+
+
+def test_markdown_cells(report) -> None:
+    text = to_markdown(report)
+    assert "| **80.9** ± 0.6 [80.5, 81.3] n=10 |" in text
+    assert "| 70.5 ± 0.3 [70.3, 70.7] n=10 |" in text
+    assert "0.0 †1 ✗1 n=1" in text
+    assert "22 runs: 21 done, 1 failed" in text
+
+
+def test_csv_is_unrounded_and_whole(report) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(report))))
+    krona = next(line for line in lines if line["method"] == "krona" and line["task"] == "rte")
+    assert float(krona["mean"]) == pytest.approx(0.809)
+    assert krona["seeds"] == "0 1 2 3 4 5 6 7 8 9"
+    assert (krona["standing"], krona["n_seeds"]) == ("best", "10")
+    cola = next(line for line in lines if line["task"] == "cola")
+    assert (cola["collapsed"], cola["failed"]) == ("1", "1")
+    average = next(line for line in lines if line["task"] == "average")
+    assert float(average["mean"]) == pytest.approx(0.809 / 2)
+
+
+def test_latex_has_rules_bold_and_no_unicode(report) -> None:
+    text = to_latex(report)
+    assert text.isascii()
+    assert r"\petcell{\textbf{80.9}}{0.6}{80.5}{81.3}{10}" in text
+    assert r"peft/lora\_x" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    for row in re.findall(r"\\midrule\n(.*?)\n\\bottomrule", text, re.S)[0].splitlines():
+        assert row.count(" & ") == 3  # method, two tasks, average
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("50% of a_b & c#d $e^f~g", r"50\% of a\_b \& c\#d \$e\textasciicircum{}f\textasciitilde{}g"),
+        ("{a}\\b", r"\{a\}\textbackslash{}b"),
+        ("A⊗B ± × ≤", r"A$\otimes$B $\pm$ $\times$ $\leq$"),
+        ("Rücklé", r"R\"{u}ckl\'{e}"),
+        ("日本", "??"),
+        ("a|b<c>d", r"a\textbar{}b\textless{}c\textgreater{}d"),
+    ],
+)
+def test_latex_escape(text: str, wanted: str) -> None:
+    assert escape(text) == wanted
+
+
+def test_terminal(report) -> None:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard")
+    print_report(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[1m80.9\x1b[0m" in text and "**" not in text
+    console = Console(file=io.StringIO(), width=40)
+    print_report(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "**80.9**" in text  # no bold in a file
+    assert max(map(len, text.splitlines())) <= 40  # the columns go below each other
+    console = Console(file=io.StringIO(), width=160)
+    print_report(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "**80.9** ± 0.6" in text and "[80.5, 81.3] n=10" in text
+
+
+def test_a_pipe_in_a_label_does_not_break_the_markdown_table(make) -> None:
+    text = to_markdown(
+        build([make("krona", adapter_config={"x": "a|b"}), make("krona", adapter_config={"x": "c"})])
+    )
+    assert "krona x=a\\|b" in text

@@ -1,0 +1,63 @@
+"""Launchers: jobs × threads within the cores, own overrides, plugins that are missing."""
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from petbench.errors import UserError
+from petbench.sweep.launch import Share, own_overrides, require_plugins, share_of
+
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "members", "cores", "share"),
+    [
+        ({"_target_": BASIC}, 9, 16, Share()),
+        ({"_target_": JOBLIB, "n_jobs": -1}, 100, 16, Share(threads=1)),
+        ({"_target_": JOBLIB, "n_jobs": -1}, 3, 16, Share(threads=5)),
+        ({"_target_": JOBLIB, "n_jobs": -2}, 100, 16, Share(threads=1)),
+        ({"_target_": JOBLIB, "n_jobs": 4}, 100, 16, Share(threads=4)),
+        ({"_target_": JOBLIB, "n_jobs": 8}, 100, 2, Share(threads=1)),
+        ({"_target_": LOCAL, "cpus_per_task": None}, 100, 16, Share(jobs=16, threads=1)),
+        ({"_target_": LOCAL, "cpus_per_task": None}, 2, 16, Share(jobs=2, threads=8)),
+        ({"_target_": LOCAL, "cpus_per_task": 4}, 100, 16, Share(jobs=4, threads=4)),
+        ({"_target_": LOCAL, "cpus_per_task": 32}, 100, 16, Share(jobs=1, threads=32)),
+        ({"_target_": SLURM, "cpus_per_task": 8}, 100, 2, Share(threads=8)),
+        ({"_target_": SLURM, "cpus_per_task": None}, 100, 2, Share()),
+        ({"_target_": RAY, "ray": {"remote": {"num_cpus": 4}}}, 100, 16, Share(threads=4)),
+        ({"_target_": RAY, "ray": {"remote": {}}}, 100, 16, Share(threads=1)),
+    ],
+)
+def test_share_of_the_machine(launcher: dict[str, Any], members: int, cores: int, share: Share) -> None:
+    assert share_of(OmegaConf.create(launcher), members, cores) == share
+
+
+def test_a_job_gets_its_threads_and_none_of_hydras_own_overrides() -> None:
+    member = ["adapter=krona", "++seed=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert own_overrides(member, 3) == ["adapter=krona", "++seed=0", "++trainer.threads=3"]
+    assert own_overrides(member, None) == ["adapter=krona", "++seed=0"]
+    assert own_overrides([*member, "++trainer.threads=1"], 3)[-1] == "++trainer.threads=1"
+
+
+@pytest.mark.parametrize(
+    ("argument", "extra"),
+    [
+        ("hydra/launcher=ray", "ray"),
+        ("hydra/launcher=submitit_slurm", "slurm"),
+        ("hydra/sweeper=optuna", "optuna"),
+    ],
+)
+def test_missing_plugins_are_named_with_their_extra(
+    argument: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petbench.sweep.launch.find_spec", lambda name: None)
+    with pytest.raises(UserError) as found:
+        require_plugins(["adapter=krona", argument])
+    assert str(found.value) == f"{argument}: not installed. Run: pip install 'petbench[{extra}]'"
+    require_plugins(["adapter=krona", "hydra/launcher=basic"])

@@ -1,0 +1,191 @@
+"""Equal tuning budgets: which trials, which choice, what it cost."""
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from petbench.compose.expand import Member, expand
+from petbench.compose.hydra import option_path, options
+from petbench.errors import UserError
+from petbench.record import Cost, Headline, Metrics, Record
+from petbench.sweep.trials import Trial, TunedCell, as_overrides, choose, is_tuned, tuned_cells
+
+SPACE = {"optim.lr": [1e-3, 1e-2], "adapter.rank": [4, 8, 16]}
+
+
+def anything_goes(values: dict[str, Any]) -> None:
+    return None
+
+
+def cell(
+    space: dict[str, list[Any]], overrides: tuple[str, ...] = ("adapter=lora",), **own: Any
+) -> TunedCell:
+    values = {
+        "adapter": {"method": "lora", "rank": 8, "tuning": {"search": space}},
+        "optim": {"lr": 1e-3},
+        "task": {"name": "rte"},
+        "budget_runs": 4,
+        "final_seeds": 3,
+        "trial_seed": 1000,
+    }
+    return TunedCell("lora rte", overrides, values | own, (0, 1, 2))
+
+
+def record(score: float, report: float = 0.0, status: Any = "done", seconds: float = 10.0) -> Record:
+    return Record(
+        run_id="x", status=status, task="rte", model="m", adapter="lora", seed=0, config={}, protocol="petbench",
+        metrics=Metrics(selection={"accuracy": score}, report={"validation": {"accuracy": report}}),
+        headline=Headline(name="accuracy", value=report, split="validation", n=10),
+        cost=Cost(train_seconds=seconds, eval_seconds=1.0),
+    )  # fmt: skip
+
+
+def test_trials_are_distinct_settings_of_the_space_in_a_fixed_order() -> None:
+    trials = cell(SPACE).trials(anything_goes)
+    assert len(trials) == len({trial.setting for trial in trials}) == 4
+    assert all(dict(trial.setting)["optim.lr"] in SPACE["optim.lr"] for trial in trials)
+    assert all(dict(trial.setting)["adapter.rank"] in SPACE["adapter.rank"] for trial in trials)
+    assert trials == cell(SPACE).trials(anything_goes)
+    assert all(trial.overrides[-2:] == ("++seed=1000", "++tuning={role:trial}") for trial in trials)
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ends() -> None:
+    small, large = (cell(SPACE, budget_runs=n).trials(anything_goes) for n in (2, 6))
+    assert large[:2] == small
+
+
+@pytest.mark.parametrize(("budget", "seeds"), [(6, [1000] * 6), (8, [1000] * 6 + [1001] * 2), (13, None)])
+def test_every_method_gets_the_same_number_however_small_its_space(
+    budget: int, seeds: list[int] | None
+) -> None:
+    trials = cell(SPACE, budget_runs=budget).trials(anything_goes)
+    assert len(trials) == budget
+    assert len(set(trials)) == budget  # a setting comes again on another seed only
+    found = [int(trial.overrides[-2].removeprefix("++seed=")) for trial in trials]
+    assert found == (seeds or [1000] * 6 + [1001] * 6 + [1002])
+
+
+def test_settings_without_a_place_cost_no_trial() -> None:
+    def small_ranks(values: dict[str, Any]) -> str | None:
+        return "too large" if values["adapter"]["rank"] > 4 else None
+
+    trials = cell(SPACE).trials(small_ranks)
+    assert [dict(trial.setting)["adapter.rank"] for trial in trials] == [4] * 4
+    with pytest.raises(UserError, match="nowhere"):
+        cell(SPACE).trials(lambda values: "nowhere")
+
+
+def test_the_plan_sees_the_setting_and_none_of_the_sweeps_own_keys() -> None:
+    seen: list[dict[str, Any]] = []
+    cell(SPACE, budget_runs=6).trials(lambda values: seen.append(values))  # type: ignore[func-returns-value]
+    assert {(v["optim"]["lr"], v["adapter"]["rank"]) for v in seen} == {
+        (a, b) for a in (1e-3, 1e-2) for b in (4, 8, 16)
+    }
+    assert not {"budget_runs", "final_seeds", "trial_seed"} & seen[0].keys()
+
+
+def test_what_the_user_fixes_is_not_searched() -> None:
+    trials = cell(SPACE, ("adapter=lora", "++optim.lr=5e-4"), budget_runs=3).trials(anything_goes)
+    assert [dict(trial.setting).keys() for trial in trials] == [{"adapter.rank"}] * 3
+    fixed = ("adapter=lora", "++optim.lr=5e-4", "++adapter.rank=4")
+    with pytest.raises(
+        UserError, match="nothing to tune for lora: its search space is fixed by the command line"
+    ):
+        cell(SPACE, fixed).trials(anything_goes)
+    with pytest.raises(UserError, match=r"its YAML has no tuning\.search"):
+        cell({}).trials(anything_goes)
+
+
+def test_trial_seeds_keep_away_from_final_ones() -> None:
+    with pytest.raises(UserError, match="trial_seed=1: trials need seeds of their own"):
+        cell(SPACE, trial_seed=1).trials(anything_goes)
+
+
+@pytest.mark.parametrize(("key", "value"), [("budget_runs", 0), ("budget_runs", "8x"), ("trial_seed", True)])
+def test_counts_are_whole_numbers(key: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"{key}: got {value!r}. Legal: a whole number from"):
+        cell(SPACE, **{key: value}).trials(anything_goes)
+
+
+def trials_over(*rates: float) -> list[Trial]:
+    return [Trial((("optim.lr", rate),), ("x",)) for rate in rates]
+
+
+def test_the_selection_rows_choose_and_the_report_rows_do_not() -> None:
+    chosen = choose(trials_over(1e-3, 1e-2), [record(0.8, report=0.1), record(0.7, report=0.9)])
+    assert chosen is not None
+    assert (chosen.setting, chosen.score, chosen.runs, chosen.seconds) == (
+        (("optim.lr", 1e-3),),
+        0.8,
+        2,
+        22.0,
+    )
+
+
+def test_a_setting_tried_twice_counts_with_its_mean() -> None:
+    chosen = choose(trials_over(1e-3, 1e-2, 1e-3), [record(0.9), record(0.75), record(0.5)])
+    assert chosen is not None
+    assert (dict(chosen.setting)["optim.lr"], chosen.score, chosen.runs) == (1e-2, 0.75, 3)
+
+
+def test_the_first_among_equals_wins_and_failed_trials_count_as_runs() -> None:
+    chosen = choose(trials_over(3.0, 1.0, 2.0), [record(0.9, status="failed"), record(0.5), record(0.5)])
+    assert chosen is not None
+    assert (dict(chosen.setting)["optim.lr"], chosen.runs, chosen.seconds) == (1.0, 3, 22.0)
+    assert choose(trials_over(1.0), [None]) is None
+    assert choose(trials_over(1.0), [record(0.9, status="diverged")]) is None
+
+
+def test_finals_run_the_choice_on_their_seeds_with_the_cost() -> None:
+    tuned = cell(SPACE)
+    chosen = choose(trials_over(1e-2), [record(0.75)])
+    assert chosen is not None
+    assert tuned.finals(chosen) == [
+        ("adapter=lora", "++optim.lr=0.01", f"++seed={seed}", "++tuning={role:final,runs:1,seconds:11.000}")
+        for seed in (0, 1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "null"), (True, "true"), (1e-3, "0.001"), ([1, [2, 3]], "[1,[2,3]]"), ("auto", "auto")],
+)
+def test_values_are_written_in_hydras_grammar(value: Any, text: str) -> None:
+    assert as_overrides((("adapter.x", value),)) == [f"++adapter.x={text}"]
+
+
+def members(*overrides: str) -> list[Member]:
+    return expand(["sweep=tuned", "data=toy", "model=tiny_bert", *overrides])
+
+
+def test_members_of_one_method_and_task_are_one_cell() -> None:
+    found = tuned_cells(members("adapter=krona,lora", "task=rte,mrpc", "final_seeds=2"))
+    assert [(cell.name, cell.seeds) for cell in found] == [
+        (f"{adapter} {task}", (0, 1)) for adapter in ("krona", "lora") for task in ("rte", "mrpc")
+    ]
+    assert all(not any(o.startswith(("sweep", "++final")) for o in cell.overrides) for cell in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"), [(["seed=5"], (5, 6, 7)), (["seed=7,3"], (3, 7)), (["final_seeds=1"], (0,))]
+)
+def test_final_seeds(given: list[str], seeds: tuple[int, ...]) -> None:
+    (found,) = tuned_cells(members("adapter=krona", *given))
+    assert found.seeds == seeds
+
+
+def test_only_the_tuned_sweep_is_tuned() -> None:
+    assert is_tuned(members("adapter=krona"))
+    assert not is_tuned(expand(["sweep=seeds", "adapter=krona"]))
+
+
+@pytest.mark.parametrize("name", options("adapter"))
+def test_every_methods_yaml_names_a_space(name: str) -> None:
+    values: Any = OmegaConf.to_container(OmegaConf.load(option_path("adapter", name)), resolve=False)
+    space = values["tuning"]["search"]
+    assert values["tuning"]["lr"] in space["optim.lr"], "the default rate is one of those tried"
+    assert len(cell(space, budget_runs=8).trials(anything_goes)) == 8
+    for key in space:
+        group, field, *_ = key.split(".")
+        assert group == "optim" or field in values, f"{key} sets nothing that the YAML has"
