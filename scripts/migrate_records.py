@@ -18,7 +18,7 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.config.spec import RunSpec, canonical_json, parse
 from petbench.errors import UserError
 from petbench.files import write_json, write_text

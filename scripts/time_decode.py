@@ -21,8 +21,8 @@ from typing import Any
 import torch
 import yaml
 
-from petbench.compose.hydra import option_path
 from petbench.config.spec import DataSpec, ModelSpec, TaskSpec
+from petbench.config.tree import option_path
 from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.load import Backbone, load
 from petbench.tasks.encode.encode import collate, encode, target_ids

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.config.spec import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.tuned.attach import Tuned, attach

@@ -2,18 +2,16 @@
 
 import os
 import sys
-import time
 import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from petbench.record import Record
+    pass
 
 
 def is_main_process() -> bool:
@@ -91,55 +89,6 @@ def _plain(cell: Any) -> Any:
     return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
-class RunScreen:
-    """Progress of one run: a rich bar on a terminal, a line now and then elsewhere."""
-
-    LINE_EVERY_SECONDS = 15.0  # between plain lines, besides one an evaluation
-
-    def __init__(self, title: str, steps: int, done: int, wanted: str) -> None:
-        self.steps = steps
-        self._last_line = time.monotonic()
-        self._bar: Progress | None = None
-        if wanted == "auto" and sys.stdout.isatty() and is_main_process():
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}  score {task.fields[score]}"),
-                TimeRemainingColumn(),
-                console=out,
-            )
-            self._task = self._bar.add_task(shown(title), total=steps, completed=done, loss="–", score="–")
-            self._bar.start()
-
-    def step(self, step: int, loss: float | None) -> None:
-        """After every step; loss is None where nobody has asked the device for it."""
-        if self._bar is not None:
-            fields = {} if loss is None else {"loss": f"{loss:.4f}"}
-            self._bar.update(self._task, completed=step, **fields)  # type: ignore[arg-type]
-        elif loss is not None and time.monotonic() - self._last_line > self.LINE_EVERY_SECONDS:
-            self.line(f"step {step}/{self.steps}  loss {loss:.4f}")
-
-    def evaluated(self, step: int, epoch: float, loss: float, name: str, score: float, best: bool) -> None:
-        """After every evaluation on the selection rows."""
-        mark = "  best so far" if best else ""
-        if self._bar is not None:
-            self._bar.update(self._task, loss=f"{loss:.4f}", score=f"{score:.4f}")
-        self.line(
-            f"step {step}/{self.steps}  epoch {epoch:.2f}  loss {loss:.4f}  selection {name} {score:.4f}{mark}"
-        )
-
-    def line(self, text: str) -> None:
-        """A plain line, above the bar where there is one."""
-        self._last_line = time.monotonic()
-        out.print(shown(text))
-
-    def close(self) -> None:
-        """Stop the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
 def say(text: str) -> None:
     """A plain line on standard output."""
     out.print(shown(text))
@@ -151,63 +100,9 @@ def warn(text: str) -> None:
         print(f"warning: {shown(text)}", file=sys.stderr)
 
 
-def params_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """Parameters by part, one row a method. Keys: adapter, params (a record's `params`), and what is there
-    of mergeable, bytes, paper_percent."""
-    table = Grid(title=title, title_justify="left")
-    table.add_column("adapter")
-    for name in ("adapter params", "head", "norms", "other", "trainable", "backbone"):
-        table.add_column(name, justify="right")
-    table.add_column("% of backbone", justify="right")
-    extra = [key for key in ("mergeable", "bytes", "paper_percent") if any(key in row for row in rows)]
-    for key in extra:
-        table.add_column({"paper_percent": "paper prints %"}.get(key, key), justify="right")
-    for row in rows:
-        p = row["params"]
-        cells = [f"{p[k]:,}" for k in ("adapter", "head", "norm", "other", "trainable", "backbone")]
-        table.add_row(
-            row["adapter"], *cells, f"{p['adapter_percent']:.4f}", *(_cell(row.get(key)) for key in extra)
-        )
-    return table
-
-
-def scores_table(record: "Record") -> Table:
-    """Selection and report scores of one run; the protocol is in the title."""
-    title = f"Scores: {record.task}, protocol {record.protocol}"
-    marks = record.provenance.get("marks") or []
-    if marks:
-        title += f" ({'; '.join(marks)})"
-    table = Grid(title=title, title_justify="left")
-    table.add_column("rows")
-    table.add_column("n", justify="right")
-    names = list(record.metrics.selection) or [n for values in record.metrics.report.values() for n in values]
-    for name in dict.fromkeys(names):
-        table.add_column(name, justify="right")
-    sizes = record.provenance.get("rows", {})
-    parts = {"selection": record.metrics.selection} | {
-        f"report: {split}": values for split, values in record.metrics.report.items()
-    }
-    for part, values in parts.items():
-        count = sizes.get(part.replace("report: ", "report/"), "")
-        table.add_row(
-            part,
-            str(count),
-            *(f"{values[name]:.4f}" if name in values else "" for name in dict.fromkeys(names)),
-        )
-    return table
-
-
 def print_table(table: Table) -> None:
     """Print a table at its natural width where the output is no terminal; its title is a line above it."""
     title, table.title = table.title, None  # rich would wrap it to the table's width
     if title is not None:
         out.print(shown(str(title)))
     out.print(table, width=None if out.is_terminal else 200)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from petbench.compose.expand import expand
-from petbench.compose.hydra import conf_dir, options
+from petbench.config.tree import conf_dir, options
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

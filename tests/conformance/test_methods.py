@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.adapters.method import methods
+from petbench.adapters.registry import methods
 from petbench.conformance.suite import CASE_MODELS, CheckResult, check_on
 
 YAMLS = sorted((Path(__file__).parents[2] / "conf/adapter").glob("*.yaml"))

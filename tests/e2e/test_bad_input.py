@@ -24,8 +24,10 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
-    monkeypatch.setattr("petbench.training.run._SPLITS", {})  # rows of another test's folder of the same name
-    monkeypatch.setattr("petbench.training.run._CUTS", {})
+    monkeypatch.setattr(
+        "petbench.training.prepare._SPLITS", {}
+    )  # rows of another test's folder of the same name
+    monkeypatch.setattr("petbench.training.prepare._CUTS", {})
     torch.set_num_threads(1)
 
 

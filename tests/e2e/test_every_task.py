@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.commands.submit import submit_main
 from petbench.compose.expand import expand
 from petbench.config.spec import DataSpec, RunSpec, TaskSpec, parse
 from petbench.errors import UserError
-from petbench.inference.ask import answers
+from petbench.inference.ask import answerer_of, answers
 from petbench.models.load import load
 from petbench.record import Record
 from petbench.tasks.encode.encode import encode
@@ -22,7 +22,6 @@ from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.submission.check import check_submission
 from petbench.training.run import run
-from petbench.training.scoring import answerer_of
 
 GLUE = Path(__file__).resolve().parents[3] / "shared" / "glue"
 MODELS = {"head": "tiny_bert", "text": "tiny_t5"}

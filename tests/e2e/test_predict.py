@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import petbench
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.config.spec import DataSpec, parse

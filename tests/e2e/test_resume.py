@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.record import Record, read_record

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse

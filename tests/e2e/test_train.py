@@ -17,7 +17,7 @@ from petbench.record import Record, read_record
 from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import task_named
 from petbench.tasks.metrics import score
-from petbench.training.run import rows_of
+from petbench.training.prepare import rows_of
 from petbench.tuned.load import load_run
 from toy_runs import BASE, adapter_file, train
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.machine.devices import peak_memory_bytes
+from petbench.machine.clock import peak_memory_bytes
 from petbench.record import Record
 from petbench.training import fit, session
 from toy_runs import train

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.config.spec import ModelSpec
 from petbench.models.load import skeleton
 from petbench.record import Params

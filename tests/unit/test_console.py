@@ -11,7 +11,9 @@ from rich.table import Table
 
 from petbench import console
 from petbench.cli import run_command
-from petbench.console import RunScreen, params_table, print_table, say
+from petbench.commands.tables import params_table
+from petbench.console import print_table, say
+from petbench.training.screen import RunScreen
 
 
 def test_plain_lines_come_at_evaluations_and_now_and_then(
@@ -73,7 +75,7 @@ def test_the_second_process_of_a_launcher_prints_nothing() -> None:
 def test_doctor_says_what_is_in_reach(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("petbench.tasks.rows.hub.hub_reachable", lambda *_: False)
+    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda *_: False)
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
     assert run_command(["doctor"]) == 0
     text = capsys.readouterr().out
@@ -115,7 +117,7 @@ def test_doctor_says_which_versions_were_not_tested(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("petbench.tasks.rows.hub.hub_reachable", lambda *_: False)
+    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda *_: False)
     monkeypatch.setattr("petbench.machine.tested.ranges", lambda: ranges)
     assert run_command(["doctor"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tested ")]

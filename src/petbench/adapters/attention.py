@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.method import Handle
+from petbench.adapters.adapter import Handle
 from petbench.errors import UserError
 
 QUERY_POSITIONS = "query_positions"  # keyword of a call whose tokens do not stand in a row: (queries), from 0

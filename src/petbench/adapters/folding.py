@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter
+from petbench.adapters.adapter import Adapter
 
 
 def may_fold(module: nn.Module) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter, Affine, Attachment, Handle, StackAdapter
+from petbench.adapters.adapter import Adapter, Affine, Attachment, Handle, StackAdapter
 from petbench.errors import UserError
 from petbench.models.sites import Site
 

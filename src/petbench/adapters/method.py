@@ -5,97 +5,19 @@ new target. A `Method` says which adapters hang on which sites, what else trains
 identity at the start, merging. It never sees the model's code; hooks (`hooks.py`) do the wiring.
 """
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from petbench.adapters.adapter import Attachment
 from petbench.config.spec import AdapterSpec
-from petbench.console import warn
-from petbench.errors import UserError, unknown
+from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 
-At = Literal["output", "input", "parallel"]
 S = TypeVar("S", bound=AdapterSpec)
-
-
-class Affine(NamedTuple):
-    """y = x Wᵀ + bias, as PyTorch stores it: weight (d_out, d_in), bias (d_out) or None."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-
-class Adapter(nn.Module, ABC):
-    """One injected module, pure: its output depends on its two inputs and its own parameters alone.
-
-    target: the tensor that changes: a site's output (`at="output"`, `"parallel"`) or its input (`"input"`).
-    source: what the change is computed from: the module's input, the output of the site that is read, or,
-        for `at="input"`, the same tensor as the target.
-    Both are (batch, tokens, features); the result has target's shape.
-    """
-
-    # Own parameters that are vectors in spite of their dimensions (a bias for each of m modules, prompts):
-    # weight decay leaves them alone, as it does everything of one dimension.
-    vectors: ClassVar[frozenset[str]] = frozenset()
-
-    @abstractmethod
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """The new target, by the fast path."""
-
-    @abstractmethod
-    def reference(self, source: Tensor, target: Tensor) -> Tensor:
-        """The new target by the slow, obvious path: the formula as the paper writes it."""
-
-    def merged(self, base: Affine, read: Affine | None) -> Affine:
-        """The plain layer that equals base and adapter together. `read`: the layer of the site that is read.
-
-        Raises UserError when there is none.
-        """
-        raise UserError(
-            f"{type(self).__name__} cannot be merged: its change is no linear map of the layer's input."
-        )
-
-
-class Handle(Protocol):
-    """What undoes one change of a model."""
-
-    def remove(self) -> None:
-        """Undo it."""
-
-
-class StackAdapter(nn.Module, ABC):
-    """One injected module that changes no tensor of a site but what a whole stack computes: it wires itself.
-
-    Its forward is pure, too: a function of its own parameters and of what it is given.
-    """
-
-    vectors: ClassVar[frozenset[str]] = frozenset()  # as in `Adapter`
-
-    @abstractmethod
-    def hang(self, model: nn.Module, attachment: "Attachment", is_on: Callable[[], bool]) -> list[Handle]:
-        """Wire it. While `is_on()` is false the model computes exactly what it did before."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """One adapter on one site. `key` names its parameters and is unique in the model."""
-
-    site: Site
-    adapter: Adapter | StackAdapter
-    at: At = "output"  # read of an `Adapter` alone
-    reads: Site | None = None  # its output, of the same forward call, is the source
-    suffix: str = ""  # tells two adapters on one site apart
-
-    @property
-    def key(self) -> str:
-        return f"{self.site.key}_{self.suffix}" if self.suffix else self.site.key
 
 
 @dataclass(frozen=True)
@@ -196,60 +118,6 @@ class Method(ABC, Generic[S]):
         from petbench.adapters.hooks import install_hooks
 
         return install_hooks(model, list(self.attachments(spec, layout)))
-
-
-_REGISTRY: dict[str, Method[Any]] = {}
-_BROKEN: dict[str, str] = {}  # entry point -> why it does not load
-M = TypeVar("M", bound=type[Method[Any]])
-
-
-def register(method_class: M) -> M:
-    """Class decorator: make a method known under its name. Raises UserError when the name is taken."""
-    name = method_class.name
-    if name in _REGISTRY and type(_REGISTRY[name]).__module__ != method_class.__module__:
-        raise UserError(
-            f"two methods are named '{name}': {type(_REGISTRY[name]).__module__} and {method_class.__module__}."
-        )
-    _REGISTRY[name] = method_class()
-    return method_class
-
-
-@cache
-def _load_all() -> None:
-    """Import every module of this package and of the entry point `petbench.adapters`.
-
-    An entry point that does not load stops only its own methods: it is said, and asking for one says why.
-    """
-    package = importlib.import_module("petbench.adapters")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"petbench.adapters.{module.name}")
-    for point in entry_points(group="petbench.adapters"):
-        try:
-            point.load()
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-            said = " ".join(str(error).split()) or "no reason given"
-            _BROKEN[point.name] = f"{point.value}: {type(error).__name__}: {said}"
-            warn(f"plug-in {point.name} does not load and is left out ({_BROKEN[point.name]}).")
-
-
-def methods() -> Mapping[str, Method[Any]]:
-    """All methods by name, sorted."""
-    _load_all()
-    return dict(sorted(_REGISTRY.items()))
-
-
-def method_named(name: str) -> Method[Any]:
-    """The method of that name. Raises UserError with the nearest name."""
-    known = methods()
-    if name not in known:
-        broken = "".join(f" The plug-in {point} does not load ({why})." for point, why in _BROKEN.items())
-        raise UserError(f"{unknown('adapter.method', name, known)}{broken}")
-    return known[name]
-
-
-def spec_of(name: str) -> type[AdapterSpec]:
-    """The spec class of a method, for `config.parse`."""
-    return method_named(name).Spec
 
 
 def target_sites(targets: Iterable[str], spec: AdapterSpec, layout: Layout) -> list[Site]:

@@ -35,9 +35,10 @@ def bench_main(argv: list[str]) -> int:
 
     import torch
 
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
     from petbench.config.spec import parse
-    from petbench.machine.devices import choose_device, device_name
+    from petbench.machine.devices import choose_device
+    from petbench.machine.provenance import device_name
     from petbench.measure.bench import PARTS, Shape, measure
     from petbench.measure.latency import clock_of
     from petbench.training.plan import plan

@@ -14,9 +14,10 @@ def doctor_main(argv: list[str]) -> int:
     Arguments(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
     import torch
 
-    from petbench.machine.devices import choose_device, choose_precision, device_name, versions
+    from petbench.machine.devices import choose_device, choose_precision
+    from petbench.machine.network import hub_reachable
+    from petbench.machine.provenance import device_name, versions
     from petbench.machine.tested import installed, outside, ranges
-    from petbench.tasks.rows.hub import hub_reachable
 
     for name, number in versions().items():
         say(f"{name:<14} {number}")

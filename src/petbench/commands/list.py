@@ -1,7 +1,7 @@
 """`petbench list`: what there is, one line each, read from the first lines of the YAML files."""
 
 from petbench.commands.arguments import Arguments
-from petbench.compose.hydra import option_path, options
+from petbench.config.tree import option_path, options
 from petbench.errors import unknown
 
 GROUPS = {

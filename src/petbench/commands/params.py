@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from petbench.commands.arguments import Arguments, folder
+from petbench.commands.tables import params_table
 from petbench.compose.expand import expand
-from petbench.console import params_table, print_table, say
+from petbench.console import print_table, say
 
 
 def params_main(argv: list[str]) -> int:
@@ -38,7 +39,7 @@ def params_main(argv: list[str]) -> int:
 
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row a member; a method that has no place in the model is one line instead, when there are several."""
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
     from petbench.config.spec import parse
     from petbench.errors import UserError
     from petbench.report.published.percents import printed_percent

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from petbench.commands.arguments import Arguments, folder
 from petbench.compose.expand import Member, expand, recompose
-from petbench.compose.hydra import forgiving, key_of, options, search_path_override
+from petbench.compose.hydra import forgiving, search_path_override
 from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
+from petbench.config.tree import key_of, options
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError, unknown
 from petbench.report.published.numbers import COST_RECIPES, RECIPES
@@ -102,7 +103,9 @@ def _narrowed(only: Sequence[str]) -> dict[str, list[str]]:
 
 def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
     """Run the cells; those that start from another cell come after it. Returns the exit status."""
-    from petbench.sweep.sweep import exit_status, starter, sweep
+    from petbench.commands.sweep import starter
+    from petbench.sweep.sweep import sweep
+    from petbench.sweep.tables import exit_status
 
     start = starter(asked, config_dir)
     afresh = [cell.member for cell in specs if not cell.spec.init_from]
@@ -138,7 +141,7 @@ def _show(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> Non
     from petbench.sweep.members import cells_of
     from petbench.sweep.tables import show_plan
     from petbench.tasks.rows.load import ENV_DIR
-    from petbench.training.run import rows_of
+    from petbench.training.prepare import rows_of
 
     reason = None
     tasks = {cell.spec.task.name: cell for cell in reversed(specs)}

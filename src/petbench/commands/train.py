@@ -8,14 +8,13 @@ from omegaconf import DictConfig
 
 from petbench.commands.arguments import existing_folder
 from petbench.compose.hydra import (
-    conf_dir,
     forgiving,
     hydra_errors,
-    key_of,
     plain_values,
     search_path_override,
     set_full_errors,
 )
+from petbench.config.tree import conf_dir, key_of
 
 if TYPE_CHECKING:
     from petbench.config.spec import RunSpec
@@ -40,7 +39,7 @@ def train_main(argv: list[str]) -> int:
     only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
     multirun = "-m" in argv or "--multirun" in argv or any(a.startswith(("sweep=", "+sweep=")) for a in argv)
     if multirun and not only_shows:
-        from petbench.sweep.sweep import sweep_main
+        from petbench.commands.sweep import sweep_main
 
         return sweep_main(argv)
     config_dir, argv = _config_dir(argv)
@@ -123,9 +122,10 @@ def _require_start(spec: "RunSpec") -> None:
 
 def job(cfg: DictConfig) -> float | None:
     """Validate and run one composed config. Returns the headline score, None for a plan."""
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
+    from petbench.commands.tables import params_table, scores_table
     from petbench.config.spec import parse
-    from petbench.console import params_table, print_table, say, scores_table
+    from petbench.console import print_table, say
     from petbench.tasks.rows.load import require_source
     from petbench.training.plan import plan
     from petbench.training.run import run

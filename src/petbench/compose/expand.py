@@ -4,15 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petbench.compose.hydra import (
-    CONFIG_NAME,
-    conf_dir,
-    forgiving,
-    hydra_errors,
-    key_of,
-    search_path_override,
-)
+from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.compose.many import values_of
+from petbench.config.tree import conf_dir, key_of
 from petbench.errors import UserError
 
 

@@ -4,15 +4,16 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from petbench.compose.overrides import quoted, readable, require_once
+from petbench.config.tree import conf_roots, is_group, options
 from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
+
+
 PLUGINS = {  # choice of hydra/launcher or hydra/sweeper -> petbench's extra that brings it
     "joblib": "joblib",
     "submitit_local": "slurm",
@@ -20,65 +21,12 @@ PLUGINS = {  # choice of hydra/launcher or hydra/sweeper -> petbench's extra tha
     "ray": "ray",
     "optuna": "optuna",
 }
+
+
 IN_BRACES = (
     "Legal in ${…}: a key of the config, such as ${seed}, or a variable of the environment, ${oc.env:NAME}; "
     "a dollar without braces is text."
 )
-
-
-def conf_dir() -> Path:
-    """The config tree: inside the package when installed from a wheel, else at the top of the repository."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parents[1] / "conf"
-
-
-def plugin_conf_dirs() -> list[Path]:
-    """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
-    folders = []
-    for point in entry_points(group="petbench.adapters"):
-        try:
-            spec = find_spec(point.module.split(".")[0])
-        except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
-            continue
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            folder = Path(place) / "conf"
-            if folder.is_dir():
-                folders.append(folder)
-    return folders
-
-
-def conf_roots(config_dir: str | Path | None = None) -> list[Path]:
-    """Every folder that may hold groups: petbench's own, outside methods' and the user's."""
-    return [conf_dir(), *plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
-
-
-def key_of(override: str) -> str:
-    """`++optim.lr=1e-3` -> `optim.lr`."""
-    return override.partition("=")[0].lstrip("+")
-
-
-def is_group(key: str, roots: Sequence[Path]) -> bool:
-    """Whether a key chooses a file (`adapter`, `task@other`) and sets no value."""
-    return "@" in key or any((root / key).is_dir() for root in roots)
-
-
-def options(group: str, config_dir: str | Path | None = None) -> list[str]:
-    """The choices of a config group, nested ones as `peft/lora`, sorted."""
-    names = set()
-    for root in conf_roots(config_dir):
-        folder = root / group
-        names |= {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
-    return sorted(names)
-
-
-def option_path(group: str, name: str) -> Path:
-    """The YAML of a choice. Raises UserError with the nearest name."""
-    for root in conf_roots():
-        path = root / group / f"{name}.yaml"
-        if path.is_file():
-            return path
-    raise unknown(group, name, options(group))
 
 
 def forgiving(argv: Sequence[str]) -> list[str]:

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from petbench.compose.hydra import CONFIG_NAME, conf_roots, is_group, key_of
+from petbench.compose.hydra import CONFIG_NAME
+from petbench.config.tree import conf_roots, is_group, key_of
 
 Choices = tuple[str, ...]
 

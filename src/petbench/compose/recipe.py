@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petbench.compose.hydra import key_of
+from petbench.config.tree import key_of
 from petbench.errors import UserError, nearest
 
 AXES = ("model", "adapter", "task")
@@ -101,9 +101,9 @@ def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Override
 def start_id(values: dict[str, Any], cache: dict[str, str | None], key: str) -> str | None:
     """The run id of composed values, looked up once for each key; None where its rows or
     its model are not in reach."""
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
     from petbench.config.spec import parse
-    from petbench.training.run import run_id_of
+    from petbench.training.prepare import run_id_of
 
     if key not in cache:
         try:

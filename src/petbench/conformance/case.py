@@ -11,7 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from petbench.adapters.method import Method, method_named
+from petbench.adapters.method import Method
+from petbench.adapters.registry import method_named
 from petbench.config.spec import AdapterSpec, ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.models.made_up import made_up

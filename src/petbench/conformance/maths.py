@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from petbench.adapters.method import Adapter, Attachment
+from petbench.adapters.adapter import Adapter, Attachment
 from petbench.conformance.case import Case, NotApplicable
 
 

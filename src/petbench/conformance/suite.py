@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from petbench.compose.hydra import option_path
+from petbench.config.tree import option_path
 from petbench.conformance.case import Case, NotApplicable, build_case
 from petbench.conformance.checks import CHECKS
 from petbench.errors import UserError

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from petbench.adapters.method import Attachment
+from petbench.adapters.adapter import Attachment
 from petbench.adapters.methods.krona import KronAAdapter
 from petbench.errors import UserError
 from petbench.export.lowrank import ROOT, LowRank, PeftForm, attachments_of, lora_form

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from petbench.adapters.method import Attachment
+from petbench.adapters.adapter import Attachment
 from petbench.models.sites import Layout, Site
 from petbench.tuned.attach import Tuned
 

@@ -2,19 +2,29 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from petbench.config.spec import RunSpec
 from petbench.errors import Diverged
 from petbench.inference.label_tree import label_scores, written_answers
+from petbench.models.load import Form
 from petbench.models.precision import in_float32
-from petbench.tasks.encode.encode import Encoded, collate
+from petbench.tasks.encode.encode import Encoded, collate, target_ids
+from petbench.tasks.glue import Task
+from petbench.tasks.wording import wording_of
+
+if TYPE_CHECKING:
+    pass
+
 
 Answer = int | float | None  # None: a written answer that is no label
+
+
 # From a model and a batch; NaN for a row whose logits are not all finite.
 Answerer = Callable[[Any, dict[str, Tensor]], list[Answer]]
 
@@ -84,3 +94,21 @@ def answers(
     if wrong := sum(answer is not None and math.isnan(answer) for answer in by_row.values()):
         raise Diverged(f"the logits of {wrong} of {len(encoded)} rows are NaN or infinite")
     return [by_row[row] for row in range(len(encoded))]
+
+
+def reads_literally(spec: RunSpec) -> bool:
+    """Whether written STS-B answers are read and counted as in the Compacter code, as its protocol says."""
+    return spec.protocol.name == "compacter"
+
+
+def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any, heads: Sequence[str]) -> Answerer:
+    """How a run's model answers: by its head (`heads` names its modules), by the likeliest label string, or by
+    what it writes."""
+    if form == "head":
+        return head_answerer(task.regression, heads)
+    wording = wording_of(spec.task)
+    labels = target_ids(wording, tokenizer)
+    if spec.eval.decode == "score":
+        return scoring_answerer(labels, wording.values)
+    parse = wording.parse_literally if reads_literally(spec) else wording.parse
+    return writing_answerer(tokenizer, parse, max(map(len, labels)))

@@ -3,11 +3,11 @@
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from petbench.inference.ask import Answer, answers
+from petbench.inference.ask import Answer, answerer_of, answers
 from petbench.machine.devices import choose_device, choose_precision, prepare_process
+from petbench.tasks.encode.cutting import warn_of_cuts
 from petbench.tasks.encode.encode import encode
 from petbench.tasks.splits import Split
-from petbench.training.scoring import answerer_of, warn_of_cuts
 from petbench.tuned.load import Loaded
 
 

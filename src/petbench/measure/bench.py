@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.config.spec import RunSpec
-from petbench.machine.devices import peak_memory_bytes, reset_peak_memory
+from petbench.machine.clock import peak_memory_bytes, reset_peak_memory
 from petbench.measure.latency import LENGTH, clock_of, latencies
 from petbench.models.families import layout_of
 from petbench.models.load import load, resolve_form

@@ -57,8 +57,8 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
         )
     if _is_path(name):
         raise no_such_folder(name, key)
+    from petbench.machine.network import hub_reachable
     from petbench.models.hub_commit import commit_of
-    from petbench.tasks.rows.hub import hub_reachable
 
     hub = Source("hub", name, revision, offline=not hub_reachable(), key=key)
     try:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from petbench.compose.expand import without_sweeps
-from petbench.compose.hydra import CONFIG_NAME, conf_dir, forgiving, hydra_errors, search_path_override
+from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.config.paths import at_home
+from petbench.config.tree import conf_dir
 from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.machine.signals import before_stopping

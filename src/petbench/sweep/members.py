@@ -11,7 +11,7 @@ from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
 from petbench.training.plan import plan
-from petbench.training.run import Prepared, prepare, run_id_of
+from petbench.training.prepare import Prepared, prepare, run_id_of
 
 
 @dataclass
@@ -97,7 +97,7 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
 
 def why_not(values: dict[str, Any]) -> str | None:
     """Why a run with these values cannot be: what validation or the plan says; None when it can."""
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
     from petbench.config.spec import parse
 
     try:
@@ -109,7 +109,7 @@ def why_not(values: dict[str, Any]) -> str | None:
 
 def validated(members: Sequence[Member]) -> list[Cell]:
     """A cell of every member. Raises UserError with the config errors of all members in one message."""
-    from petbench.adapters.method import spec_of
+    from petbench.adapters.registry import spec_of
     from petbench.config.spec import parse
 
     cells: list[Cell] = []

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from petbench.compose.hydra import key_of
 from petbench.config.spec import TrainerSpec
+from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.record import read_records
+from petbench.report.cells import is_trial
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
 
 ROWS_SHOWN = 40  # of members that need no attention
+
+
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
@@ -94,7 +97,8 @@ def duration(seconds: float | None) -> str:
 def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
     """By run id, from what this results folder has measured on the device that would be used."""
     from petbench.errors import UserError
-    from petbench.machine.devices import choose_device, device_name
+    from petbench.machine.devices import choose_device
+    from petbench.machine.provenance import device_name
 
     measured: dict[tuple[str, str], Measured] = {}
     out = {}
@@ -165,3 +169,32 @@ def _approximate(estimate: Estimate, text: str) -> str:
 
 def _memory(count: int | None) -> str:
     return "" if count is None else f"{count / 2**20:,.0f} MiB"
+
+
+def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
+    over = [cell for cell in cells if cell.over]
+    for state, words in (("done", "done already"), ("failed", "failed before and are left")):
+        ids = [
+            cell.run_id
+            for cell in over
+            if (cell.before and cell.before.status == "done") == (state == "done")
+        ]
+        if ids:
+            names = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
+            say(
+                f"{len(ids)} of {len(cells)} runs {words if state == 'failed' else 'are ' + words} ({names})."
+            )
+    trials = [cell for cell in over if cell.before and is_trial(cell.before) and not cell.spec.tuning]
+    if trials:
+        say(
+            f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."
+        )
+    for cell in cells:
+        if cell.skipped:
+            say(f"skipped: {cell.label}: {cell.skipped}")
+
+
+def exit_status(cells: Sequence[Cell]) -> int:
+    """1 when a run that should have run did not end well."""
+    planned = any(cell.spec.plan for cell in cells)
+    return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1

@@ -14,8 +14,8 @@ from statistics import fmean
 from typing import Any
 
 from petbench.compose.expand import Member
-from petbench.compose.hydra import key_of
 from petbench.compose.recipe import as_text
+from petbench.config.tree import key_of
 from petbench.errors import UserError
 from petbench.record import Record
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from petbench.console import warn
 from petbench.files import replacing
+from petbench.plot_style import INK, PALETTE, SOFT, STYLE, available
 from petbench.record import Record
-from petbench.report.figures.files import INK, PALETTE, SOFT, STYLE, available
 from petbench.tracking.log import Tracker, read_metrics
 
 if TYPE_CHECKING:

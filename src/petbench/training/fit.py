@@ -11,10 +11,11 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.adapters.method import Stage
-from petbench.console import RunScreen, say
+from petbench.console import say
 from petbench.errors import Diverged
 from petbench.machine import signals
-from petbench.machine.devices import StepClock, derive_seed
+from petbench.machine.clock import StepClock
+from petbench.machine.seeds import derive_seed
 from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
@@ -25,10 +26,11 @@ from petbench.training.loop import MicroBatches, train
 from petbench.training.optim import make_optimizer, make_schedule
 from petbench.training.resume import Progress, load_resume, require_same, save_resume
 from petbench.training.scoring import Scorer
+from petbench.training.screen import RunScreen
 from petbench.tuned.attach import Tuned
 
 if TYPE_CHECKING:
-    from petbench.training.run import Prepared
+    from petbench.training.prepare import Prepared
 
 
 class Fit:

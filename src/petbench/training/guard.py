@@ -17,7 +17,7 @@ from torch import Tensor
 
 from petbench.adapters.method import Stage
 from petbench.errors import RunError
-from petbench.machine.devices import versions
+from petbench.machine.provenance import versions
 from petbench.tuned.attach import Tuned
 
 STEPS = 3

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from petbench.machine.devices import StepClock
+from petbench.machine.clock import StepClock
 
 MicroBatches = Sequence[tuple[float, dict[str, Tensor]]]  # (share of the step's examples, tensors)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from petbench.files import write_text
-from petbench.machine.devices import StepClock, device_name, git_state, uses_tf32, versions
+from petbench.machine.clock import StepClock
+from petbench.machine.devices import uses_tf32
+from petbench.machine.provenance import device_name, git_state, versions
 from petbench.models.load import Backbone
 from petbench.record import Best, Cost, Headline, Merge, Metrics, Record
 from petbench.tracking.log import Tracker
@@ -17,7 +19,7 @@ from petbench.tuned.attach import Tuned
 from petbench.tuned.params import count_params
 
 if TYPE_CHECKING:
-    from petbench.training.run import Prepared
+    from petbench.training.prepare import Prepared
     from petbench.training.scoring import Scored
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.config.spec import BudgetSpec, RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.inference.label_tree import check_decodable

@@ -1,114 +1,26 @@
 """One run, as a recipe: plan, rows, model, adapter, train, report, record."""
 
 import contextlib
-import os
 import shutil
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from petbench.config.spec import BudgetSpec, RunSpec
+from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say, warn
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Record, Status, read_record, run_folder, write_record
-from petbench.tasks.protocols import Cut, cut
-from petbench.tasks.rows.load import companion_splits, load_splits
-from petbench.tasks.splits import Splits, content_digest
+from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
 from petbench.training.claim import LOCK_FILE, claimed
-from petbench.training.plan import Plan, plan
+from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
-from petbench.tuned.content import Content, content_of, located
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to start: planned, its rows cut, its id known."""
-
-    plan: Plan
-    splits: Splits
-    rows: Cut
-    content: Content
-    run_id: str
-
-    @property
-    def spec(self) -> RunSpec:
-        return self.plan.spec
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        trainer = self.spec.trainer
-        per_epoch = -(-len(self.rows.train) // trainer.batch_size)
-        return trainer.max_steps or max(1, round(trainer.epochs * per_epoch))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that makes it this run: what its id is the hash of."""
-        return {"config": self.spec.identity(), **self.content.values()}
-
-    @property
-    def folder(self) -> Path:
-        return run_folder(self.spec.results_dir, self.run_id)
-
-
-_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once,
-_CUTS: dict[str, Cut] = {}  # and cut them once
-
-
-def prepare(spec: RunSpec) -> Prepared:
-    """Plan, read and cut the rows, digest the rest. Raises UserError on anything that cannot be; nothing is
-    written."""
-    spec = located(spec)
-    planned = plan(spec)
-    splits, rows = rows_of(spec)
-    content = content_of(spec, data_digest(splits, rows))
-    return Prepared(planned, splits, rows, content, planned.spec.run_id(content.values()))
-
-
-def run_id_of(spec: RunSpec) -> str | None:
-    """The run's id without planning it, for telling what is done already; None where a budget sets the size, and
-    while its model or the run that it starts from is not here."""
-    if spec.budget != BudgetSpec():
-        return None
-    spec = located(spec)
-    content = content_of(spec, data_digest(*rows_of(spec)))
-    return None if content.missing else spec.run_id(content.values())
-
-
-def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
-    """The task's splits and their cut under the run's protocol, read once a process."""
-    config = spec.canonical()
-    source = {"task": spec.task.name, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
-    key = content_digest(source)
-    if key not in _SPLITS:
-        _SPLITS[key] = load_splits(spec.task.name, spec.data)
-        _warn(_SPLITS[key].warnings)
-    splits = _SPLITS[key]
-    cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
-    if cut_key not in _CUTS:
-        whole = spec.protocol.name == "glue_test"
-        companions = companion_splits(spec.task.name, spec.data) if whole else {}
-        _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
-        _warn(_CUTS[cut_key].warnings)
-    return splits, _CUTS[cut_key]
 
 
 def _warn(lines: Sequence[str]) -> None:
     for line in lines if is_main_process() else ():
         warn(line)
-
-
-def data_digest(splits: Splits, rows: Cut) -> str:
-    """Digest of the official splits that the run uses; others in the same folder make no difference."""
-    used = {name for part, name in rows.origin.items() if not part.startswith("predict/")}
-    digests: dict[str, Any] = {name: splits.split_digests[name] for name in sorted(used)}
-    digests |= {part: split.digest for part, split in rows.parts().items() if part.startswith("predict/")}
-    return content_digest({"task": splits.task, "splits": digests})
 
 
 def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:

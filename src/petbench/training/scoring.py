@@ -1,33 +1,25 @@
 """Scoring: encode a run's rows, ask the model, compute the task's metrics."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
-from petbench.config.spec import RunSpec
-from petbench.console import is_main_process, warn
 from petbench.inference.ask import (
     Answer,
-    Answerer,
     answers,
-    head_answerer,
-    scoring_answerer,
-    writing_answerer,
 )
-from petbench.models.load import Backbone, Form
+from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order, padding_fraction
 from petbench.tasks.encode.encode import Encoded, encode, target_ids
-from petbench.tasks.glue import Task
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import NO_NUMBER, wording_of
 
 if TYPE_CHECKING:
-    from petbench.training.run import Prepared
-
-CUT_SHARE = 0.05  # of a part's rows; above it a warning
+    from petbench.training.prepare import Prepared
+from petbench.inference.ask import answerer_of, reads_literally
+from petbench.tasks.encode.cutting import warn_of_cuts
 
 
 @dataclass(frozen=True)
@@ -42,33 +34,6 @@ class Scored:
     @property
     def unparsable(self) -> int:
         return sum(answer is None for answer in self.answers)
-
-
-def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
-    """A line on the terminal when so many rows were cut that the score is another task's."""
-    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
-        warn(
-            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
-            f"task.max_length={max_length} and were cut, the longer text first."
-        )
-
-
-def reads_literally(spec: RunSpec) -> bool:
-    """Whether written STS-B answers are read and counted as in the Compacter code, as its protocol says."""
-    return spec.protocol.name == "compacter"
-
-
-def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any, heads: Sequence[str]) -> Answerer:
-    """How a run's model answers: by its head (`heads` names its modules), by the likeliest label string, or by
-    what it writes."""
-    if form == "head":
-        return head_answerer(task.regression, heads)
-    wording = wording_of(spec.task)
-    labels = target_ids(wording, tokenizer)
-    if spec.eval.decode == "score":
-        return scoring_answerer(labels, wording.values)
-    parse = wording.parse_literally if reads_literally(spec) else wording.parse
-    return writing_answerer(tokenizer, parse, max(map(len, labels)))
 
 
 class Scorer:

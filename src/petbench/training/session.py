@@ -5,18 +5,12 @@ import time
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.console import say
 from petbench.errors import Diverged
-from petbench.machine.devices import (
-    choose_device,
-    choose_precision,
-    derive_seed,
-    peak_memory_bytes,
-    prepare_process,
-    require_threads,
-    reset_peak_memory,
-)
+from petbench.machine.clock import peak_memory_bytes, reset_peak_memory
+from petbench.machine.devices import choose_device, choose_precision, prepare_process, require_threads
+from petbench.machine.seeds import derive_seed
 from petbench.measure.latency import tuned_latency
 from petbench.measure.merge_effect import merge_effect
 from petbench.models.checkpointing import enable_checkpointing
@@ -26,8 +20,8 @@ from petbench.record import Record, Status, write_record
 from petbench.tracking.log import Fanout, Tracker, open_tracker
 from petbench.training.fit import Fit
 from petbench.training.outcome import Outcome, finished_record, write_predictions
+from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
-from petbench.training.run import Prepared
 from petbench.training.scoring import Scorer
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.checkpoint import adapter_folder, save_adapter, start_from

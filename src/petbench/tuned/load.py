@@ -8,12 +8,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 from torch import nn
 
-from petbench.adapters.method import method_named, spec_of
-from petbench.compose.hydra import option_path
+from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
 from petbench.config.spec import AdapterSpec, RunSpec, parse
+from petbench.config.tree import option_path
 from petbench.errors import UserError
-from petbench.machine.devices import derive_seed
+from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
 from petbench.models.load import Backbone, Form, load, resolve_form
 from petbench.tasks.glue import Task, task_named

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from petbench.adapters.method import Affine, Stage
+from petbench.adapters.adapter import Affine
+from petbench.adapters.method import Stage
 from petbench.adapters.methods.hadamard import Hadamard, HadamardAdapter, HadamardSpec
 from petbench.models.sites import Layout
 

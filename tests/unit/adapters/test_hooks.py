@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.hooks import OWNER, HookedAdapters, install_hooks
-from petbench.adapters.method import Adapter, Affine, Attachment
 from petbench.errors import UserError
 from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.sites import Site

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from petbench.adapters.method import Affine
+from petbench.adapters.adapter import Affine
 from petbench.adapters.methods.kernel_mix import KernelMix, KernelMixAdapter, KernelMixSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout

@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from petbench.adapters.method import Attachment, method_named
+from petbench.adapters.adapter import Attachment
+from petbench.adapters.registry import method_named
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

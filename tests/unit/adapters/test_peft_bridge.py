@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.conformance.case import build_case
 from petbench.conformance.checks import merging
 from petbench.errors import UserError

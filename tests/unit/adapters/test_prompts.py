@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.adapters.method import method_named
+from petbench.adapters.registry import method_named
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 from petbench.tuned.attach import attach

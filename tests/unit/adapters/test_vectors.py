@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from petbench.adapters.method import Affine
+from petbench.adapters.adapter import Affine
 from petbench.adapters.methods.ia3 import IA3, IA3Spec, ScaleAdapter
 from petbench.adapters.methods.ln_tuning import LNTuning, LNTuningSpec
 from petbench.errors import UserError

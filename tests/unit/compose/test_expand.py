@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from petbench.compose.expand import expand, recompose, without_sweeps
-from petbench.compose.hydra import conf_dir
+from petbench.config.tree import conf_dir
 from petbench.errors import UserError
 
 COMMANDS = {

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
-from petbench.compose.hydra import conf_dir, forgiving, option_path, options, search_path_override
+from petbench.compose.hydra import forgiving, search_path_override
 from petbench.config.spec import RunSpec, parse
+from petbench.config.tree import conf_dir, option_path, options
 from petbench.errors import UserError
 from petbench.training.plan import plan
 

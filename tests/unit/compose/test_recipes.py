@@ -2,11 +2,11 @@
 
 import pytest
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import Member, expand, recompose
-from petbench.compose.hydra import options
 from petbench.compose.recipe import Table, table_of
 from petbench.config.spec import RunSpec, parse
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.report.published.numbers import COST_RECIPES, RECIPES
 from petbench.training.plan import plan
@@ -197,7 +197,7 @@ def test_a_start_is_the_run_id_of_its_cell() -> None:
         "trainer.batch_size=8",
     ]
     mnli, rte, again = expand([*toy, "task=mnli"]) + expand([*toy, "task=rte", "seed=0,4"])
-    from petbench.training.run import run_id_of
+    from petbench.training.prepare import run_id_of
 
     expected = run_id_of(parse(mnli.values, spec_of))
     assert mnli.values["init_from"] is None

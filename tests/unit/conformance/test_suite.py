@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter, Affine, Attachment, Method
+from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.method import Method
 from petbench.adapters.methods.krona import KronA, KronASpec
 from petbench.commands.conformance import conformance_main
 from petbench.conformance import checks as checks

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.errors import UserError

@@ -7,7 +7,7 @@ import torch
 from tests.tiny_models import backbone
 from torch import Tensor
 
-from petbench.compose.hydra import options
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.inference.label_tree import label_scores, label_tree, written_answers
 from petbench.models.load import Backbone

@@ -10,14 +10,8 @@ import pytest
 import torch
 
 from petbench.config.spec import TrainerSpec
-from petbench.machine.devices import (
-    StepClock,
-    free_dead_model,
-    peak_memory_bytes,
-    prepare_process,
-    reset_peak_memory,
-    uses_tf32,
-)
+from petbench.machine.clock import StepClock, peak_memory_bytes, reset_peak_memory
+from petbench.machine.devices import free_dead_model, prepare_process, uses_tf32
 
 CPU = torch.device("cpu")
 MIB = 2**20

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from petbench.adapters.maths.kronecker import multiply_adds
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
-from petbench.compose.hydra import options
 from petbench.config.spec import RunSpec, parse
+from petbench.config.tree import options
 from petbench.measure import bench
 from petbench.measure.bench import AGAIN, BARE, Shape, measure
 from petbench.measure.latency import clock_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError

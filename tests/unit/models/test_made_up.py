@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from petbench.adapters.method import method_named
-from petbench.compose.hydra import options
+from petbench.adapters.registry import method_named
 from petbench.config.spec import ModelSpec
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.models.load import Backbone, Form, load
 from petbench.models.made_up import made_up

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from petbench.compose.hydra import options
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.tuned.load import attach_by_name
 from tiny_models import backbone, batch, disturb

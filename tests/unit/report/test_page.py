@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from petbench.plot_style import PALETTE, YARDSTICK_LOOKS
 from petbench.report.cells import collapsed
-from petbench.report.figures.files import PALETTE, YARDSTICK_LOOKS
 from petbench.report.page.page import SCRIPTS, embedded, render, write_page
 from petbench.report.tables import build
 from petbench.report.views import payload

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from petbench.adapters.method import spec_of
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.record import Cost, Record

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from petbench.compose.expand import Member, expand
-from petbench.compose.hydra import option_path, options
+from petbench.config.tree import option_path, options
 from petbench.errors import UserError
 from petbench.record import Cost, Headline, Metrics, Record
 from petbench.sweep.trials import Trial, TunedCell, as_overrides, choose, is_tuned, tuned_cells

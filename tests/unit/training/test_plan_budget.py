@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from petbench.adapters.method import method_named, spec_of
+from petbench.adapters.registry import method_named, spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError

@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError
 
 import petbench
-from petbench.adapters.method import Method, Stage, method_named, spec_of
+from petbench.adapters.method import Method, Stage
+from petbench.adapters.registry import method_named, spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.errors import UserError

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import register
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     BottleneckSpec,
     Projection,
     Projector,
 )
+from petbench.adapters.registry import register
 from petbench.config.spec import PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Site

@@ -23,7 +23,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.method import register
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     B,
@@ -31,6 +30,7 @@ from petbench.adapters.methods.bottleneck_base import (
     Projection,
     Projector,
 )
+from petbench.adapters.registry import register
 from petbench.errors import UserError
 from petbench.models.sites import Site
 

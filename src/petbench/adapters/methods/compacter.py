@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.maths.phm import phm_product_lowrank, phm_weight
-from petbench.adapters.method import register
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     BottleneckSpec,
@@ -28,6 +27,7 @@ from petbench.adapters.methods.bottleneck_base import (
     Projector,
 )
 from petbench.adapters.methods.phm_adapter import check_terms, phm_options
+from petbench.adapters.registry import register
 from petbench.config.spec import PositiveInt
 from petbench.models.sites import Site
 

@@ -22,7 +22,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter, Affine, At, Attachment, Method, Stage, register
+from petbench.adapters.adapter import Adapter, Affine, At, Attachment
+from petbench.adapters.method import Method, Stage
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec
 from petbench.models.sites import Layout, Site
 

@@ -17,7 +17,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.method import Method, target_sites
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site

@@ -26,10 +26,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.folding import FoldingAdapter
 from petbench.adapters.maths.lowrank import lowrank_product
-from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.method import Method, target_sites
 from petbench.adapters.methods.hadamard import NO_OUTPUT_BIAS
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec, Fraction, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.maths.kronecker import (
     Shape,
     cheaper_order,
@@ -29,7 +30,8 @@ from petbench.adapters.maths.kronecker import (
     squarest_first,
     squarest_shape,
 )
-from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.method import Method, target_sites
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site

@@ -21,6 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from petbench.adapters.adapter import Attachment
 from petbench.adapters.folding import FoldingAdapter
 from petbench.adapters.maths.kronecker import (
     Shape,
@@ -32,8 +33,9 @@ from petbench.adapters.maths.kronecker import (
     other_factor,
     squarest_first,
 )
-from petbench.adapters.method import Attachment, Method, register
+from petbench.adapters.method import Method
 from petbench.adapters.methods.krona import FactorShape, init_factors, shape_for
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec, PositiveInt
 from petbench.models.sites import Layout, Site
 

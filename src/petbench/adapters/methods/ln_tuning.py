@@ -13,7 +13,9 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from petbench.adapters.method import Attachment, Method, register
+from petbench.adapters.adapter import Attachment
+from petbench.adapters.method import Method
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout

@@ -17,8 +17,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.maths.lowrank import lowrank_product
-from petbench.adapters.method import Adapter, Affine, Attachment, Method, register, target_sites
+from petbench.adapters.method import Method, target_sites
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec, Fraction
 from petbench.errors import UserError
 from petbench.models.sites import Layout

@@ -11,9 +11,11 @@ He et al., Towards a unified view of parameter-efficient transfer learning, ICLR
 
 from collections.abc import Iterable
 
-from petbench.adapters.method import Attachment, Method, register
+from petbench.adapters.adapter import Attachment
+from petbench.adapters.method import Method
 from petbench.adapters.methods.parallel_adapter import ParallelAdapter, ParallelAdapterSpec
 from petbench.adapters.methods.prefix import Attentions, check_all_layers, count_prefix, prefix_attachments
+from petbench.adapters.registry import register
 from petbench.config.spec import PositiveInt
 from petbench.models.sites import Layout
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.method import Adapter, Attachment, Method, register
+from petbench.adapters.adapter import Adapter, Attachment
+from petbench.adapters.method import Method
 from petbench.adapters.methods.bottleneck_base import NONLINEARITIES, BottleneckSpec, Nonlinearity
+from petbench.adapters.registry import register
 from petbench.models.sites import Layout
 
 

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from petbench.adapters.maths.kronecker import divisors
 from petbench.adapters.maths.phm import phm_product, phm_weight
-from petbench.adapters.method import register
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     BottleneckSpec,
     Projection,
     Projector,
 )
+from petbench.adapters.registry import register
 from petbench.config.spec import PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Site

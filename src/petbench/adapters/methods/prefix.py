@@ -22,9 +22,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.attention import add_keys, move_positions
-from petbench.adapters.method import Attachment, Handle, Method, StackAdapter, register
+from petbench.adapters.method import Method
 from petbench.adapters.methods.prompt import embedding_site
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site

@@ -21,8 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.hooks import install_hooks
-from petbench.adapters.method import Attachment, Handle, Installed, Method, StackAdapter, register
+from petbench.adapters.method import Installed, Method
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site

@@ -14,7 +14,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Adapter, Affine, Attachment, Method, register
+from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.method import Method
+from petbench.adapters.registry import register
 from petbench.config.spec import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.method import Attachment, Installed, Method, register
+from petbench.adapters.adapter import Attachment
+from petbench.adapters.method import Installed, Method
 from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.adapters.registry import register
 from petbench.errors import UserError
 from petbench.models.notices import without_notices
 from petbench.models.sites import Layout

@@ -1,6 +1,5 @@
 """The report's plots as PNG and SVG files, for papers and W&B; needs the extra `plot` (matplotlib)."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,28 +13,18 @@ from petbench.report.views import YARDSTICKS, payload
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+from petbench.plot_style import PALETTE, SHAPES, STYLE, YARDSTICK_LOOKS, available
 
 MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
-# The page's light colours and shapes (style.css, state.js): a method looks alike in both.
-PALETTE = ("#0072b2", "#d55e00", "#00805c", "#b8498f", "#a87400", "#3f96c9", "#6b4fa0", "#8c3a3a")
-SHAPES = ("o", "s", "^", "D")
-YARDSTICK_LOOKS = {"full": ("#16202c", "*"), "head_only": ("#7b8794", "P")}
-INK, SOFT, LINE = "#16202c", "#55616f", "#dde2e8"
+
+
 FORMATS = ("png", "svg")
+
+
 COLUMNS = 3  # panels side by side
-STYLE: Any = {  # Any: matplotlib types its keys one by one
-    "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8, "axes.edgecolor": LINE, "axes.labelcolor": SOFT,
-    "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#eef1f4", "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK,
-    "svg.fonttype": "none", "svg.hashsalt": "petbench",
-}  # fmt: skip
+
+
 Panel = tuple[str, Callable[["Axes"], None]]  # title, what draws it
-
-
-def available() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list[Path]:

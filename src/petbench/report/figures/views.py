@@ -7,8 +7,9 @@ from math import floor, log10
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+from petbench.plot_style import INK, SOFT
 from petbench.report.costs import LORA
-from petbench.report.figures.files import INK, SOFT, Panel, look
+from petbench.report.figures.files import Panel, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

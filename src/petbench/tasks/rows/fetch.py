@@ -7,8 +7,9 @@ from pathlib import Path
 
 from petbench.errors import UserError
 from petbench.files import replacing, write_text
+from petbench.machine.network import hub_reachable
 from petbench.tasks.glue import TASKS, Task
-from petbench.tasks.rows.hub import hub_reachable, load_hub, no_hub_message
+from petbench.tasks.rows.hub import load_hub, no_hub_message
 from petbench.tasks.rows.load import read_local_split, task_folder
 from petbench.tasks.splits import Split
 

@@ -1,0 +1,63 @@
+"""The two tables that a run ends with: parameters by part, and scores."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from petbench.record import Record
+from petbench.console import Grid
+
+
+def params_table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Parameters by part, one row a method. Keys: adapter, params (a record's `params`), and what is there
+    of mergeable, bytes, paper_percent."""
+    table = Grid(title=title, title_justify="left")
+    table.add_column("adapter")
+    for name in ("adapter params", "head", "norms", "other", "trainable", "backbone"):
+        table.add_column(name, justify="right")
+    table.add_column("% of backbone", justify="right")
+    extra = [key for key in ("mergeable", "bytes", "paper_percent") if any(key in row for row in rows)]
+    for key in extra:
+        table.add_column({"paper_percent": "paper prints %"}.get(key, key), justify="right")
+    for row in rows:
+        p = row["params"]
+        cells = [f"{p[k]:,}" for k in ("adapter", "head", "norm", "other", "trainable", "backbone")]
+        table.add_row(
+            row["adapter"], *cells, f"{p['adapter_percent']:.4f}", *(_cell(row.get(key)) for key in extra)
+        )
+    return table
+
+
+def scores_table(record: "Record") -> Table:
+    """Selection and report scores of one run; the protocol is in the title."""
+    title = f"Scores: {record.task}, protocol {record.protocol}"
+    marks = record.provenance.get("marks") or []
+    if marks:
+        title += f" ({'; '.join(marks)})"
+    table = Grid(title=title, title_justify="left")
+    table.add_column("rows")
+    table.add_column("n", justify="right")
+    names = list(record.metrics.selection) or [n for values in record.metrics.report.values() for n in values]
+    for name in dict.fromkeys(names):
+        table.add_column(name, justify="right")
+    sizes = record.provenance.get("rows", {})
+    parts = {"selection": record.metrics.selection} | {
+        f"report: {split}": values for split, values in record.metrics.report.items()
+    }
+    for part, values in parts.items():
+        count = sizes.get(part.replace("report: ", "report/"), "")
+        table.add_row(
+            part,
+            str(count),
+            *(f"{values[name]:.4f}" if name in values else "" for name in dict.fromkeys(names)),
+        )
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

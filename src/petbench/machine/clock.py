@@ -1,0 +1,84 @@
+"""How long steps take, and the most memory that was held."""
+
+import ctypes
+import gc
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from petbench.machine.devices import T
+
+
+class StepClock:
+    """Seconds of each training step, from drawing its batch on; evaluation excluded.
+
+    On CUDA it waits for the device at both ends.
+    """
+
+    def __init__(self, device: torch.device, earlier: list[float] | None = None) -> None:
+        self.seconds: list[float] = list(earlier or [])
+        self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+        self._started = 0.0
+
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """`batches`, each drawn after the clock has started: collating and moving them is part of the step."""
+        source = iter(batches)
+        while True:
+            self._wait()
+            self._started = time.perf_counter()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            yield batch
+
+    def stop(self) -> None:
+        """The step is done."""
+        self._wait()
+        self.seconds.append(time.perf_counter() - self._started)
+
+    @property
+    def total(self) -> float:
+        """Seconds of all steps so far."""
+        return sum(self.seconds)
+
+    def median(self, skip: int = 3) -> float | None:
+        """Median step, the first steps (warm-up of caches and allocators) left out where there are enough."""
+        steps = sorted(self.seconds[skip:] if len(self.seconds) > 2 * skip else self.seconds)
+        if not steps:
+            return None
+        middle = len(steps) // 2
+        return steps[middle] if len(steps) % 2 else (steps[middle - 1] + steps[middle]) / 2
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Count the peak from here, so that a run's does not hold that of an earlier run of the process.
+
+    Dead models go first: hooks and adapters refer to each other, so only a collection frees them.
+    Linux forgets the peak when it is asked to, once the C library gave back what is free; elsewhere a CPU
+    process has one peak for its whole life.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError, AttributeError):  # not Linux, not glibc, or a container that forbids it
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak since the reset. CUDA: allocated bytes. CPU: the resident set, which Python and torch are part of."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if platform.system() == "Darwin" else peak * 1024)

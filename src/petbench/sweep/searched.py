@@ -1,0 +1,54 @@
+"""A sweep whose sweeper chooses the members by their selection scores (Optuna): they are trials."""
+
+import shlex
+
+from petbench.compose.expand import expand, recompose, without_sweeps
+from petbench.config.tree import key_of
+from petbench.console import say, warn
+from petbench.errors import UserError
+from petbench.sweep.launch import search
+from petbench.sweep.member import member_job
+from petbench.sweep.members import Cell, cells_of
+from petbench.sweep.tables import show_outcome
+from petbench.sweep.trials import (
+    final_note,
+    of_search,
+    seconds_of,
+    selection_score,
+)
+
+
+def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
+    """A sweeper that chooses members by their selection scores: they are trials, which the report leaves out.
+
+    One member is validated before it starts. Raises UserError with a recipe, whose cells are not searched.
+    """
+    if any(key_of(override) == "recipe" for override in overrides):
+        raise UserError(
+            "hydra/sweeper with recipe=: a recipe fixes its settings, so there is nothing to search. "
+            "Leave recipe= out and give its values, or `sweep=tuned` for a grid."
+        )
+    more = of_search(overrides)
+    cells_of(expand([*without_sweeps(overrides), *more], config_dir))
+    launched = search(overrides, member_job, config_dir, more)
+    cells: list[Cell] = []
+    for member in recompose(launched, config_dir):
+        try:
+            cells += cells_of([member])
+        except UserError as error:
+            warn(str(error))
+    cells = list({cell.run_id: cell for cell in cells}.values())
+    for cell in cells:
+        cell.before = None  # whether it ran now or before, the sweeper has asked for it
+    done = [(cell, record) for cell in cells if (record := cell.record) and record.status == "done"]
+    if cells:
+        show_outcome(cells)
+    if done:
+        best, record = max(done, key=lambda pair: selection_score(pair[1]))
+        left_out = ("seed", "tuning", "trainer.threads")
+        own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
+        note = final_note(len(cells), sum(seconds_of(trial) for _, trial in done)).lstrip("+")
+        say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {' '.join(own)}")
+        say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
+        say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
+    return cells

@@ -1,0 +1,70 @@
+"""A tuned sweep: trials of every cell, then final runs of the settings that the selection rows chose."""
+
+from collections.abc import Sequence
+
+from petbench.compose.expand import Member, recompose
+from petbench.console import say, warn
+from petbench.errors import UserError
+from petbench.record import write_record
+from petbench.sweep.members import Cell, why_not
+from petbench.sweep.sweep import Start, sweep
+from petbench.sweep.trials import (
+    Chosen,
+    as_overrides,
+    choose,
+    tuned_cells,
+)
+
+
+def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
+    """Trials of all cells, then the final runs of what the selection rows chose."""
+
+    cells, trials, left_out = [], [], []
+    for cell in tuned_cells(members):
+        try:
+            trials.append(cell.trials(why_not))
+            cells.append(cell)
+        except UserError as error:
+            left_out.append(f"{cell.name}: {error}")
+    if not cells:
+        raise UserError("\n".join(left_out))
+    say("\n".join([*(f"skipped: {line}" for line in left_out), f"Trials of {len(cells)} methods and tasks:"]))
+    ran = sweep(recompose([t.overrides for some in trials for t in some], config_dir), start)
+    if any(cell.spec.plan for cell in ran):
+        say(
+            f"Then {sum(len(cell.seeds) for cell in cells)} final runs of the settings that the trials choose."
+        )
+        return ran
+    found = {cell.member.overrides: cell.record for cell in ran}
+    finals: list[tuple[str, ...]] = []
+    failed = 0
+    for cell, some in zip(cells, trials, strict=True):
+        chosen = choose(some, [found.get(trial.overrides) for trial in some])
+        if chosen is None:
+            failed += 1
+            warn(f"{cell.name}: no trial ended, so nothing is chosen.")
+            continue
+        say(f"chosen: {cell.name}: {_in_words(chosen)}")
+        finals += cell.finals(chosen)
+    if not finals:
+        return ran
+    ran += (last := sweep(recompose(finals, config_dir), start))
+    for final in last:
+        _note_tuning(final)
+    return ran
+
+
+def _in_words(chosen: Chosen) -> str:
+    setting = " ".join(override.lstrip("+") for override in as_overrides(chosen.setting))
+    return f"{setting} (selection {chosen.score:.4f}, {chosen.runs} trials, {chosen.seconds:.0f} s)"
+
+
+def _note_tuning(cell: Cell) -> None:
+    """A final run that was there before, of an ordinary sweep: its record gets the note of what choosing cost."""
+    record, note = cell.record, cell.spec.tuning
+    if record is None or record.status != "done" or note is None:
+        return
+    if record.provenance.get("tuning") != note.model_dump():
+        say(f"{record.run_id} was done before; its record now carries the cost of tuning.")
+        provenance = record.provenance | {"tuning": note.model_dump()}
+        write_record(record.model_copy(update={"provenance": provenance}), cell.spec.results_dir)

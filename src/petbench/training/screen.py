@@ -1,0 +1,60 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    pass
+from petbench.console import is_main_process, out, shown
+
+
+class RunScreen:
+    """Progress of one run: a rich bar on a terminal, a line now and then elsewhere."""
+
+    LINE_EVERY_SECONDS = 15.0  # between plain lines, besides one an evaluation
+
+    def __init__(self, title: str, steps: int, done: int, wanted: str) -> None:
+        self.steps = steps
+        self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if wanted == "auto" and sys.stdout.isatty() and is_main_process():
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]}  score {task.fields[score]}"),
+                TimeRemainingColumn(),
+                console=out,
+            )
+            self._task = self._bar.add_task(shown(title), total=steps, completed=done, loss="–", score="–")
+            self._bar.start()
+
+    def step(self, step: int, loss: float | None) -> None:
+        """After every step; loss is None where nobody has asked the device for it."""
+        if self._bar is not None:
+            fields = {} if loss is None else {"loss": f"{loss:.4f}"}
+            self._bar.update(self._task, completed=step, **fields)  # type: ignore[arg-type]
+        elif loss is not None and time.monotonic() - self._last_line > self.LINE_EVERY_SECONDS:
+            self.line(f"step {step}/{self.steps}  loss {loss:.4f}")
+
+    def evaluated(self, step: int, epoch: float, loss: float, name: str, score: float, best: bool) -> None:
+        """After every evaluation on the selection rows."""
+        mark = "  best so far" if best else ""
+        if self._bar is not None:
+            self._bar.update(self._task, loss=f"{loss:.4f}", score=f"{score:.4f}")
+        self.line(
+            f"step {step}/{self.steps}  epoch {epoch:.2f}  loss {loss:.4f}  selection {name} {score:.4f}{mark}"
+        )
+
+    def line(self, text: str) -> None:
+        """A plain line, above the bar where there is one."""
+        self._last_line = time.monotonic()
+        out.print(shown(text))
+
+    def close(self) -> None:
+        """Stop the bar."""
+        if self._bar is not None:
+            self._bar.stop()
