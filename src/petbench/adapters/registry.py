@@ -34,13 +34,14 @@ def register(method_class: M) -> M:
 
 @cache
 def _load_all() -> None:
-    """Import every module of this package and of the entry point `petbench.adapters`.
+    """Import every module of `methods`, the bridge to PEFT and the entry point `petbench.adapters`.
 
     An entry point that does not load stops only its own methods: it is said, and asking for one says why.
     """
-    package = importlib.import_module("petbench.adapters")
+    package = importlib.import_module("petbench.adapters.methods")
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"petbench.adapters.{module.name}")
+        importlib.import_module(f"petbench.adapters.methods.{module.name}")
+    importlib.import_module("petbench.adapters.peft.method")
     for point in entry_points(group="petbench.adapters"):
         try:
             point.load()
