@@ -1,24 +1,21 @@
 """Tiny random models and batches for the parity tests, with and without padding."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from petbench.adapters.registry import method_named
+from petbench.compose.expand import choice
 from petbench.config.spec import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.tuned.attach import Tuned, attach
 
-CONF = Path(__file__).parents[1] / "conf"
-
 
 @cache
 def _spec(name: str) -> ModelSpec:
-    return ModelSpec.model_validate(OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{name}.yaml")))
+    return ModelSpec.model_validate(choice("model", name))
 
 
 def backbone(name: str) -> Backbone:

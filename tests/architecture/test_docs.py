@@ -69,15 +69,6 @@ def test_the_protocols_page_names_every_protocol() -> None:
     assert not [protocol for protocol in options("protocol") if f"`{protocol}`" not in page]
 
 
-def test_the_map_names_every_file_of_the_top_level() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = re.search(r"\| to change \| look in \|\n(.*?)\n\n", page, re.DOTALL)
-    assert table is not None
-    named = set(re.findall(r"`(\w+)`", table[1]))
-    there = {path.stem for path in (ROOT / "src/petbench").glob("[!_]*.py")}
-    assert named == there
-
-
 def test_option_names_in_the_documents_exist() -> None:
     """`trainer.bucket` in a text is a key of the composed config."""
     (member,) = expand(["task=rte", "logger=wandb"])

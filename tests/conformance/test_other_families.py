@@ -35,7 +35,7 @@ REFUSED = {
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("method", METHODS)
 def test_family(method: str, model: str) -> None:
-    case = build_case(CONF / "adapter" / f"{method}.yaml", CONF / "model" / f"{model}.yaml")
+    case = build_case(method, model)
     if (method, model) in REFUSED:
         with pytest.raises(UserError, match=REFUSED[method, model]):
             case.tuned()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from petbench.adapters.registry import method_named
+from petbench.compose.expand import choice
 from petbench.config.spec import ModelSpec
 from petbench.models.load import skeleton
 from petbench.record import Params
@@ -53,8 +53,7 @@ ROWS: list[tuple[str, str, dict[str, Any], int, int, float | None]] = [
 
 @cache
 def _model(name: str) -> ModelSpec:
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{name}.yaml"))
-    return ModelSpec.model_validate(values)
+    return ModelSpec.model_validate(choice("model", name))
 
 
 @cache

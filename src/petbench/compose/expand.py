@@ -1,12 +1,14 @@
 """Expand: a command line with several values -> its members, composed as Hydra would, each with plain values."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.compose.many import values_of
-from petbench.config.tree import conf_dir, key_of
+from petbench.config.tree import conf_dir, key_of, option_path
 from petbench.errors import UserError
 
 
@@ -76,6 +78,22 @@ def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             return _composed([tuple(overrides) for overrides in members], config_dir)
+
+
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The plain values of one choice of a group, such as ("model", "tiny_bert"), as a run has them.
+
+    Raises UserError with the nearest name when there is no such choice.
+    """
+    return copy.deepcopy(_choice(group, name))
+
+
+@cache
+def _choice(group: str, name: str) -> dict[str, Any]:
+    option_path(group, name)  # the clear error for a wrong name
+    (member,) = expand([f"{group}={name}"])
+    values: dict[str, Any] = member.values[group]
+    return values
 
 
 def without_sweeps(overrides: Sequence[str], loader: Any = None) -> list[str]:

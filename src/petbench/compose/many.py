@@ -51,15 +51,20 @@ def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices,
 
 
 def _stands_alone(choice: str, roots: Sequence[Path]) -> bool:
-    """Whether a choice is a file that fills the group of its own name and pulls in no other file."""
+    """Whether a choice is a file that fills the group of its own name; the group's base may come with it."""
     group, _, name = choice.partition("=")
     files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
     texts = [path.read_text(encoding="utf-8") for path in files]
     return (
         group.isidentifier()
         and bool(texts)
-        and not any(re.search(r"@package|^defaults:", t, re.M) for t in texts)
+        and not any(re.search(r"@package|^defaults:", t.replace(_base(group), ""), re.M) for t in texts)
     )
+
+
+def _base(group: str) -> str:
+    """The defaults list of a file that takes nothing but what its whole group shares."""
+    return f"defaults:\n  - /base/{group}@_here_\n  - _self_\n"
 
 
 def _assembled(every: Sequence[Choices], places: Sequence[int]) -> dict[Choices, Any]:

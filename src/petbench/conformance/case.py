@@ -4,15 +4,14 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from petbench.adapters.method import Method
 from petbench.adapters.registry import method_named
+from petbench.compose.expand import choice
 from petbench.config.spec import AdapterSpec, ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.models.made_up import made_up
@@ -30,7 +29,7 @@ class NotApplicable(Exception):
 class Case:
     """A method's spec and YAML, a backbone and eight labelled examples."""
 
-    yaml: Path
+    name: str  # of the choice
     values: dict[str, Any]  # of the YAML
     method: Method[Any]
     spec: AdapterSpec
@@ -114,9 +113,9 @@ def disturb(tuned: Tuned, names: Iterable[str], scale: float = 0.05, seed: int =
             parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
-def build_case(adapter: Path, model: Path) -> Case:
-    """From the YAMLs of an adapter and of a model. Raises UserError where they do not validate."""
-    values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(adapter), resolve=True)  # type: ignore[assignment]
+def build_case(adapter: str, model: str) -> Case:
+    """From the names of a choice of `adapter=` and of `model=`. Raises UserError where they do not validate."""
+    values = choice("adapter", adapter)
     method = method_named(str(values.get("method", "")))
     spec = method.Spec.model_validate({key: value for key, value in values.items() if key != "tuning"})
     backbone = _backbone(model)
@@ -124,8 +123,8 @@ def build_case(adapter: Path, model: Path) -> Case:
 
 
 @cache
-def _backbone(model: Path) -> Backbone:
-    spec = ModelSpec.model_validate(OmegaConf.to_container(OmegaConf.load(model), resolve=True))
+def _backbone(model: str) -> Backbone:
+    spec = ModelSpec.model_validate(choice("model", model))
     backbone = load(spec, resolve_form(spec, "auto"), 2, False, seed=0)
     if backbone.form == "head":
         _liven(backbone)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from petbench.config.tree import option_path
 from petbench.conformance.case import Case, NotApplicable, build_case
 from petbench.conformance.checks import CHECKS
 from petbench.errors import UserError
@@ -51,7 +50,7 @@ def run_conformance(name: str, models: tuple[str, ...] = CASE_MODELS) -> list[Ch
 
 def check_on(name: str, model: str) -> Iterator[CheckResult]:
     """The whole list for one method on one model; one skip when the method refuses the model."""
-    case = build_case(option_path("adapter", name), option_path("model", model))
+    case = build_case(name, model)
     try:
         case.tuned()
     except UserError as error:

@@ -14,17 +14,20 @@ from petbench.tracking.log import Tracker, read_metrics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from petbench.training.scoring import Scored
-
 NO_LABEL = "no label"  # what a text model wrote that is none
 
 
 def send_pictures(
-    tracker: Tracker, record: Record, folder: Path, labels: Sequence[str], scored: "Scored"
+    tracker: Tracker,
+    record: Record,
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[float],
+    answers: Sequence[int | float | None],
 ) -> None:
     """Draw `plots/*.png` in the run's folder and hand them to the tracker, when it has a W&B run.
 
-    labels: the task's, in code order; empty for a regression. scored: the rows of the headline number.
+    names: the labels' names in code order; empty for a regression. labels, answers: of the headline's rows.
     A picture that cannot be drawn is a warning.
     """
     if tracker.reference().get("mode") not in ("online", "offline"):
@@ -33,7 +36,7 @@ def send_pictures(
         _say_missing()
         return
     try:
-        for path in _drawn(record, folder / "plots", folder, labels, scored):
+        for path in _drawn(record, folder / "plots", folder, names, labels, answers):
             tracker.image(path.stem, path)
     except Exception as error:  # a picture, of whatever kind its trouble, ends no run
         warn(f"no pictures of run {record.run_id}: {type(error).__name__}: {error}")
@@ -54,7 +57,14 @@ def _say_missing() -> None:
     warn("no pictures in W&B: matplotlib is not installed. Run: pip install 'petbench[plot]'")
 
 
-def _drawn(record: Record, place: Path, folder: Path, labels: Sequence[str], scored: "Scored") -> list[Path]:
+def _drawn(
+    record: Record,
+    place: Path,
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[float],
+    answers: Sequence[int | float | None],
+) -> list[Path]:
     """Without pyplot, so that no window or state is touched."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,8 +73,8 @@ def _drawn(record: Record, place: Path, folder: Path, labels: Sequence[str], sco
     paths = []
     with rc_context(STYLE):
         pictures = {"learning_curve": (6.4, 3.6)}
-        if labels and scored.rows.labels is not None:
-            pictures["confusion_matrix"] = (2.2 + 0.8 * len(labels), 1.8 + 0.7 * len(labels))
+        if names and labels:
+            pictures["confusion_matrix"] = (2.2 + 0.8 * len(names), 1.8 + 0.7 * len(names))
         for name, size in pictures.items():
             figure = Figure(figsize=size, dpi=110, layout="constrained")
             FigureCanvasAgg(figure)
@@ -72,9 +82,7 @@ def _drawn(record: Record, place: Path, folder: Path, labels: Sequence[str], sco
             if name == "learning_curve":
                 _curve(axes, record, folder)
             else:
-                _matrix(
-                    axes, confusion(scored.rows.labels or (), scored.answers, len(labels)), labels, record
-                )
+                _matrix(axes, confusion(labels, answers, len(names)), names, record)
             paths.append(place / f"{name}.png")
             with replacing(paths[-1]) as temporary:
                 figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -93,7 +93,14 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             from petbench.tracking.pictures import send_pictures  # only W&B shows them
 
             answered = scored[f"report/{record.headline.split}"]
-            send_pictures(tracker, record, prepared.folder, prepared.plan.task.labels, answered)
+            send_pictures(
+                tracker,
+                record,
+                prepared.folder,
+                prepared.plan.task.labels,
+                answered.rows.labels or (),
+                answered.answers,
+            )
         if spec.logger.artifact:
             tracker.artifact("adapter", prepared.folder / "adapter")
         if accelerator.is_main_process:

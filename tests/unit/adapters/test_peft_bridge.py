@@ -91,7 +91,7 @@ def test_merge_and_unmerge(path: Path) -> None:
 
 def test_fourierft_merges_but_for_rounding() -> None:
     """At this width its random start is 60 times the weights: float32 shows 1e-4, float64 that the maths is right."""
-    case = build_case(ADAPTERS / "peft/fourierft.yaml", MODELS / "tiny_t5.yaml")
+    case = build_case("peft/fourierft", "tiny_t5")
     merging(case)
     tuned = case.tuned()
     tuned.model.double()
@@ -101,7 +101,7 @@ def test_fourierft_merges_but_for_rounding() -> None:
 
 
 def test_p_tuning_trains_at_its_presets_rate() -> None:
-    case = build_case(ADAPTERS / "peft/p_tuning.yaml", MODELS / "tiny_t5.yaml")
+    case = build_case("peft/p_tuning", "tiny_t5")
     tuned = case.tuned()
     goal = 0.5 * float(tuned.model(**case.batch).loss.detach())
     assert case.train(tuned, steps=400, lr=case.values["tuning"]["lr"], until=lambda loss: loss < goal) < goal

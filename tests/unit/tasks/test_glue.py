@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
+from petbench.compose.expand import choice
 from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS, require_trainable, task_named
 
@@ -68,9 +69,7 @@ def test_ax_cannot_be_trained():
 
 
 def test_every_task_has_a_yaml_with_every_field():
-    files = {
-        path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in (CONF / "task").glob("*.yaml")
-    }
+    files = {name: choice("task", name) for name in options("task")}
     assert set(files) == set(TASKS)
     for name, values in files.items():
         assert TaskSpec.model_validate(values).name == name
@@ -80,7 +79,7 @@ def test_every_task_has_a_yaml_with_every_field():
 @pytest.mark.parametrize("group,spec,key", [("data", DataSpec, "source"), ("protocol", ProtocolSpec, "name")])
 def test_data_and_protocol_yamls_hold_every_field(group, spec, key):
     for path in (CONF / group).glob("*.yaml"):
-        values = OmegaConf.to_container(OmegaConf.load(path))
+        values = choice(group, path.stem)
         assert set(values) == set(spec.model_fields), path
         assert getattr(spec.model_validate(values), key) == path.stem
         lines = path.read_text().splitlines()

@@ -149,7 +149,8 @@ def test_every_tasks_metrics_are_known():
 def test_nothing_heavy_is_imported_with_the_tasks():
     """`--help` and `list` read the tasks; these imports cost seconds."""
     code = (
-        "import sys, json; import petbench.tasks.glue, petbench.tasks.metrics, petbench.tasks.rows.load, petbench.tasks.toy,"
+        "import sys, json; import petbench.tasks.glue, petbench.tasks.metrics, petbench.tasks.rows.load,"
+        "petbench.tasks.toy,"
         "petbench.tasks.wording, petbench.tasks.encode.encode, petbench.tasks.protocols, petbench.tasks.rows.fetch;"
         "print(json.dumps([m for m in ('torch', 'transformers', 'evaluate', 'datasets', 'pyarrow', 'pandas', 'sklearn')"
         " if m in sys.modules]))"

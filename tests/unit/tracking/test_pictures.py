@@ -1,7 +1,6 @@
 """Pictures of a run: the counts of the confusion matrix, and trouble that ends no run."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,10 +36,6 @@ def record() -> Record:
     )  # fmt: skip
 
 
-def scored(labels: Any, answers: list[Any]) -> Any:
-    return SimpleNamespace(rows=SimpleNamespace(labels=labels), answers=answers)
-
-
 def test_confusion_counts_labels_against_answers() -> None:
     assert confusion([0, 0, 1, 1, 1], [0, 1, 1, 1, 0], 2) == [[1, 1], [1, 2]]
     assert confusion([0, 2], [None, 2], 3) == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
@@ -52,7 +47,7 @@ def test_confusion_counts_labels_against_answers() -> None:
 def test_a_regression_has_no_matrix(tmp_path: Path, labels: tuple[str, ...], names: list[str]) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra `plot`")
     told = Told("offline")
-    send_pictures(told, record(), tmp_path, labels, scored([0, 1, 1], [0, 1, None]))  # type: ignore[arg-type]
+    send_pictures(told, record(), tmp_path, labels, [0, 1, 1], [0, 1, None])  # type: ignore[arg-type]
     assert [name for name, _ in told.images] == names
     assert all(path.read_bytes()[:4] == b"\x89PNG" for _, path in told.images)
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(
@@ -62,7 +57,7 @@ def test_a_regression_has_no_matrix(tmp_path: Path, labels: tuple[str, ...], nam
 
 def test_without_wandb_nothing_is_drawn(tmp_path: Path) -> None:
     for mode in (None, "failed"):
-        send_pictures(Told(mode), record(), tmp_path, (), scored(None, []))  # type: ignore[arg-type]
+        send_pictures(Told(mode), record(), tmp_path, (), (), [])  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -70,7 +65,7 @@ def test_a_failing_picture_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFi
     pytest.importorskip("matplotlib", reason="needs the extra `plot`")
     (tmp_path / "plots").write_text("in the way")
     told = Told("offline")
-    send_pictures(told, record(), tmp_path, (), scored(None, []))  # type: ignore[arg-type]
+    send_pictures(told, record(), tmp_path, (), (), [])  # type: ignore[arg-type]
     assert told.images == []
     assert "warning: no pictures of run abc: UserError: cannot write" in capsys.readouterr().err
 
@@ -81,5 +76,5 @@ def test_without_matplotlib_it_says_so_once(
     monkeypatch.setattr(run_plots, "available", lambda: False)
     run_plots._say_missing.cache_clear()
     for _ in range(2):
-        send_pictures(Told("offline"), record(), tmp_path, (), scored(None, []))  # type: ignore[arg-type]
+        send_pictures(Told("offline"), record(), tmp_path, (), (), [])  # type: ignore[arg-type]
     assert capsys.readouterr().err.count("pip install 'petbench[plot]'") == 1

@@ -38,7 +38,7 @@ MATRICES = {
 
 @pytest.mark.parametrize("adapter", MATRICES)
 def test_decay_acts_on_matrices_alone(adapter: str) -> None:
-    case = build_case(CONF / f"adapter/{adapter}.yaml", CONF / "model/tiny_bert.yaml")
+    case = build_case(adapter, "tiny_bert")
     spec = case.spec
     if adapter.startswith("krona_b"):
         spec = spec.model_copy(update={"biases": 2})
