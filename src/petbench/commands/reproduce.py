@@ -13,6 +13,7 @@ from petbench.console import Grid, print_table, say
 from petbench.errors import UserError, unknown
 from petbench.report.published.numbers import COST_RECIPES, RECIPES
 from petbench.sweep.members import Cell, validated
+from petbench.training.prepare import start_id
 from petbench.tuned.checkpoint import adapter_folder
 
 
@@ -28,7 +29,7 @@ def reproduce_main(argv: list[str]) -> int:
     flags = _flags(argv)
     table = _table(flags.overrides, flags.config_dir)
     asked = _asked(table, flags.overrides, flags.only)
-    members = expand(asked, flags.config_dir)
+    members = expand(asked, flags.config_dir, start_id)
     specs = validated(members)
     results_dir = specs[0].spec.results_dir
     if any(cell.spec.plan for cell in specs):

@@ -17,6 +17,7 @@ from petbench.sweep.trials import (
     is_tuned,
 )
 from petbench.sweep.tuned import run_tuned
+from petbench.training.prepare import start_id
 
 
 def sweep_main(argv: list[str]) -> int:
@@ -25,7 +26,7 @@ def sweep_main(argv: list[str]) -> int:
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
     if sweepers and sweepers != ["basic"]:
         return exit_status(run_searched(overrides, flags.config_dir))
-    members = expand(overrides, flags.config_dir)
+    members = expand(overrides, flags.config_dir, start_id)
     require_precision(overrides, [member.values for member in members], flags.config_dir)
     if is_tuned(members):
         start = starter(overrides, flags.config_dir)

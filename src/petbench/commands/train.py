@@ -76,9 +76,10 @@ def _with_cell(argv: list[str], config_dir: str | None) -> list[str]:
     if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
         return argv
     from petbench.compose.expand import expand
+    from petbench.training.prepare import start_id
 
     values = _values(argv)
-    members = expand(values, config_dir)
+    members = expand(values, config_dir, start_id)
     # Several members without -m are Hydra's to refuse.
     whole = members[0].overrides if len(members) == 1 else values
     return [*whole, *(a for a in argv if a not in values)]

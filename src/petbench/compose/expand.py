@@ -8,8 +8,13 @@ from typing import Any
 
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.compose.many import values_of
+from petbench.compose.recipe import IdOf, completed, table_of, with_starts
 from petbench.config.tree import conf_dir, key_of, option_path
 from petbench.errors import UserError
+
+
+def not_known(values: dict[str, Any]) -> None:
+    """The run id where nobody needs one."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,10 @@ class Member:
     values: dict[str, Any]
 
 
-def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
+def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not_known) -> list[Member]:
     """All members of a (multi)run: choices and ranges multiplied out as Hydra's basic sweeper does.
+
+    id_of: the run id of composed values, for recipes whose cells start from another cell's run.
 
     Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
     """
@@ -46,16 +53,14 @@ def expand(argv: Sequence[str], config_dir: str | None = None) -> list[Member]:
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
             batches = BasicSweeper.split_arguments(parsed, None)
             members = [tuple(member) for batch in batches for member in batch]
-            return _composed(_with_cells(members, preset, config_dir), config_dir)
+            return _composed(_with_cells(members, preset, config_dir, id_of), config_dir)
 
 
 def _with_cells(
-    members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None
+    members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None, id_of: IdOf
 ) -> Sequence[tuple[str, ...]]:
     """Members of a recipe get what its table says of their cells; others stay as they are."""
     from omegaconf import OmegaConf
-
-    from petbench.compose.recipe import completed, table_of, with_starts
 
     recipes = {text for member in members for text in member if key_of(text) == "recipe"}
     if len(recipes) > 1:
@@ -66,7 +71,7 @@ def _with_cells(
         return members
     choices = preset.hydra.runtime.choices
     whole = [completed(member, table, choices) for member in members]
-    return with_starts(whole, members, table, choices, lambda some: values_of(some, config_dir))
+    return with_starts(whole, members, table, choices, lambda some: values_of(some, config_dir), id_of)
 
 
 def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:

@@ -25,6 +25,7 @@ CONSUMED = "++table=null"  # says that the table has been read; config refuses o
 START = "start"
 PENDING = "cell:"  # `init_from: cell:mnli` until the run id of that cell is known
 Overrides = tuple[str, ...]
+IdOf = Callable[[dict[str, Any]], str | None]  # the run id of composed values; None where it is not known
 
 
 @dataclass(frozen=True)
@@ -98,43 +99,29 @@ def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Override
     return (*kept, f"task={task}", f"++seed={table.seed[0]}")
 
 
-def start_id(values: dict[str, Any], cache: dict[str, str | None], key: str) -> str | None:
-    """The run id of composed values, looked up once for each key; None where its rows or
-    its model are not in reach."""
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
-    from petbench.training.prepare import run_id_of
-
-    if key not in cache:
-        try:
-            cache[key] = run_id_of(parse(values, spec_of))
-        except UserError:
-            cache[key] = None
-    return cache[key]
-
-
 def with_starts(
     members: Sequence[Overrides],
     given: Sequence[Overrides],
     table: Table,
     choices: Mapping[str, str],
     compose: Callable[[list[Overrides]], list[dict[str, Any]]],
+    id_of: IdOf,
 ) -> list[Overrides]:
     """Members with `init_from` filled in: the run id of the cell that each starts from.
 
-    `given` are the same members without their cells' settings; `compose` makes values of overrides. Where the
-    rows of that cell are not in reach its id is not known, and the member stays as it is: it can be planned.
+    `given` are the same members without their cells' settings; `compose` makes values of overrides, `id_of` a run id
+    of values. Where that id is not known the member stays as it is: it can be planned.
     """
-    cache: dict[str, str | None] = {}
+    cache: dict[Overrides, str | None] = {}
     out = []
     for member, own in zip(members, given, strict=True):
         text = next((o for o in member if o.startswith(f"++init_from={PENDING}")), None)
         if text is not None:
             start = starting_cell(own, table, text.partition(PENDING)[2])
             whole = completed(start, table, choices)
-            key = " ".join(whole)
-            found = start_id(compose([whole])[0], cache, key) if key not in cache else cache[key]
-            if found is not None:
+            if whole not in cache:
+                cache[whole] = id_of(compose([whole])[0])
+            if (found := cache[whole]) is not None:
                 member = tuple(f"++init_from={found}" if o == text else o for o in member)
         out.append(member)
     return out

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.config.spec import BudgetSpec, RunSpec
+from petbench.adapters.registry import spec_of
+from petbench.config.spec import BudgetSpec, RunSpec, parse
+from petbench.console import warn
+from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows.load import companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
 from petbench.training.plan import Plan, plan
-from petbench.training.run import _warn
 from petbench.tuned.content import Content, content_of, located
 
 
@@ -96,3 +98,16 @@ def data_digest(splits: Splits, rows: Cut) -> str:
     digests: dict[str, Any] = {name: splits.split_digests[name] for name in sorted(used)}
     digests |= {part: split.digest for part, split in rows.parts().items() if part.startswith("predict/")}
     return content_digest({"task": splits.task, "splits": digests})
+
+
+def start_id(values: dict[str, Any]) -> str | None:
+    """The run id of composed values; None where its rows or its model are not in reach."""
+    try:
+        return run_id_of(parse(values, spec_of))
+    except UserError:
+        return None
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines if is_main_process() else ():
+        warn(line)

@@ -4,11 +4,10 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
-from petbench.console import is_main_process, say, warn
+from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
@@ -16,11 +15,6 @@ from petbench.record import RECORD_FILE, Record, Status, read_record, write_reco
 from petbench.training.claim import LOCK_FILE, claimed
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
-
-
-def _warn(lines: Sequence[str]) -> None:
-    for line in lines if is_main_process() else ():
-        warn(line)
 
 
 def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
