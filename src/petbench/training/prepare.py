@@ -1,13 +1,14 @@
 """What a run is before it starts: planned, its rows read and cut, its id known."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from petbench.adapters.registry import spec_of
 from petbench.config.spec import BudgetSpec, RunSpec, parse
-from petbench.console import warn
+from petbench.console import is_main_process, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
