@@ -1,0 +1,44 @@
+"""Expected best of k trials: what a tuning budget buys.
+
+With trials x₍₁₎ ≤ … ≤ x₍N₎ on the selection rows, the best of k drawn with replacement is expected to be
+Σ x₍ᵢ₎·[(i/N)^k − ((i−1)/N)^k] (Dodge et al., Show your work, EMNLP 2019). A failed trial finds nothing, and costs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: its selection score, None where it failed or diverged; and what it took in seconds."""
+
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """After k trials: the expected best selection score, and the seconds that k trials take on average."""
+
+    trials: int
+    score: float
+    seconds: float
+
+
+def expected_best(trials: Sequence[Trial]) -> list[Budget]:
+    """For k = 1 … N. A failed trial counts as the worst score seen. Empty when every trial failed."""
+    scored = sorted(trial.score for trial in trials if trial.score is not None)
+    if not scored:
+        return []
+    n = len(trials)
+    ordered = [scored[0]] * (n - len(scored)) + scored
+    each = fmean(trial.seconds for trial in trials)
+    return [
+        Budget(
+            k,
+            sum(x * (((i + 1) / n) ** k - (i / n) ** k) for i, x in enumerate(ordered)),
+            k * each,
+        )
+        for k in range(1, n + 1)
+    ]

@@ -1,0 +1,62 @@
+"""What a few runs of one setting say: mean, spread, an interval that holds what it claims; and shares of runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev, variance
+
+from petbench.report.statistics.moderation import Prior, moderated
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """n scores in short. std has n - 1 in its denominator; std and interval are None below two scores."""
+
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+
+
+def summary(scores: Sequence[float], prior: Prior | None = None) -> Summary:
+    """Mean, standard deviation and 95 % t interval of the mean over seeds.
+
+    mean ± t(.975, df)·sqrt(v/n), v the variance of the scores, moderated by the prior where there is one. On normal
+    scores it holds the true mean in 95 % of cases from two runs on. Raises ValueError on no scores.
+    """
+    n = len(scores)
+    if n == 0:
+        raise ValueError("no scores to summarise")
+    mean = fmean(scores)
+    if n == 1:
+        return Summary(1, mean, None, None, None)
+    spread = moderated(variance(scores), n - 1, prior)
+    half = t_quantile((1 + CONFIDENCE) / 2, spread.df) * sqrt(spread.value / n)
+    return Summary(n, mean, stdev(scores), mean - half, mean + half)
+
+
+def t_quantile(probability: float, df: float) -> float:
+    """Student's t; the normal's where df is infinite."""
+    from scipy.special import ndtri, stdtrit
+
+    return float(ndtri(probability) if df == float("inf") else stdtrit(df, probability))
+
+
+def t_two_sided(t: float, df: float) -> float:
+    """P(|T| >= |t|)."""
+    from scipy.special import ndtr, stdtr
+
+    return float(2 * (ndtr(-abs(t)) if df == float("inf") else stdtr(df, -abs(t))))
+
+
+def share_interval(k: int, n: int) -> tuple[float, float]:
+    """Clopper and Pearson's exact 95 % interval of a share seen k times in n, such as of collapsed runs."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return low, high

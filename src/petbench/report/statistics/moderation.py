@@ -1,0 +1,91 @@
+"""Moderated variances: what the cells of a table say together about how much seeds scatter.
+
+Three seeds tell little about their own spread. Cells of one table scatter alike, so each cell's variance v with
+f degrees of freedom is drawn toward a common value s0² that weighs as much as d0 further degrees:
+
+    (d0·s0² + f·v) / (d0 + f),   with d0 + f degrees of freedom
+
+d0 and s0² are fitted to all cells by matching the moments of log v (Smyth, Linear models and empirical Bayes
+methods, SAGMB 3(1), 2004, section 6.2).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, inf, isinf, log
+
+FEWEST_CELLS = 10  # below that the common value is not known well enough to help
+SMALLEST_SHARE = 1e-4  # of the median variance: what stands for a variance of zero, whose logarithm there is not
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of a cell's variance before its own runs are seen: s0² (score²), worth d0 degrees of freedom."""
+
+    d0: float  # infinite: all cells scatter alike
+    s0_squared: float
+    cells: int  # that it was fitted to
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A variance (score²) and its degrees of freedom."""
+
+    value: float
+    df: float
+
+
+def fit_prior(variances: Sequence[tuple[float, float]]) -> Prior | None:
+    """The prior of cells given as (variance, degrees of freedom); None below 10 cells that have both.
+
+    The caller leaves out cells with collapsed runs: their spread is another law.
+    """
+    from scipy.special import digamma, polygamma  # takes most of a second
+
+    known = [(v, f) for v, f in variances if f >= 1]
+    positive = sorted(v for v, _ in known if v > 0)
+    if len(known) < FEWEST_CELLS or not positive:
+        return None
+    least = SMALLEST_SHARE * positive[len(positive) // 2]
+    e = [log(max(v, least)) - float(digamma(f / 2)) + log(f / 2) for v, f in known]
+    mean = sum(e) / len(e)
+    spread = sum((x - mean) ** 2 for x in e) / (len(e) - 1)
+    excess = spread - sum(float(polygamma(1, f / 2)) for _, f in known) / len(known)
+    if excess <= 0:
+        return Prior(inf, exp(mean), len(known))
+    d0 = 2 * _trigamma_inverse(excess)
+    return Prior(d0, exp(mean + float(digamma(d0 / 2)) - log(d0 / 2)), len(known))
+
+
+def moderated(value: float, df: float, prior: Prior | None) -> Variance:
+    """A cell's variance drawn toward the prior; as it is where there is none."""
+    if prior is None:
+        return Variance(value, df)
+    if isinf(prior.d0):
+        return Variance(prior.s0_squared, inf)
+    weight = prior.d0 + df
+    return Variance((prior.d0 * prior.s0_squared + df * value) / weight, weight)
+
+
+def moderated_variances(samples: Iterable[Sequence[float]]) -> Prior | None:
+    """The prior of cells given as their scores, one list a cell."""
+    from statistics import variance
+
+    return fit_prior([(variance(s), len(s) - 1) for s in samples if len(s) > 1])
+
+
+def _trigamma_inverse(x: float) -> float:
+    """y with trigamma(y) = x > 0, by Newton's method on 1/trigamma, which is convex."""
+    from scipy.special import polygamma
+
+    if x > 1e7:
+        return 1 / x**0.5
+    if x < 1e-6:
+        return 1 / x
+    y = 0.5 + 1 / x
+    for _ in range(50):
+        t = float(polygamma(1, y))
+        step = t * (1 - t / x) / float(polygamma(2, y))
+        y += step
+        if -step / y < 1e-8:
+            break
+    return y

@@ -1,0 +1,77 @@
+"""How often one method's run beats the other's, and whether that agrees with the means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean
+
+USUALLY = 0.75  # from this share on one may say that a method usually wins (Bouthillier et al. 2021)
+FEWEST_FOR_SHARE = 5
+FEWEST_FOR_SHAPE = 6
+
+
+@dataclass(frozen=True)
+class Wins:
+    """P(a run of A beats a run of B), ties counted half, with a 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+    @property
+    def usually(self) -> bool:
+        """Whether A (or B) usually wins."""
+        return max(self.share, 1 - self.share) > USUALLY
+
+
+def wins(a: Sequence[float], b: Sequence[float]) -> Wins:
+    """The share over all pairs of runs (Mann and Whitney's U over n·m), and DeLong's interval of it.
+
+    The interval's standard error is that of the placements of each run among the other side's, held inside
+    0 and 1. Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021.
+    """
+    above = [fmean(_beats(x, y) for y in b) for x in a]
+    below = [fmean(_beats(x, y) for x in a) for y in b]
+    share = fmean(above)
+    spread = sum(_over_n(placements) for placements in (above, below))
+    # Where every run of one side wins, placements do not scatter; the rule of three says what n runs can show.
+    least = 1 / min(len(a), len(b)) / 3
+    half = 1.96 * max(sqrt(spread), least if share in (0.0, 1.0) else 0.0)
+    return Wins(share, max(0.0, share - half), min(1.0, share + half))
+
+
+def disagrees(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether the mean and the majority of runs name different winners: one collapse can turn a mean."""
+    higher = fmean(a) - fmean(b)
+    majority = fmean(_beats(x, y) for x in a for y in b) - 0.5
+    return round(higher, 12) != 0 and round(majority, 12) != 0 and (higher > 0) != (majority > 0)
+
+
+def shape_p(a: Sequence[float], b: Sequence[float], paired: bool) -> float | None:
+    """p of the exact test on ranks: Wilcoxon's signed-rank over pairs (a[i], b[i]), else Mann and Whitney's.
+
+    None below 6 runs a side, where neither can reach .05 two-sided after ties. Zeros and ties are exact up to 12
+    pairs by trying all sign patterns; beyond that SciPy's approximation is used.
+    """
+    from scipy.stats import PermutationMethod, mannwhitneyu, wilcoxon
+
+    if min(len(a), len(b)) < FEWEST_FOR_SHAPE:
+        return None
+    if not paired:
+        return float(mannwhitneyu(a, b, alternative="two-sided").pvalue)
+    apart = [round(x - y, 12) for x, y in zip(a, b, strict=True)]
+    if not any(apart):
+        return 1.0
+    ties = 0.0 in apart or len({abs(x) for x in apart}) < len(apart)
+    method = PermutationMethod(n_resamples=2**12) if ties and len(apart) <= 12 else "auto"
+    return float(wilcoxon(apart, method=method).pvalue)
+
+
+def _beats(x: float, y: float) -> float:
+    return 0.5 if round(x - y, 12) == 0 else float(x > y)
+
+
+def _over_n(values: Sequence[float]) -> float:
+    n = len(values)
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values) / (n - 1) / n if n > 1 else 0.0
