@@ -1,10 +1,11 @@
 """A column of a table: which rows are told apart when all pairs are looked at together.
 
-For methods k the simulated column is r_k + s_k: r the rows' part, drawn by resampling rows for all methods at once
-(the multi-bootstrap of Sellam et al. 2022), s the seeds' part, normal with the moderated variance. A draw's pairs are
-studentised with variances drawn as widely as they are known, (chi² with df)/df, so that few seeds cost what they must.
-The 95 % quantile of the largest |t| over all pairs is the bar that every pair has to pass: false alarms in the whole
-column stay at 5 %, whichever row happens to be highest. Without answers by row the draw is Tukey and Kramer's.
+Method k's mean is simulated as r_k + s_k. r is the rows' part, drawn for all methods at once with the covariance of
+their row values over rows (a multiplier bootstrap: each row weighted by a normal number). s is the seeds' part, normal
+with the moderated variance. A draw's pairs are studentised with variances that scatter as widely as they are known,
+(chi² with df)/df, so that few seeds cost what they must. The 95 % quantile of the largest |t| over all pairs is the bar
+that every pair has to pass: false alarms in the whole column stay at 5 %, whichever row happens to be the highest.
+Without answers by row only s is drawn, which is Tukey and Kramer's test with unequal variances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,24 @@ SEED = 20261
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What moves the means of k methods on one task, or on the mean over several (all variances in score²)."""
+
+    names: tuple[str, ...]
+    means: Values  # (k,)
+    seeds: Values  # (k,) the seeds' part of each mean's variance
+    df: Values  # (k,) degrees of freedom of the seeds' part; infinite where it is taken as known
+    rows: Values | None  # (k, k) covariance of the means over rows; None: on these rows only
+    residual: Values  # (k,) what stands in the rows' and in the seeds' part
+
+
+@dataclass(frozen=True)
 class Column:
     """All pairs of a column's methods, in the order given."""
 
     names: tuple[str, ...]
     means: Values  # (k,)
     se: Values  # (k, k) standard errors of the differences
-    bar: float  # what |t| of a pair must exceed
     p: Values  # (k, k) p values, corrected for all pairs
     on_rows: bool  # whether rows counted: else it speaks for these rows only
 
@@ -52,14 +64,18 @@ class Column:
         return {name: None if k == best else float(self.p[best, k]) for k, name in enumerate(self.names)}
 
     def letters(self) -> Mapping[str, str]:
-        """Compact letters: two methods share a letter when they are not told apart (Piepho 2004)."""
-        order = sorted(range(len(self.names)), key=lambda k: -self.means[k])
+        """Compact letters: two methods share one when they are not told apart.
+
+        Insert and absorb (Piepho, An algorithm for a letter-based representation of all-pairwise comparisons, JCGS
+        13, 2004): start with one group of all, split every group that holds a told pair, drop what lies in another.
+        """
+        order = [int(k) for k in np.argsort(-self.means, kind="stable")]
         groups: list[set[int]] = [set(order)]
-        for i in order:
-            for j in order:
-                if i < j and self.apart[i, j]:
+        for place, i in enumerate(order):
+            for j in order[place + 1 :]:
+                if self.apart[i, j]:
                     groups = _parted(groups, i, j)
-        groups.sort(key=lambda group: min(order.index(k) for k in group))
+        groups.sort(key=lambda group: sorted(order.index(k) for k in group))
         return {
             name: "".join(_letter(n) for n, group in enumerate(groups) if k in group)
             for k, name in enumerate(self.names)
@@ -67,105 +83,115 @@ class Column:
 
 
 def column(sides: Mapping[str, Side], prior: Prior | None = None) -> Column | None:
-    """Every method with at least two runs, all pairs together; None below two such methods.
+    """Every method with at least two runs, all pairs together; None below two such methods."""
+    parts = parts_of(sides, prior)
+    return None if parts is None else all_pairs(parts)
 
-    Rows count when every method kept its answers on the same rows.
-    """
+
+def parts_of(sides: Mapping[str, Side], prior: Prior | None = None) -> Parts | None:
+    """The parts of a task's methods. Rows count when every method kept its answers on the same rows."""
     kept = {name: side for name, side in sides.items() if side.n >= 2}
     if len(kept) < 2:
         return None
-    names = tuple(kept)
-    means = np.array([fmean(side.scores) for side in kept.values()])
     spreads = [seeds_variance(side, prior) for side in kept.values()]
-    seeds = np.array([spread.value / side.n for spread, side in zip(spreads, kept.values(), strict=True)])
-    df = [spread.df for spread in spreads]
-    tables = [side.rows for side in kept.values()]
-    on_rows = all(t is not None for t in tables) and len({t.shape[1] for t in tables if t is not None}) == 1
+    tables = [side.rows for side in kept.values() if side.rows is not None]
+    counted = len(tables) == len(kept) and len({table.shape[1] for table in tables}) == 1
+    by_row = np.array([table.mean(axis=0) for table in tables]) if counted else None
+    return Parts(
+        names=tuple(kept),
+        means=np.array([fmean(side.scores) for side in kept.values()]),
+        seeds=np.array([spread.value / side.n for spread, side in zip(spreads, kept.values(), strict=True)]),
+        df=np.array([spread.df for spread in spreads]),
+        rows=None if by_row is None else np.cov(by_row) / by_row.shape[1],
+        residual=np.array([residual_part(table) for table in tables]) if counted else np.zeros(len(kept)),
+    )
+
+
+def averaged(tasks: Sequence[Parts]) -> Parts | None:
+    """The parts of the mean over tasks, for the methods that all tasks have; None below two of them."""
+    shared = [name for name in tasks[0].names if all(name in task.names for task in tasks)]
+    if len(shared) < 2:
+        return None
+    k = len(tasks)
+    places = [[task.names.index(name) for name in shared] for task in tasks]
+    seeds = [task.seeds[place] / k**2 for task, place in zip(tasks, places, strict=True)]
+    below = sum(s**2 / task.df[place] for s, task, place in zip(seeds, tasks, places, strict=True))
+    total = np.sum(seeds, axis=0)
+    rows = [task.rows for task in tasks]
+    return Parts(
+        names=tuple(shared),
+        means=np.mean([task.means[place] for task, place in zip(tasks, places, strict=True)], axis=0),
+        seeds=total,
+        df=np.divide(total**2, below, out=np.full(len(shared), np.inf), where=np.asarray(below) > 0),
+        rows=None
+        if any(r is None for r in rows)
+        else np.sum([r[np.ix_(p, p)] / k**2 for r, p in zip(rows, places, strict=True) if r is not None], axis=0),
+        residual=np.sum(
+            [task.residual[place] / k**2 for task, place in zip(tasks, places, strict=True)], axis=0
+        ),
+    )
+
+
+def all_pairs(parts: Parts) -> Column:
+    """Every pair tested against the largest |t| that equal methods would show."""
+    k = len(parts.names)
     generator = np.random.default_rng(SEED)
-    k = len(names)
-    s_drawn = generator.standard_normal((DRAWS, k)) * np.sqrt(seeds)
-    known = np.column_stack([_known_as(generator, f) for f in df])  # how far off each variance may be
-    if on_rows:
-        by_row = np.array([t.mean(axis=0) for t in tables if t is not None])  # (k, m)
-        residual = np.array([residual_part(t) for t in tables if t is not None])
-        rows = _pairs_rows(by_row)
-        r_drawn = _resampled(generator, by_row)
-    else:
-        rows, residual, r_drawn = np.zeros((k, k)), np.zeros(k), np.zeros((DRAWS, k))
-    variance = _pair_variance(rows, seeds, residual)
+    own = np.maximum(parts.seeds - (parts.residual if parts.rows is not None else 0.0), 0.0)
+    drawn = generator.standard_normal((DRAWS, k)) * np.sqrt(own)
+    rows = np.zeros((k, k))
+    if parts.rows is not None:
+        drawn += generator.standard_normal((DRAWS, k)) @ _root(parts.rows).T
+        diagonal = parts.rows.diagonal()
+        rows = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * parts.rows, 0.0)
+    known = np.column_stack([_known_as(generator, float(f)) for f in parts.df])
     largest = np.zeros(DRAWS)
-    drawn = r_drawn + np.sqrt(_less_residual(seeds, residual) / np.maximum(seeds, 1e-300)) * s_drawn
     for i in range(k - 1):
-        others = slice(i + 1, k)
-        apart = np.abs(drawn[:, i, None] - drawn[:, others])
-        total = _pair_variance_drawn(rows[i, others], seeds, residual, known, i, others)
-        t = np.divide(apart, np.sqrt(total), out=np.zeros_like(apart), where=total > 0)
+        rest = slice(i + 1, k)
+        both = (parts.seeds[i] * known[:, i])[:, None] + parts.seeds[rest] * known[:, rest]
+        variance = _variance(rows[i, rest], both, parts.residual[i] + parts.residual[rest])
+        apart = np.abs(drawn[:, i, None] - drawn[:, rest])
+        t = np.divide(apart, np.sqrt(variance), out=np.zeros_like(apart), where=variance > 0)
         np.maximum(largest, t.max(axis=1), out=largest)
     largest.sort()
+    both = parts.seeds[:, None] + parts.seeds[None, :]
+    variance = _variance(rows, both, parts.residual[:, None] + parts.residual[None, :])
+    np.fill_diagonal(variance, 0.0)
     se = np.sqrt(variance)
-    observed = np.abs(means[:, None] - means[None, :])
+    observed = np.abs(parts.means[:, None] - parts.means[None, :])
     t = np.divide(observed, se, out=np.where(observed > 1e-12, np.inf, 0.0), where=se > 0)
     p = 1 - np.searchsorted(largest, t, side="left") / DRAWS
-    bar = float(largest[int(np.ceil((1 - LEVEL) * DRAWS)) - 1])
-    return Column(names, means, se, bar, np.maximum(p, 1 / DRAWS), bool(on_rows))
+    p[t == 0] = 1.0
+    return Column(parts.names, parts.means, se, np.maximum(p, 1 / DRAWS), parts.rows is not None)
+
+
+def _variance(rows: Values, seeds: Values, residual: Values) -> Values:
+    """Of a difference of two means: what is in both parts is counted once (see `difference`)."""
+    variance: Values = np.maximum(np.maximum(rows + seeds - residual, rows), seeds)
+    return variance
+
+
+def _root(covariance: Values) -> Values:
+    """A matrix whose product with its transpose is the covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Values = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
 
 
 def _known_as(generator: np.random.Generator, df: float) -> Values:
     return np.ones(DRAWS) if isinf(df) else generator.chisquare(df, DRAWS) / df
 
 
-def _pairs_rows(by_row: Values) -> Values:
-    """(k, m) mean row values to (k, k) variances over rows of the differences of means."""
-    covariance = np.cov(by_row) / by_row.shape[1]
-    diagonal = covariance.diagonal()
-    pairs: Values = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 0.0)
-    return pairs
-
-
-def _resampled(generator: np.random.Generator, by_row: Values) -> Values:
-    """(draws, k): the rows drawn anew, the same for all methods, less what was seen."""
-    k, m = by_row.shape
-    centred = by_row - by_row.mean(axis=1, keepdims=True)
-    weights = generator.multinomial(m, np.full(m, 1 / m), size=DRAWS).astype(np.float32)
-    drawn: Values = (weights @ centred.T.astype(np.float32)).astype(np.float64) / m
-    return drawn
-
-
-def _pair_variance(rows: Values, seeds: Values, residual: Values) -> Values:
-    both = seeds[:, None] + seeds[None, :]
-    twice = residual[:, None] + residual[None, :]
-    variance: Values = np.maximum(np.maximum(rows + both - twice, rows), both)
-    np.fill_diagonal(variance, 0.0)
-    return variance
-
-
-def _pair_variance_drawn(
-    rows: Values, seeds: Values, residual: Values, known: Values, i: int, others: slice
-) -> Values:
-    both = (seeds[i] * known[:, i])[:, None] + seeds[others] * known[:, others]
-    twice = residual[i] + residual[others]
-    total: Values = np.maximum(np.maximum(rows + both - twice, rows), both)
-    return total
-
-
-def _less_residual(seeds: Values, residual: Values) -> Values:
-    """The seeds' part without what the resampled rows hold already."""
-    less: Values = np.maximum(seeds - residual, 0.0)
-    return less
-
-
 def _parted(groups: list[set[int]], i: int, j: int) -> list[set[int]]:
-    """No group may hold both: split those that do, drop what lies inside another."""
+    """No group may hold both i and j: split those that do, drop what lies inside another."""
     out: list[set[int]] = []
     for group in groups:
         out += [group - {i}, group - {j}] if i in group and j in group else [group]
-    return [g for n, g in enumerate(out) if not any(g < h or (g == h and n > o) for o, h in enumerate(out))]
+    kept: list[set[int]] = []
+    for group in sorted(out, key=len, reverse=True):
+        if not any(group <= larger for larger in kept):
+            kept.append(group)
+    return kept
 
 
 def _letter(n: int) -> str:
     return chr(ord("a") + n) if n < 26 else f"({n + 1})"
-
-
-def column_of(scores: Mapping[str, Sequence[float]]) -> Column | None:
-    """A column of scores alone, over seeds."""
-    return column({name: Side(tuple(values)) for name, values in scores.items()})

@@ -6,11 +6,13 @@ The jackknife estimate of variance, Annals of Statistics 9, 1981).
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Formula = Callable[[Values, Values], Values]
 NO_LABEL = -1  # the code of a written answer that is no label: another class than every label
 
 
@@ -28,41 +30,30 @@ def accuracy(labels: Values, answers: Values) -> Values:
     return (labels == answers).astype(np.float64)
 
 
-def f1(labels: Values, answers: Values) -> Values:
+def f1_of_counts(tp: Values, fp: Values, fn: Values, tn: Values) -> Values:
     """F1 of class 1, 2·tp / (2·tp + fp + fn), 0 where there is nothing to find."""
-
-    def score(tp: Values, fp: Values, fn: Values, tn: Values) -> Values:
-        below = 2 * tp + fp + fn
-        return np.divide(2 * tp, below, out=np.zeros_like(below), where=below > 0)
-
-    return _from_counts(score, labels, answers)
+    below = 2 * tp + fp + fn
+    return np.divide(2 * tp, below, out=np.zeros_like(below), where=below > 0)
 
 
-def matthews(labels: Values, answers: Values) -> Values:
+def matthews_of_counts(tp: Values, fp: Values, fn: Values, tn: Values) -> Values:
     """Matthews' correlation of two classes, 0 where answers or labels are constant."""
-
-    def score(tp: Values, fp: Values, fn: Values, tn: Values) -> Values:
-        below = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-        return np.divide(tp * tn - fp * fn, below, out=np.zeros_like(below), where=below > 0)
-
-    return _from_counts(score, labels, answers)
+    below = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return np.divide(tp * tn - fp * fn, below, out=np.zeros_like(below), where=below > 0)
 
 
 def pearson(labels: Values, answers: Values) -> Values:
-    """Pearson's correlation, leaving out each row in turn by its share of the sums."""
+    """Pearson's correlation, leaving out each row in turn by its share of the sums; 0 where one side is constant."""
     m = len(labels)
     x, y = answers - answers.mean(), labels - labels.mean()
-
-    def score(n: int, sx: Values, sy: Values, sxx: Values, syy: Values, sxy: Values) -> Values:
-        below = np.sqrt(np.maximum(sxx - sx**2 / n, 0) * np.maximum(syy - sy**2 / n, 0))
-        return np.divide(sxy - sx * sy / n, below, out=np.zeros_like(below), where=below > 1e-12)
-
-    sums = (x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum())
-    whole = score(m, *(np.asarray([s]) for s in sums))
-    without = score(
-        m - 1, sums[0] - x, sums[1] - y, sums[2] - x * x, sums[3] - y * y, sums[4] - x * y
-    )
-    return m * whole - (m - 1) * without
+    xx, yy, xy = x @ x, y @ y, x @ y
+    # Without row j the means move by −x_j/(m − 1), so each sum of products loses x_j·y_j·m/(m − 1).
+    share = m / (m - 1)
+    below = np.sqrt(np.maximum(xx - share * x * x, 0.0) * np.maximum(yy - share * y * y, 0.0))
+    without = np.divide(xy - share * x * y, below, out=np.zeros(m), where=below > 1e-12)
+    whole = xy / np.sqrt(xx * yy) if xx * yy > 0 else 0.0
+    values: Values = m * whole - (m - 1) * without
+    return values
 
 
 def spearman(labels: Values, answers: Values) -> Values:
@@ -71,46 +62,45 @@ def spearman(labels: Values, answers: Values) -> Values:
 
 
 def macro_f1(labels: Values, answers: Values) -> Values:
-    """The mean over classes of each class's F1."""
-    classes = np.unique(labels)
-    each = [f1((labels == c).astype(float), (answers == c).astype(float)) for c in classes]
-    return np.mean(each, axis=0)
+    """The mean over the classes among the labels of each class's F1."""
+    each = [
+        from_counts(f1_of_counts, (labels == c).astype(float), (answers == c).astype(float))
+        for c in np.unique(labels)
+    ]
+    mean: Values = np.mean(each, axis=0)
+    return mean
 
 
-def _from_counts(score: Callable[..., Values], labels: Values, answers: Values) -> Values:
+def from_counts(score: Callable[..., Values], labels: Values, answers: Values) -> Values:
     """Jackknife values of a function of the four counts: one value for each kind of row."""
     m = len(labels)
     # An answer that is no label is wrong: it counts as the other class.
     said = np.where(answers == NO_LABEL, 1 - labels, answers)
-    kinds = [(said == 1) & (labels == 1), (said == 1) & (labels != 1), (said != 1) & (labels == 1)]
-    kinds.append(~(kinds[0] | kinds[1] | kinds[2]))
-    counts = np.array([kind.sum() for kind in kinds], dtype=np.float64)
-    whole = score(*(np.asarray([c]) for c in counts))[0]
-    values = np.empty(m)
-    for place, kind in enumerate(kinds):
-        if kind.any():
-            fewer = counts.copy()
-            fewer[place] -= 1
-            values[kind] = m * whole - (m - 1) * score(*(np.asarray([c]) for c in fewer))[0]
+    kind = np.select([(said == 1) & (labels == 1), (said == 1), (labels == 1)], [0, 1, 2], 3)
+    counts = np.bincount(kind, minlength=4).astype(np.float64)
+    fewer = counts[:, None] - np.eye(4)  # column k: one row of kind k less
+    by_kind = m * score(*counts[:, None])[0] - (m - 1) * score(*np.maximum(fewer, 0.0))
+    values: Values = by_kind[kind]
     return values
 
 
 def _mid_ranks(values: Values) -> Values:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Values = (ends - (counts - 1) / 2)[inverse].astype(np.float64)
+    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return ranks
 
 
-def _mean_of(*formulas: Callable[[Values, Values], Values]) -> Callable[[Values, Values], Values]:
+def _mean_of(*formulas: Formula) -> Formula:
     return lambda labels, answers: np.mean([formula(labels, answers) for formula in formulas], axis=0)
 
 
-METRICS: Mapping[str, Callable[[Values, Values], Values]] = {
+_F1 = partial(from_counts, f1_of_counts)
+METRICS: Mapping[str, Formula] = {
     "accuracy": accuracy,
-    "f1": f1,
+    "f1": _F1,
+    "accuracy_f1": _mean_of(accuracy, _F1),
     "macro_f1": macro_f1,
-    "matthews_correlation": matthews,
+    "matthews_correlation": partial(from_counts, matthews_of_counts),
     "pearson": pearson,
     "spearmanr": spearman,
     "pearson_spearman": _mean_of(pearson, spearman),
