@@ -10,7 +10,7 @@ from statistics import fmean, variance
 import numpy as np
 from numpy.typing import NDArray
 
-from petbench.report.statistics.column import column
+from petbench.report.statistics.column import all_pairs, parts_of
 from petbench.report.statistics.difference import Side, difference
 from petbench.report.statistics.intervals import summary
 from petbench.report.statistics.moderation import Prior, fit_prior
@@ -100,9 +100,7 @@ def verdicts(
             prior = world.prior(n)
         rows, first = world.rows(m), world.method(m)
         second = first if twins else world.method(m)
-        found = difference(
-            side(world.runs(rows, first, n, points)), side(world.runs(rows, second, n)), prior
-        )
+        found = difference(side(world.runs(rows, first, n, points)), side(world.runs(rows, second, n)), prior)
         assert found is not None
         yield found.p <= 0.05
 
@@ -114,9 +112,9 @@ def false_behind(generator: np.random.Generator, k: int, n: int) -> Iterator[boo
         rows = world.rows(ROWS)
         sides = {str(name): side(world.runs(rows, world.method(ROWS), n)) for name in range(k)}
         prior = fit_prior([(variance(each.scores), n - 1) for each in sides.values()])
-        found = column(sides, prior)
-        assert found is not None
-        yield len(found.top) < k
+        parts = parts_of(sides, dict.fromkeys(sides, prior))
+        assert parts is not None
+        yield len(all_pairs(parts).top) < k
 
 
 def theirs_consistent(generator: np.random.Generator, n: int) -> Iterator[bool]:

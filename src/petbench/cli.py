@@ -162,7 +162,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "params": ("petbench.commands.params", "params_main"),
     "list": ("petbench.commands.list", "list_main"),
     "report": ("petbench.commands.report", "report_main"),
-    "compare": ("petbench.commands.report", "compare_main"),
+    "compare": ("petbench.commands.compare", "compare_main"),
     "reproduce": ("petbench.commands.reproduce", "reproduce_main"),
     "submit": ("petbench.commands.submit", "submit_main"),
     "predict": ("petbench.commands.predict", "predict_main"),

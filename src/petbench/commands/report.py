@@ -1,4 +1,4 @@
-"""The commands `petbench report` and `petbench compare`: arguments in, files and text out."""
+"""`petbench report`: records in, tables, plots and one page out."""
 
 import argparse
 from pathlib import Path
@@ -7,8 +7,7 @@ from petbench.commands.arguments import Arguments, new_folder, path
 from petbench.config.spec import wandb_name
 from petbench.console import Output, say
 from petbench.report.settings import parse_where, select
-from petbench.report.verdicts import pick, verdict
-from petbench.report.write import derive, differences, load, write_page, write_plots, write_tables
+from petbench.report.write import derive, differences, write_page, write_plots, write_tables
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
 
@@ -39,27 +38,6 @@ def report_main(argv: list[str]) -> int:
         from petbench.report.wandb import send_report
 
         say(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
-    return 0
-
-
-def compare_main(argv: list[str]) -> int:
-    """`petbench compare A B`; prints the verdict. Raises UserError."""
-    parser = Arguments(
-        prog="petbench compare",
-        description="Which of two is ahead, by how much, how sure, and how many more seeds would be needed.",
-        epilog="example: petbench compare adapter=krona adapter=lora --where task=rte",
-    )
-    parser.add_argument(
-        "a", metavar="A", help="a clause such as adapter=krona,task=rte, or run ids with commas"
-    )
-    parser.add_argument("b", metavar="B", help="the other side")
-    parser.add_argument(
-        "--results-dir", default="results", metavar="DIR", type=path, help="results folder (default: results)"
-    )
-    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
-    options = parser.parse_args(argv)
-    records = select(load(Path(options.results_dir)), parse_where(options.where))
-    say(verdict(pick(records, options.a), pick(records, options.b)))
     return 0
 
 

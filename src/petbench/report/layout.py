@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from petbench.report.cells import Cell
+from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
-from petbench.report.statistics.stats import Summary
 
-# best: ahead of every other row of its column, Holm-corrected p <= .05; behind: told apart from the highest
-# row; tie: not told apart from it though the seeds would allow it; unclear: too few seeds to tell
-Standing = Literal["best", "behind", "tie", "unclear", "alone", "none"]
-SIGN: Mapping[str, str] = {"tie": "=", "unclear": "?"}
+# All pairs of a column are looked at together. top: in the top group, the rows not told from the highest; behind:
+# told from it; level: no row of the column is told from another; none: fewer than two runs, or no other row.
+Standing = Literal["top", "behind", "level", "none"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,15 @@ class Entry:
     cell: Cell
     summary: Summary | None
     standing: Standing = "none"
-    p: float | None = None  # Holm-corrected, against the highest row of the column
+    p: float | None = None  # against the highest row of the column, corrected for all pairs
+    letters: str = ""  # rows of a column that share a letter are not told apart
+    rows_error: float | None = None  # standard error for other rows of the kind, where answers were kept
+
+    @property
+    def mean_of_the_rest(self) -> float | None:
+        """The mean of the runs that did not collapse; None where none collapsed or all did."""
+        rest = [value for seed, value in self.cell.values.items() if seed not in self.cell.collapsed]
+        return fmean(rest) if rest and self.cell.collapsed else None
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Average:
     of: int
     standing: Standing = "none"
     p: float | None = None
+    letters: str = ""
 
     @property
     def complete(self) -> bool:

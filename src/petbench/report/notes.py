@@ -1,12 +1,15 @@
 """The notes under a table: what was mixed, collapsed, failed or must be known to read it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isinf, sqrt
 from typing import Any
 
 from petbench.report.cells import COMPARED_VERSIONS, Cell, device
 from petbench.report.labels import differing, shown_paths
 from petbench.report.layout import Row
 from petbench.report.settings import labelled, short, show
+from petbench.report.statistics.intervals import share_interval
+from petbench.report.statistics.moderation import Prior
 
 COLLAPSED, LOST, MIXED = "†", "✗", "‡"  # marks in a cell, each followed by a number of runs or nothing
 
@@ -18,26 +21,35 @@ def cell_marks(cell: Cell) -> str:
     return " ".join(filter(None, [*parts, MIXED if cell.marks else ""]))
 
 
-def table_notes(cells: Sequence[Cell], rows: Sequence[Row]) -> tuple[str, ...]:
-    """All notes of one table, in reading order."""
-    return tuple(dict.fromkeys(_notes(cells, rows)))
+def table_notes(
+    cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prior | None]
+) -> tuple[str, ...]:
+    """All notes of one table, in reading order. priors: of the seeds' variance, by column label."""
+    return tuple(dict.fromkeys(_notes(cells, rows, priors)))
 
 
-def _notes(cells: Sequence[Cell], rows: Sequence[Row]) -> Iterator[str]:
-    yield "mean ± standard deviation (n - 1) of the headline metric x 100, 95% bootstrap interval, n seeds"
-    standings = {entry.standing for row in rows for entry in row.entries.values()}
+def _notes(cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prior | None]) -> Iterator[str]:
+    yield "mean ± standard deviation (n - 1) of the headline metric x 100, 95% t interval over seeds, n seeds"
+    yield from _priors(priors)
+    entries = [entry for row in rows for entry in row.entries.values()]
+    standings = {entry.standing for entry in entries}
     standings |= {row.average.standing for row in rows if row.average is not None}
-    if "best" in standings:
-        yield "bold: ahead of every other row of the column (Wilcoxon over seeds, Holm-corrected p <= .05)"
-    if "tie" in standings:
-        yield "=: not told apart from the highest of the column"
-    if "unclear" in standings:
-        yield "?: too few seeds to tell from the highest of the column"
+    on_rows = any(entry.rows_error is not None for entry in entries)
+    what = "over seeds and rows" if on_rows else "over seeds, on these rows: no answers by row were kept"
+    if "top" in standings:
+        yield f"bold: the top group, not told from the highest of its column; all pairs together at 5% ({what})"
+    if "level" in standings:
+        yield f"a column without bold: no row is told from another ({what})"
+    errors = [100 * entry.rows_error for entry in entries if entry.rows_error is not None]
+    if errors:
+        span = f"{min(errors):.1f} to {max(errors):.1f}"
+        yield f"other rows of the kind would move a mean by {span} points (standard error)"
     if any(len(cell.values) == 1 for cell in cells):
         yield "n=1: a single run says nothing of the spread"
     fallen = sum(len(cell.collapsed) for cell in cells)
     if fallen:
         yield f"{COLLAPSED}k: k runs collapsed to one answer, counted in the mean ({fallen} in all)"
+        yield from _collapses(rows)
     lost = {status: sum(cell.count(status) for cell in cells) for status in ("failed", "diverged")}
     if any(lost.values()):
         yield (
@@ -56,6 +68,34 @@ def _notes(cells: Sequence[Cell], rows: Sequence[Row]) -> Iterator[str]:
     yield from _recorded_marks(cells)
     if any(row.average is not None and not row.average.complete for row in rows):
         yield "averages over k of m tasks are marked k/m, ranked nowhere and never compared"
+
+
+def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
+    """The variance that cells were drawn toward, once where all columns share one."""
+    known = {label: prior for label, prior in priors.items() if prior is not None}
+    shared = len(set(known.values())) == 1 and len(known) == len(priors)
+    for label, prior in known.items():
+        where = "" if shared else f" on {label}"
+        worth = "all cells scatter alike" if isinf(prior.d0) else f"worth {prior.d0:.1f} runs each"
+        yield (
+            f"spread of seeds{where}: every cell's is drawn toward {100 * sqrt(prior.s0_squared):.2f} points, "
+            f"{worth} (empirical Bayes over {prior.cells} cells)"
+        )
+
+
+def _collapses(rows: Sequence[Row]) -> Iterator[str]:
+    """How often a setting collapses, and what its other runs score."""
+    for row in rows:
+        for entry in row.entries.values():
+            k, n = len(entry.cell.collapsed), len(entry.cell.values)
+            if k:
+                low, high = share_interval(k, n)
+                rest = entry.mean_of_the_rest
+                others = "" if rest is None else f"; the others' mean is {100 * rest:.1f}"
+                yield (
+                    f"{row.label} on {entry.cell.task}: {k} of {n} runs collapsed "
+                    f"({100 * low:.0f}% to {100 * high:.0f}% of runs do, 95% interval){others}"
+                )
 
 
 def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:

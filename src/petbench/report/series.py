@@ -8,7 +8,7 @@ from petbench.record import Record
 from petbench.report.cells import Cell, data_source, precision
 from petbench.report.layout import Report
 from petbench.report.settings import identity, labelled, varying
-from petbench.report.statistics.stats import summary
+from petbench.report.statistics.intervals import summary
 
 CUT = "task.train_examples"
 RATE = "optim.lr"

@@ -2,24 +2,30 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from petbench.record import Record
 from petbench.report.cells import Cell, group, is_trial
 from petbench.report.costs import LORA, row_costs
 from petbench.report.labels import column_labels, row_labels, title
-from petbench.report.layout import Average, Column, Entry, Report, Row, Table
+from petbench.report.layout import Average, Column, Report, Row, Table
 from petbench.report.notes import table_notes
 from petbench.report.settings import Where, select
+from petbench.report.sides import Read, no_answers
+from petbench.report.standings import JudgedColumn, judge_average, judge_column, mean_interval
+from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks, average_ranks
-from petbench.report.statistics.standings import standings, standings_over_tasks
-from petbench.report.statistics.stats import Summary, summary
 from petbench.tasks.glue import TASKS
 
 
-def build(records: Sequence[Record], where: Where | None = None, include_wnli: bool = False) -> Report:
-    """All tables of these records, less those that `where` leaves out.
+def build(
+    records: Sequence[Record],
+    where: Where | None = None,
+    include_wnli: bool = False,
+    read: Read = no_answers,
+) -> Report:
+    """All tables of these records, less those that `where` leaves out. read: a run's kept answers.
 
     Raises UserError when `where` names a setting that no record has.
     """
@@ -38,30 +44,25 @@ def build(records: Sequence[Record], where: Where | None = None, include_wnli: b
             if (other[0].model, other[0].protocol) == (first.model, first.protocol)
         ]
         several = names[first.model, first.protocol] > 1
-        tables.append(_table(members, title(members, alike if several else []), include_wnli))
+        tables.append(_table(members, title(members, alike if several else []), include_wnli, read))
     trials = sum(is_trial(record) for record in kept)
     counts: Counter[str] = Counter(record.status for record in kept if not is_trial(record))
     return Report(tuple(tables), counts, trials)
 
 
-def _table(cells: Sequence[Cell], heading: str, include_wnli: bool) -> Table:
+def _table(cells: Sequence[Cell], heading: str, include_wnli: bool, read: Read) -> Table:
     columns = _columns(cells, include_wnli)
-    standing = {
-        column.key: standings({cell.row_key: cell.values for cell in cells if cell.column_key == column.key})
-        for column in columns
-    }
+    judged = {column.key: judge_column(column.key, cells, read) for column in columns}
     placed: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Cell]]] = {}
     for cell, (label, settings) in row_labels(cells):
         placed.setdefault((cell.adapter, label), (settings, {}))[1][cell.column_key] = cell
     lora = next((members for (adapter, _), (_, members) in placed.items() if adapter in LORA), {})
-    averages = _averages({name: members for name, (_, members) in placed.items()}, columns)
+    averages = _averages({name: members for name, (_, members) in placed.items()}, columns, judged)
     rows = []
     for (adapter, label), (settings, members) in placed.items():
         entries = {}
         for key, cell in members.items():
-            verdict, p = standing[key].get(cell.row_key, ("none", None))
-            values = list(cell.values.values())
-            entries[key] = Entry(cell, summary(values) if values else None, verdict, p)
+            entries[key] = judged[key].entry(cell)
         average = averages.get((adapter, label))
         rows.append(Row(adapter, label, settings, entries, average, row_costs(members, lora)))
     rows.sort(key=_row_order)
@@ -73,7 +74,7 @@ def _table(cells: Sequence[Cell], heading: str, include_wnli: bool) -> Table:
         rows=tuple(rows),
         formula=_formula(columns, include_wnli),
         ranks=_ranks(rows, columns),
-        notes=table_notes(cells, rows),
+        notes=table_notes(cells, rows, {column.label: judged[column.key].prior for column in columns}),
     )
 
 
@@ -104,9 +105,11 @@ def _columns(cells: Sequence[Cell], include_wnli: bool) -> tuple[Column, ...]:
 
 
 def _averages(
-    rows: Mapping[tuple[str, str], Mapping[str, Cell]], columns: Sequence[Column]
+    rows: Mapping[tuple[str, str], Mapping[str, Cell]],
+    columns: Sequence[Column],
+    judged: Mapping[str, JudgedColumn],
 ) -> dict[tuple[str, str], Average]:
-    """Macro means; std and interval only where every averaged task has the same seeds."""
+    """Macro means with their own error, sqrt(Σ se²)/k over tasks; std where every averaged task has the same seeds."""
     wanted = [column.key for column in columns if column.averaged]
     if len(wanted) < 2:
         return {}
@@ -114,21 +117,20 @@ def _averages(
         name: {key: fmean(cells[key].values.values()) for key in wanted if key in cells and cells[key].values}
         for name, cells in rows.items()
     }
-    full = {"\t".join(name): tasks for name, tasks in means.items() if len(tasks) == len(wanted)}
-    verdicts = standings_over_tasks(full)
+    verdicts = judge_average([judged[key] for key in wanted], rows, wanted)
     averages = {}
     for name, tasks in means.items():
         if len(tasks) < 2:
             continue
         seeds = [set(rows[name][key].values) for key in tasks]
-        if all(each == seeds[0] for each in seeds):
-            short = summary(
-                [fmean(rows[name][key].values[seed] for key in tasks) for seed in sorted(seeds[0])]
-            )
-        else:
-            short = Summary(min(map(len, seeds)), fmean(tasks.values()), None, None, None)
-        standing, p = verdicts.get("\t".join(name), ("none", None))
-        averages[name] = Average(short, len(tasks), len(wanted), standing, p)
+        std = None
+        if all(each == seeds[0] for each in seeds) and len(seeds[0]) > 1:
+            std = stdev(fmean(rows[name][key].values[seed] for key in tasks) for seed in seeds[0])
+        low, high = mean_interval(
+            [judged[key].spread(rows[name][key]) for key in tasks], fmean(tasks.values())
+        )
+        short = Summary(min(map(len, seeds)), fmean(tasks.values()), std, low, high)
+        averages[name] = Average(short, len(tasks), len(wanted), *verdicts.get(name, ("none", None, "")))
     return averages
 
 

@@ -1,34 +1,80 @@
-"""Two methods against each other in words: which is ahead, by how much, how sure, how many more seeds."""
+"""Two methods against each other in words: ahead, equal within a margin, or open; by how much and how sure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from math import sqrt
+from typing import Any, Literal
 
 from petbench.errors import UserError
 from petbench.record import Record
 from petbench.report.cells import Cell, group, is_toy
 from petbench.report.labels import column_labels
 from petbench.report.settings import labelled, parse_where, select, varying
-from petbench.report.statistics.significance import LEVEL, Comparison, fewest_pairs, holm, over_seeds, paired
-from petbench.report.writers.numerals import score
+from petbench.report.sides import Read, no_answers, prior_for, prior_of, side_of
+from petbench.report.statistics.bootstrap import multi_bootstrap
+from petbench.report.statistics.difference import (
+    LEVEL,
+    Difference,
+    Side,
+    difference,
+    holm,
+    mean_difference,
+)
+from petbench.report.statistics.power import Design, endless_seeds, least_difference
+from petbench.report.statistics.shape import FEWEST_FOR_SHARE, Wins, disagrees, shape_p, wins
 
-MANY_SEEDS = 500
 SHARE = 0.8  # of the level, for all tasks together
+MARGIN, MARGIN_OF_FEW_ROWS, FEW_ROWS = 0.005, 0.01, 1000  # what counts as nothing, in score units
+FEWEST_TASKS = 6  # below that the signed-rank test over tasks cannot reach .05
+Word = Literal["ahead", "equal", "open"]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One comparison with its Holm-corrected p over all that were made at once."""
+    """One comparison, a against b. `difference` is None where a side has a single run."""
 
-    where: str  # the task, or `all 8 tasks`
-    test: Comparison
-    p: float
-    level: float = LEVEL  # what the uncorrected p would have to reach, for planning
+    where: str  # the task, or `the mean of 8 tasks`
+    difference: Difference | None
+    p: float  # corrected over all that were made at once
+    margin: float  # score units
+    a: Side
+    b: Side
+    collapsed: tuple[int, int] = (0, 0)
+    paired: bool = False  # whether both sides have the same seeds
 
     @property
-    def different(self) -> bool:
-        """Whether the two were told apart."""
-        return self.p <= LEVEL
+    def word(self) -> Word:
+        """ahead: told apart, and mean and majority of runs agree; equal: the 90 % interval lies in the margin."""
+        found = self.difference
+        if found is None:
+            return "open"
+        if self.p <= LEVEL and not self.split:
+            return "ahead"
+        return "equal" if found.equal_within(self.margin) else "open"
+
+    @property
+    def split(self) -> bool:
+        """Whether one side wins more runs and the other has the higher mean."""
+        return bool(self.a.n and self.b.n) and disagrees(self.a.scores, self.b.scores)
+
+    @property
+    def wins(self) -> Wins | None:
+        """P(a run of a beats a run of b); None below five runs a side."""
+        enough = min(self.a.n, self.b.n) >= FEWEST_FOR_SHARE
+        return wins(self.a.scores, self.b.scores) if enough else None
+
+    @property
+    def least(self) -> tuple[float, float] | None:
+        """The least true difference found with power .8 by as many runs; and on these rows by endless seeds."""
+        found = self.difference
+        if found is None or found.variance == 0:
+            return None
+        m = found.m or 2
+        rows = (found.rows_part or 0.0) * m
+        n = max(2, round(2 / (1 / self.a.n + 1 / self.b.n))) if self.a.n and self.b.n else 2
+        each = max(found.variance - rows / m, 0.0) * n / 2
+        design = Design(n, m, each, rows, df_each=max(1.0, found.df / 2))
+        return least_difference(design), endless_seeds(design)
 
 
 def pick(records: Sequence[Record], side: str) -> list[Cell]:
@@ -65,90 +111,180 @@ def pick(records: Sequence[Record], side: str) -> list[Cell]:
     return cells
 
 
-def judge(first: Sequence[Cell], second: Sequence[Cell]) -> list[Judged]:
-    """Every task that both sides have, then all together; the chance of any false `ahead` is 5% at most.
+def judge(
+    first: Sequence[Cell],
+    second: Sequence[Cell],
+    table: Sequence[Cell] = (),
+    read: Read = no_answers,
+    margin: float | None = None,
+) -> list[Judged]:
+    """Every task that both sides have, then their mean; the chance of any false `ahead` is 5 % at most.
 
-    All together is Wilcoxon's test over task means from 6 tasks on; with 2 to 5 tasks it is over the pairs of
-    task and seed, which speaks for these tasks only. It gets 4/5 of the level; single tasks share the rest by
-    Holm, and the whole level once all together differ. Raises UserError when the sides share no task and rows.
+    The mean over tasks gets 4/5 of the level; single tasks share the rest by Holm, and have the whole level once the
+    mean differs. table: all cells of the folder, from which the spread of seeds is moderated. margin: score units; by
+    default 0.5 points, 1.0 below 1,000 rows. Raises UserError when the sides share no task and rows.
     """
     theirs = {cell.column_key: cell for cell in second}
     pairs = [(cell, theirs[cell.column_key]) for cell in first if cell.column_key in theirs]
     if not pairs:
         raise UserError(_nothing_shared(first, second))
     labels = column_labels([cell for cell, _ in pairs])
-    tests = [(labels[a.column_key], over_seeds(a.values, b.values)) for a, b in pairs]
-    if len(pairs) == 1:
-        where, test = tests[0]
-        return [Judged(where, test, test.p)]
-    together = _together(pairs)
+    found = [_tested(labels[a.column_key], a, b, table, read, margin) for a, b in pairs]
+    if len(found) == 1:
+        return found
+    differences = [each.difference for each in found]
+    known = [each for each in differences if each is not None]
+    if len(known) < len(found):
+        return found
+    together = mean_difference(known)
     overall = min(1.0, together.p / SHARE)
     judged = []
-    for (where, test), p in zip(tests, holm([test.p for _, test in tests]), strict=True):
+    for each, p in zip(found, holm([each.p for each in known]), strict=True):
         corrected = min(max(p, overall), p / (1 - SHARE), 1.0)
-        judged.append(Judged(where, test, corrected, LEVEL / len(pairs)))
-    return [*judged, Judged(f"all {len(pairs)} tasks", together, overall, LEVEL * SHARE)]
+        judged.append(Judged(**{**vars(each), "p": corrected}))
+    widest = max(each.margin for each in found)
+    whole = Judged(f"the mean of {len(found)} tasks", together, overall, widest, Side(()), Side(()))
+    return [*judged, whole]
 
 
-def verdict(first: Sequence[Cell], second: Sequence[Cell]) -> str:
+def _tested(where: str, a: Cell, b: Cell, table: Sequence[Cell], read: Read, margin: float | None) -> Judged:
+    """One task, p not yet corrected."""
+    sides = side_of(a, read), side_of(b, read)
+    beside = [cell for cell in table if cell.table_key in (a.table_key, b.table_key)]
+    column = [cell for cell in beside if cell.column_key == a.column_key]
+    prior = prior_of(column, beside)
+    found = difference(*sides, (prior_for(a, prior), prior_for(b, prior)))
+    rows = next((run.headline.n for run in a.done if run.headline), 0)
+    nothing = margin if margin is not None else MARGIN_OF_FEW_ROWS if rows < FEW_ROWS else MARGIN
+    return Judged(
+        where, found, 1.0 if found is None else found.p, nothing, *sides,
+        collapsed=(len(a.collapsed), len(b.collapsed)), paired=set(a.values) == set(b.values),
+    )  # fmt: skip
+
+
+def verdict(judged: Sequence[Judged], first: Sequence[Cell], second: Sequence[Cell]) -> str:
     """The answer in sentences: the headline first, then one line a task, then what must be known."""
     names = _names(first, second)
-    judged = judge(first, second)
-    lines = [sentence(judged[-1], *names)]
+    lines = [sentence(judged[-1], *names), *_details(judged[-1])]
     if len(judged) > 1:
-        lines += [f"  {sentence(each, *names)}" for each in judged[:-1]]
-        lines.append(
-            f"p values are corrected over these {len(judged)} tests (all tasks together first, then Holm)."
-        )
+        for each in judged[:-1]:
+            lines += [sentence(each, *names), *_details(each)]
+        lines.append(f"p values are corrected over these {len(judged)} tests (the mean first, then Holm).")
+    lines += _over_tasks(judged, *names)
     lines += _cautions(first, second)
     return "\n".join(lines)
 
 
 def sentence(judged: Judged, first: str, second: str) -> str:
-    """Which is ahead, by how much, how sure, and how many more seeds would be needed."""
-    test = judged.test
-    ahead, behind = (first, second) if test.difference >= 0 else (second, first)
-    size = f"{score(abs(test.difference))} points"
-    low, high = test.low, test.high
-    if low is not None and high is not None and test.difference < 0:
-        low, high = -high, -low
-    range_ = f"95% interval {score(low)} to {score(high)}; " if low is not None and high is not None else ""
-    how = f"({range_}{test.name}, p {_p(judged.p)}{f'; {test.note}' if test.note else ''})"
-    if judged.different:
-        return f"On {judged.where}, {ahead} is ahead of {behind} by {size} {how}."
-    if round(test.difference, 10) == 0:
-        return f"On {judged.where}, {first} and {second} have the same mean {how}."
-    seen = f"On {judged.where}, no difference is shown: {ahead} is {size} higher than {behind} {how}."
-    return f"{seen} {_more(judged)}"
+    """`On sst2, lora is ahead of krona by 1.3 points (95% interval 0.2 to 2.4 over seeds and rows; p .02 …)`"""
+    found, on = judged.difference, f"On {judged.where}"
+    if found is None:
+        alone = " and ".join(name for name, side in ((first, judged.a), (second, judged.b)) if side.n < 2)
+        return (
+            f"{on}, open: {alone} has a single run, and one run says nothing of the spread. Give more seeds."
+        )
+    if judged.word == "ahead":
+        ahead, behind = (first, second) if found.value > 0 else (second, first)
+        low, high = found.interval()
+        low, high = (low, high) if found.value > 0 else (-high, -low)
+        won = judged.wins
+        share = "" if won is None else f"; wins {100 * max(won.share, 1 - won.share):.0f}% of runs"
+        return (
+            f"{on}, {ahead} is ahead of {behind} by {points(abs(found.value))} points (95% interval "
+            f"{points(low)} to {points(high)} {_over(found)}; {_p(judged.p)}{share})."
+        )
+    margin = f"{100 * judged.margin:g}"
+    if judged.word == "equal":
+        low, high = found.interval(0.9)
+        return (
+            f"{on}, {first} and {second} are equal within {margin}: {first} {signed(found.value)} points "
+            f"(90% interval {points(low)} to {points(high)} {_over(found)})."
+        )
+    low, high = found.interval()
+    return (
+        f"{on}, open: {first} {signed(found.value)} points against {second} ({points(low)} to {points(high)} "
+        f"{_over(found)}; {_p(judged.p)}; margin {margin})."
+    )
 
 
-def _more(judged: Judged) -> str:
-    """How many more seeds (or tasks, where tasks are the pairs) would be needed at the corrected level."""
-    test, level = judged.test, judged.level
-    what = "tasks" if " tasks," in test.name else "seeds"
-    few = ""
-    if test.p_least > level:
-        unit = "pairs, equal ones left out," if "Wilcoxon" in test.name else "runs"
-        at = f"p {level:.2g}, the corrected level," if level < LEVEL else f"p {level:.2g},"
-        few = f"{test.n} {unit} cannot reach {at} whatever they score. "
-    needed = test.needed(level)
-    if needed is None:
-        return f"{few}At least {max(fewest_pairs(level) - test.n, 1)} more {what} of each are needed."
-    lacking = max(needed - test.n, 1)
-    if lacking > MANY_SEEDS:
-        return f"{few}An effect this small would need more than {MANY_SEEDS} more {what} of each."
-    return f"{few}About {lacking} more {what} of each would show an effect of this size (power 0.8)."
+def _details(judged: Judged) -> list[str]:
+    """Below the sentence: the error and its parts, the runs, and what could have been seen."""
+    found = judged.difference
+    if found is None:
+        return []
+    lines = []
+    if judged.split:
+        most, highest = ("the first", "the second") if found.value < 0 else ("the second", "the first")
+        k = sum(judged.collapsed)
+        why = f": {k} runs collapsed" if k else ""
+        lines.append(
+            f"  {most} wins more runs, {highest} has the higher mean{why}. The mean names no winner."
+        )
+    parts = f"  standard error {points(found.se)}: seeds {points(sqrt(found.seeds_part))}"
+    if found.rows_part is not None:
+        parts += f", rows {points(sqrt(found.rows_part))}"
+    runs = "" if not judged.a.n else f". {judged.a.n} and {judged.b.n} runs"
+    least = judged.least
+    if least is not None and judged.word != "equal":
+        seen, endless = least
+        runs += f"; at least {points(seen)} is needed to be seen (power .8)"
+        if found.m and endless:
+            runs += f", and on {found.m:,} rows no number of seeds shows less than {points(endless)}"
+    return [*lines, f"{parts}{runs}."]
 
 
-def _together(pairs: Sequence[tuple[Cell, Cell]]) -> Comparison:
-    if len(pairs) >= fewest_pairs():
-        return paired([fmean(a.values.values()) - fmean(b.values.values()) for a, b in pairs], "tasks")
-    differences = [
-        a.values[seed] - b.values[seed] for a, b in pairs for seed in sorted(set(a.values) & set(b.values))
-    ]
-    if not differences:
-        return Comparison("no test", 0, 1.0, 1.0, 0.0, None, None, "no common seeds")
-    return paired(differences, "pairs of task and seed", "it speaks for these tasks only")
+def _over_tasks(judged: Sequence[Judged], first: str, second: str) -> list[str]:
+    """The signed-rank test over task means: whether it would hold on other tasks, from six tasks on."""
+    tasks = [each.difference.value for each in judged[:-1] if each.difference is not None]
+    if len(tasks) < FEWEST_TASKS:
+        return []
+    p = shape_p(tasks, [0.0] * len(tasks), paired=True)
+    ahead = sum(value > 0 for value in tasks)
+    told = "" if p is None else f" (signed-rank over tasks, {_p(p)})"
+    return [f"Over tasks, {first} has the higher mean on {ahead} of {len(tasks)}{told}."]
+
+
+def as_table(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """The same as plain values in score units, for --json and the table below the sentences."""
+    rows = []
+    for each in judged:
+        found, won = each.difference, each.wins
+        low, high = (None, None) if found is None else found.interval()
+        least = each.least
+        check = None
+        if each.a.rows is not None and each.b.rows is not None and found is not None and found.m:
+            check = multi_bootstrap(each.a.rows, each.b.rows)
+        rows.append({
+            "where": each.where, "verdict": each.word,
+            "difference": None if found is None else found.value, "low_95": low, "high_95": high,
+            "p": None if found is None else found.p, "p_corrected": None if found is None else each.p,
+            "standard_error": None if found is None else found.se,
+            "standard_error_seeds": None if found is None else sqrt(found.seeds_part),
+            "standard_error_rows": None if found is None or found.rows_part is None else sqrt(found.rows_part),
+            "degrees_of_freedom": None if found is None else found.df,
+            "seeds": [each.a.n, each.b.n], "rows": None if found is None else found.m,
+            "margin": each.margin, "collapsed": list(each.collapsed),
+            "wins": None if won is None else [won.share, won.low, won.high],
+            "rank_test_p": shape_p(each.a.scores, each.b.scores, each.paired) if each.a.n else None,
+            "multi_bootstrap": None if check is None else {"standard_error": check.se, "p": check.p},
+            "least_difference": None if least is None else least[0],
+            "least_with_endless_seeds": None if least is None else least[1],
+        })  # fmt: skip
+    return rows
+
+
+def points(value: float) -> str:
+    """A score as points with one digit, two below a tenth."""
+    return f"{100 * value:.1f}" if abs(100 * value) >= 0.095 or value == 0 else f"{100 * value:.2f}"
+
+
+def signed(value: float) -> str:
+    """The same with its sign."""
+    return points(value) if value < 0 else f"+{points(value)}"
+
+
+def _over(found: Difference) -> str:
+    return "over seeds, on these rows" if found.rows_part is None else "over seeds and rows"
 
 
 def _settings(cell: Cell) -> Mapping[str, object]:
@@ -200,4 +336,4 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "p < .001" if value < 0.001 else f"p {value:.3f}".replace(" 0.", " .")

@@ -12,7 +12,7 @@ from typing import Any
 from petbench.record import Record
 from petbench.report.cells import Cell
 from petbench.report.costs import LORA
-from petbench.report.layout import SIGN, Entry, Report, Row, Span, Table
+from petbench.report.layout import Entry, Report, Row, Span, Table
 from petbench.report.notes import cell_marks
 from petbench.report.series import learning_rate, low_resource, tuning
 
@@ -158,8 +158,8 @@ def _row(
         "average_std": points_of(average.summary.std) if average else None,
         "average_low": points_of(average.summary.low) if average else None,
         "average_high": points_of(average.summary.high) if average else None,
-        "average_best": average is not None and average.standing == "best",
-        "average_sign": SIGN.get(average.standing, "") if average else "",
+        "average_top": average is not None and average.standing == "top",
+        "average_letters": average.letters if average else "",
         "rank": short_number(table.ranks.average.get(row.label)) if table.ranks else None,
         "selection": fmean(chosen) if chosen else None,
         "adapter": _high(costs.adapter),
@@ -195,8 +195,10 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
         "std": points_of(summary.std) if summary else None,
         "low": points_of(summary.low) if summary else None,
         "high": points_of(summary.high) if summary else None,
-        "best": entry.standing == "best",
-        "sign": SIGN.get(entry.standing, ""),
+        "standing": entry.standing,
+        "letters": entry.letters,
+        "rows_error": points_of(entry.rows_error),
+        "rest": points_of(entry.mean_of_the_rest),
         "p": short_number(entry.p),
         "mark": cell_marks(cell),
         "mixed": cell.marks,

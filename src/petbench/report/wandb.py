@@ -15,7 +15,8 @@ from petbench.tracking.wandb import WandbTracker, wanted_mode
 
 FOLDER = "reports"  # in the results folder; `petbench sync` looks here, too
 TEXT = {
-    "model", "protocol", "table", "method", "label", "task", "column", "metric", "seeds", "standing", "marks",
+    "model", "protocol", "table", "method", "label", "task", "column", "metric", "seeds", "standing", "letters",
+    "marks",
     "run_ids",
 }  # fmt: skip
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from petbench.errors import UserError
 from petbench.files import write_text
-from petbench.record import Record, read_records
+from petbench.record import Answers, Record, read_answers, read_records, run_folder
 from petbench.report.citations import report_bibtex
 from petbench.report.layout import Report
 from petbench.report.settings import Where
+from petbench.report.sides import Read
 from petbench.report.tables import build
 from petbench.report.writers.latex import to_latex
 from petbench.report.writers.markdown import to_markdown
@@ -31,10 +32,21 @@ def load(results_dir: Path) -> list[Record]:
     return records
 
 
+def answers_in(results_dir: Path) -> Read:
+    """How to read the answers that the runs of a folder kept on their headline split."""
+
+    def read(record: Record) -> Answers | None:
+        if record.headline is None:
+            return None
+        return read_answers(run_folder(results_dir, record.run_id), record.headline.split)
+
+    return read
+
+
 def derive(results_dir: Path, where: Where, include_wnli: bool = False) -> tuple[Report, list[Record]]:
     """The report of a folder and the records that it was read from. Raises UserError when none is left."""
     records = load(results_dir)
-    report = build(records, where, include_wnli)
+    report = build(records, where, include_wnli, answers_in(results_dir))
     if not report.tables:
         asked = ", ".join(f"{key}={'|'.join(values)}" for key, values in where.items())
         raise UserError(f"none of the {len(records)} records in {results_dir} has {asked or 'a result'}.")

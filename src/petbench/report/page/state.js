@@ -85,7 +85,6 @@ function badge(method) {
   return `<svg viewBox="-6 -6 12 12" aria-hidden="true">${glyph(shape, 0, 0, 4.6, `fill="${colour}"`)}</svg>`;
 }
 const mark = (text) => (text ? `<span class="mark">${esc(text)}</span>` : "");
-const sign = (text) => (text ? `<span class="sign">${esc(text)}</span>` : "");
 
 // ---- what is shown -------------------------------------------------------------------------------
 const tables = () => D.tables.map((t, i) => i).filter((i) => S.table === "" || S.table === i);

@@ -29,11 +29,11 @@ function scoreCell(cell, gap) {
   const cls = gap ? "num gap" : "num";
   if (!cell) return `<td class="${cls} empty">–</td>`;
   if (nil(cell.mean)) return `<td class="${cls} empty" data-cell="${cell.i}">–${mark(cell.mark)}<small>${esc(trouble(cell) || "no run done")}</small></td>`;
-  const value = cell.best ? `<b>${score(cell.mean)}</b>` : score(cell.mean);
+  const value = cell.standing === "top" ? `<b>${score(cell.mean)}</b>` : score(cell.mean);
   const spread = S.detail === "interval"
     ? (nil(cell.low) ? "no interval" : `${score(cell.low)}–${score(cell.high)}`)
     : S.detail === "seeds" ? many(cell.n, "seed") : `${nil(cell.std) ? "" : `± ${fix(cell.std, Math.max(1, D.decimals))} · `}n ${cell.n}`;
-  return `<td class="${cls}" data-cell="${cell.i}">${value}${sign(cell.sign)}${mark(cell.mark)}<small>${esc(spread)}</small></td>`;
+  return `<td class="${cls}" data-cell="${cell.i}">${value}${mark(cell.mark)}<small>${esc(spread)}</small></td>`;
 }
 function trouble(cell) {
   return [["collapsed", "collapsed"], ["diverged", "diverged"], ["failed", "failed"], ["skipped", "skipped"]]
@@ -45,10 +45,13 @@ function cellTip(cell) {
   lines.push(nil(cell.low) ? `<i>${many(cell.n, "seed")}, no interval</i>` : `<i>95% interval ${score(cell.low)} to ${score(cell.high)}, ${many(cell.n, "seed")}</i>`);
   if (cell.seeds.length) lines.push(`<i>seeds: ${cell.seeds.map(([s, v]) => `${s}: ${score(v)}`).join(", ")}</i>`);
   if (trouble(cell)) lines.push(esc(trouble(cell)));
-  if (cell.best) lines.push("ahead of every other row of this column");
-  if (cell.sign === "=") lines.push("not told apart from the highest row");
-  if (cell.sign === "?") lines.push("too few seeds to tell from the highest row");
-  if (!nil(cell.p)) lines.push(`<i>p = ${cell.p < 0.001 ? "&lt; 0.001" : fix(cell.p, 3)} against the highest row, Holm-corrected</i>`);
+  if (cell.standing === "top") lines.push("in the top group: not told from the highest row");
+  if (cell.standing === "behind") lines.push("told from the highest row");
+  if (cell.standing === "level") lines.push("no row of this column is told from another");
+  if (cell.letters) lines.push(`<i>letters ${esc(cell.letters)}: rows that share one are not told apart</i>`);
+  if (!nil(cell.rest)) lines.push(`${score(cell.rest)} over the runs that did not collapse`);
+  if (!nil(cell.rows_error)) lines.push(`<i>± ${fix(cell.rows_error, 1)} for other rows of the kind (standard error)</i>`);
+  if (!nil(cell.p)) lines.push(`<i>p = ${cell.p < 0.001 ? "&lt; 0.001" : fix(cell.p, 3)} against the highest row, corrected for all pairs</i>`);
   for (const text of cell.mixed) lines.push(esc(text));
   return lines.join("<br>");
 }
@@ -82,7 +85,7 @@ function drawTable(t) {
     const cells = tasks.map((task) => scoreCell(cellOf(row, task.name))).join("");
     const small = nil(avg.value) ? "" : avg.n < avg.of ? `over ${avg.n} of ${avg.of}` : `${many(avg.n, "task")}`;
     const cost = costs.map(([key, , , text, small], i) => `<td class="num${i ? "" : " gap"}${nil(row[key]) ? " empty" : ""}">${text(row)}${small(row) ? `<small>${small(row)}</small>` : ""}</td>`).join("");
-    const mean = !table.average_of ? "" : `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_best ? `<b>${score(avg.value)}</b>` : score(avg.value)}${whole ? sign(row.average_sign) : ""}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
+    const mean = !table.average_of ? "" : `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_top ? `<b>${score(avg.value)}</b>` : score(avg.value)}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
     return `<tr><th scope="row"><span class="name">${badge(row.method)}<span>${esc(row.label).replace(/-/g, "\u2011")}</span></span></th>${narrow() ? mean + cells : cells + mean}${cost}</tr>`;
   });
   const taskHeads = tasks.map((k) => head(t, k.name, k.name, metricName(k.metric), order)).join("");

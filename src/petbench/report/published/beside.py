@@ -9,7 +9,7 @@ from petbench.record import Record
 from petbench.report.cells import Cell, group, is_toy
 from petbench.report.published.costs import costs_text
 from petbench.report.published.numbers import COST_RECIPES, PAPER_GAPS, Published, Target, lookup, target
-from petbench.report.statistics.stats import Summary, summary
+from petbench.report.statistics.intervals import Summary, summary
 
 METRICS: Mapping[str, str] = {"pearson_spearman_mean": "pearson_spearman", "spearman": "spearmanr"}
 PARTS: Mapping[str, str] = {"mnli_matched": "mnli", "mnli_mismatched": "mnli"}

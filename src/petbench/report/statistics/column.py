@@ -35,6 +35,16 @@ class Parts:
     rows: Values | None  # (k, k) covariance of the means over rows; None: on these rows only
     residual: Values  # (k,) what stands in the rows' and in the seeds' part
 
+    def named(self, names: Mapping[str, str]) -> "Parts":
+        """The same with other names; methods that have none are left out."""
+        places = [k for k, name in enumerate(self.names) if name in names]
+        return Parts(
+            tuple(names[self.names[k]] for k in places),
+            self.means[places], self.seeds[places], self.df[places],
+            None if self.rows is None else self.rows[np.ix_(places, places)],
+            self.residual[places],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Column:
@@ -82,18 +92,15 @@ class Column:
         }
 
 
-def column(sides: Mapping[str, Side], prior: Prior | None = None) -> Column | None:
-    """Every method with at least two runs, all pairs together; None below two such methods."""
-    parts = parts_of(sides, prior)
-    return None if parts is None else all_pairs(parts)
+def parts_of(sides: Mapping[str, Side], priors: Mapping[str, Prior | None]) -> Parts | None:
+    """The parts of a task's methods with at least two runs; None below two such methods.
 
-
-def parts_of(sides: Mapping[str, Side], prior: Prior | None = None) -> Parts | None:
-    """The parts of a task's methods. Rows count when every method kept its answers on the same rows."""
+    priors: of each method's seeds variance. Rows count when every method kept its answers on the same rows.
+    """
     kept = {name: side for name, side in sides.items() if side.n >= 2}
     if len(kept) < 2:
         return None
-    spreads = [seeds_variance(side, prior) for side in kept.values()]
+    spreads = [seeds_variance(side, priors.get(name)) for name, side in kept.items()]
     tables = [side.rows for side in kept.values() if side.rows is not None]
     counted = len(tables) == len(kept) and len({table.shape[1] for table in tables}) == 1
     by_row = np.array([table.mean(axis=0) for table in tables]) if counted else None
@@ -125,7 +132,9 @@ def averaged(tasks: Sequence[Parts]) -> Parts | None:
         df=np.divide(total**2, below, out=np.full(len(shared), np.inf), where=np.asarray(below) > 0),
         rows=None
         if any(r is None for r in rows)
-        else np.sum([r[np.ix_(p, p)] / k**2 for r, p in zip(rows, places, strict=True) if r is not None], axis=0),
+        else np.sum(
+            [r[np.ix_(p, p)] / k**2 for r, p in zip(rows, places, strict=True) if r is not None], axis=0
+        ),
         residual=np.sum(
             [task.residual[place] / k**2 for task, place in zip(tasks, places, strict=True)], axis=0
         ),

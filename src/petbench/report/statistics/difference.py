@@ -5,7 +5,7 @@ would give other runs and other rows of the kind would give other answers:
 
     R    = var over rows of (mean over seeds of x₀ − mean over seeds of x₁) / m          the rows' part
     S_a  = v_a / n_a, v_a the variance over seeds of a's scores, moderated               the seeds' part
-    E_a  = Σ e² / ((n_a − 1)(m − 1)) / (n_a·m), e what neither row nor seed explains      in R and in S_a, so once too many
+    E_a  = Σ e² / ((n_a − 1)(m − 1)) / (n_a·m), e what neither explains: in R and in S_a
     Var D = max(R + S₀ + S₁ − E₀ − E₁,  R,  S₀ + S₁)
     df    = Var² / (R²/(m − 1) + Σ S_a²/df_a), at least 1                                 Satterthwaite
 
@@ -74,15 +74,17 @@ class Difference:
         return -margin < low and high < margin
 
 
-def difference(a: Side, b: Side, prior: Prior | None = None) -> Difference | None:
+def difference(
+    a: Side, b: Side, priors: tuple[Prior | None, Prior | None] = (None, None)
+) -> Difference | None:
     """The test between two methods; None where a side has fewer than two runs.
 
-    prior: of the seeds' variance, from the table. Rows count when both sides kept their answers on the same rows.
+    priors: of the sides' seeds variance, from the table. Rows count when both kept their answers on the same rows.
     """
     if min(a.n, b.n) < FEWEST_SEEDS:
         return None
     value = fmean(a.scores) - fmean(b.scores)
-    spreads = [seeds_variance(side, prior) for side in (a, b)]
+    spreads = [seeds_variance(side, prior) for side, prior in zip((a, b), priors, strict=True)]
     parts = [spread.value / side.n for spread, side in zip(spreads, (a, b), strict=True)]
     seeds = sum(parts)
     below = sum(part**2 / spread.df for part, spread in zip(parts, spreads, strict=True))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from math import exp, inf, isinf, log
 
 FEWEST_CELLS = 10  # below that the common value is not known well enough to help
-SMALLEST_SHARE = 1e-4  # of the median variance: what stands for a variance of zero, whose logarithm there is not
+SMALLEST_SHARE = (
+    1e-4  # of the median variance: what stands for a variance of zero, whose logarithm there is not
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import inf, isinf, sqrt
+from math import inf, isinf, isnan, sqrt
 
 from petbench.report.statistics.difference import LEVEL
 
@@ -53,9 +53,7 @@ def endless_seeds(design: Design, level: float = LEVEL, power: float = POWER) ->
     return sqrt(rows) * _noncentrality(_rounded(float(design.rows - 1)), level, power) if rows else 0.0
 
 
-def seeds_needed(
-    design: Design, wanted: float, level: float = LEVEL, power: float = POWER
-) -> int | None:
+def seeds_needed(design: Design, wanted: float, level: float = LEVEL, power: float = POWER) -> int | None:
     """The fewest seeds each that show the wanted difference; None where rows alone forbid it or over 1,000."""
     if wanted <= endless_seeds(design, level, power):
         return None
@@ -95,6 +93,9 @@ def _noncentrality(df: float, level: float, power: float) -> float:
     bar = t.ppf(1 - level / 2, df)
 
     def lacking(delta: float) -> float:
-        return float(nct.sf(bar, df, delta) + nct.cdf(-bar, df, delta)) - power
+        found = float(nct.sf(bar, df, delta) + nct.cdf(-bar, df, delta))
+        return (
+            1.0 if isnan(found) else found
+        ) - power  # SciPy has no value where the power is 1 to all digits
 
-    return float(brentq(lacking, 0.0, 3 * bar + 10, xtol=1e-4))
+    return float(brentq(lacking, 0.0, bar + 4, xtol=1e-4))

@@ -3,9 +3,9 @@
 import unicodedata
 from collections.abc import Sequence
 
-from petbench.report.layout import SIGN, Average, Entry, Report, Standing, Table
+from petbench.report.layout import Average, Entry, Report, Standing, Table
 from petbench.report.notes import cell_marks
-from petbench.report.statistics.stats import Summary
+from petbench.report.statistics.intervals import Summary
 from petbench.report.writers.numerals import COST_HEADS, cost_cells, rank_line, score, used
 
 _SPECIAL = {
@@ -101,8 +101,7 @@ def _average(average: Average | None) -> str:
 
 
 def _summary(short: Summary, standing: Standing) -> str:
-    mean = rf"\textbf{{{score(short.mean)}}}" if standing == "best" else score(short.mean)
-    mean += SIGN.get(standing, "").replace("=", "$=$")
+    mean = rf"\textbf{{{score(short.mean)}}}" if standing == "top" else score(short.mean)
     if short.std is None or short.low is None or short.high is None:
         return f"{mean} {{\\tiny $n{{=}}{short.n}$}}"
     return (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from petbench.console import shown
-from petbench.report.layout import SIGN, Average, Entry, Report, Table
+from petbench.report.layout import Average, Entry, Report, Table
 from petbench.report.notes import cell_marks
 from petbench.report.writers.numerals import (
     COST_HEADS,
@@ -43,8 +43,7 @@ def entry_text(entry: Entry | None) -> str:
     if entry.summary is None:
         return " ".join(filter(None, ["no run", marks]))
     short = entry.summary
-    sign = SIGN.get(entry.standing, "")
-    parts = [_bold(score(short.mean), entry.standing == "best") + sign, spread(short), marks, interval(short)]
+    parts = [_bold(score(short.mean), entry.standing == "top"), spread(short), marks, interval(short)]
     return " ".join(filter(None, [*parts, f"n={short.n}"]))
 
 
@@ -53,8 +52,7 @@ def average_text(average: Average | None) -> str:
     if average is None:
         return NOTHING
     short = average.summary
-    sign = SIGN.get(average.standing, "")
-    parts = [_bold(score(short.mean), average.standing == "best") + sign, spread(short), interval(short)]
+    parts = [_bold(score(short.mean), average.standing == "top"), spread(short), interval(short)]
     return " ".join(filter(None, [*parts, "" if average.complete else f"{average.tasks}/{average.of}"]))
 
 

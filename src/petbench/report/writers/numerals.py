@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from petbench.report.layout import Column, Costs, Span
+from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
-from petbench.report.statistics.stats import Summary
 
 NOTHING = "–"
 

@@ -8,7 +8,8 @@ from petbench.report.layout import Entry, Report, Row, Table
 
 FIELDS = (
     "model", "protocol", "table", "method", "label", "task", "column", "metric", "mean", "std",
-    "low_95", "high_95", "n_seeds", "seeds", "standing", "p_holm", "collapsed", "failed", "diverged", "marks",
+    "low_95", "high_95", "n_seeds", "seeds", "standing", "letters", "p_from_top",
+    "rows_error", "collapsed", "mean_of_the_rest", "failed", "diverged", "marks",
     "adapter_params", "tuned_params", "adapter_percent", "trainable_params", "step_seconds", "step_vs_lora",
     "peak_memory_bytes",
     "adapter_bytes", "latency_unmerged_ms", "latency_merged_ms",
@@ -59,7 +60,7 @@ def _lines(table: Table, row: Row) -> Iterator[dict[str, object]]:
             **shared, "task": "average", "column": f"{row.average.tasks}/{row.average.of} tasks",
             "metric": "macro mean", "mean": _plain(short.mean), "std": _plain(short.std),
             "low_95": _plain(short.low), "high_95": _plain(short.high), "n_seeds": short.n,
-            "standing": row.average.standing, "p_holm": _plain(row.average.p),
+            "standing": row.average.standing, "letters": row.average.letters, "p_from_top": _plain(row.average.p),
         }  # fmt: skip
 
 
@@ -67,7 +68,9 @@ def _scores(entry: Entry) -> dict[str, object]:
     cell, short = entry.cell, entry.summary
     line: dict[str, object] = {
         "n_seeds": len(cell.values), "seeds": " ".join(map(str, sorted(cell.values))),
-        "standing": entry.standing, "p_holm": _plain(entry.p), "collapsed": len(cell.collapsed),
+        "standing": entry.standing, "letters": entry.letters, "p_from_top": _plain(entry.p),
+        "rows_error": _plain(entry.rows_error), "collapsed": len(cell.collapsed),
+        "mean_of_the_rest": _plain(entry.mean_of_the_rest),
         "failed": cell.count("failed"), "diverged": cell.count("diverged"), "marks": "; ".join(cell.marks),
         "run_ids": " ".join(run.run_id for run in cell.done),
     }  # fmt: skip

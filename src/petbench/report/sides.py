@@ -1,0 +1,61 @@
+"""Cells as sides of a test: their scores by seed, their kept answers row by row, and the prior of their table."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import variance
+
+import numpy as np
+
+from petbench.record import Answers, Record
+from petbench.report.cells import Cell
+from petbench.report.statistics.difference import Side
+from petbench.report.statistics.influence import row_values
+from petbench.report.statistics.moderation import FEWEST_CELLS, Prior, fit_prior
+
+Read = Callable[[Record], Answers | None]  # the answers of a run on its headline split, where they were kept
+
+
+def no_answers(record: Record) -> Answers | None:
+    """For records without a folder."""
+    return None
+
+
+def side_of(cell: Cell, read: Read = no_answers) -> Side:
+    """The finished runs of a cell, by seed; with (seeds, rows) jackknife values where every run kept its answers."""
+    runs = [run for run in cell.done if run.seed in cell.values]
+    runs = list({run.seed: run for run in reversed(runs)}.values())[
+        ::-1
+    ]  # the first of a seed, as in `values`
+    scores = tuple(cell.values[run.seed] for run in runs)
+    rows = []
+    seen: Answers | None = None
+    for run in runs:
+        kept = read(run)
+        if kept is None or (seen is not None and not np.array_equal(kept.ids, seen.ids)):
+            return Side(scores)
+        seen = kept
+        values = row_values(cell.metric, kept.labels, kept.answers)
+        if values is None:
+            return Side(scores)
+        rows.append(values)
+    return Side(scores, np.array(rows) if rows else None)
+
+
+def prior_of(column: Sequence[Cell], table: Iterable[Cell]) -> Prior | None:
+    """The prior of a column's seeds variance: from its own cells, else from all of its table, where either has ten.
+
+    Cells with collapsed runs are left out: a collapse is another law than the scatter of seeds.
+    """
+    for cells in (column, list(table)):
+        spreads = [
+            (variance(cell.values.values()), len(cell.values) - 1)
+            for cell in cells
+            if len(cell.values) > 1 and not cell.collapsed
+        ]
+        if len(spreads) >= FEWEST_CELLS:
+            return fit_prior(spreads)
+    return None
+
+
+def prior_for(cell: Cell, prior: Prior | None) -> Prior | None:
+    """The prior as a cell may use it: a cell with collapsed runs scatters as it does."""
+    return None if cell.collapsed else prior
