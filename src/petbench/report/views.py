@@ -133,12 +133,7 @@ def _ranks(table: Table) -> str | None:
     ranks = table.ranks
     if ranks is None:
         return None
-    distance = ranks.critical_difference
-    said = (
-        f"two rows differ when their ranks do by more than {distance:.2f}"
-        if distance
-        else "too many rows to compare"
-    )
+    said = f"two rows differ when their ranks do by more than {ranks.critical_difference:.2f}"
     tasks, p = len(ranks.tasks), ranks.friedman_p
     return f"average ranks over {tasks} tasks, 1 is best: {said} (Nemenyi); Friedman p = {p:.2g}"
 

@@ -1,8 +1,8 @@
 """The multi-bootstrap: seeds and rows resampled together, the check on the t test where a metric is no mean over rows.
 
 Sellam et al., The MultiBERTs: BERT reproductions for robustness analysis, ICLR 2022. Rows are drawn anew for both
-methods at once, the seeds of each method for themselves. The metric of a drawn run is linear in the drawn rows' jackknife values
-to first order, so a draw is two matrix products instead of 2·n scores.
+methods at once, the seeds of each method for themselves. The metric of a drawn run is linear in the jackknife values
+of the drawn rows to first order, so a draw is two matrix products instead of 2·n scores.
 """
 
 from dataclasses import dataclass

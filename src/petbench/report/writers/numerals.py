@@ -100,12 +100,7 @@ def rank_line(ranks: Ranks | None) -> str:
         return ""
     order = sorted(ranks.average.items(), key=lambda item: (item[1], item[0]))
     listed = ", ".join(f"{name} {rank:.2f}" for name, rank in order)
-    limit = ranks.critical_difference
-    nemenyi = (
-        f"critical difference {limit:.2f} (Nemenyi, .05)"
-        if limit is not None
-        else "too many rows for Nemenyi"
-    )
+    nemenyi = f"critical difference {ranks.critical_difference:.2f} (Nemenyi, .05)"
     p = f"{ranks.friedman_p:.3f}" if ranks.friedman_p >= 0.001 else "< 0.001"
     return f"average ranks over {len(ranks.tasks)} tasks: {listed}; {nemenyi}; Friedman p {p}"
 
