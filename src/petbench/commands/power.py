@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from petbench.commands.arguments import Arguments, path
 from petbench.console import print_table, say
 from petbench.errors import UserError
 from petbench.report.cells import group
@@ -30,7 +31,7 @@ def power_main(argv: list[str]) -> int:
     wanted = None if options.difference is None else options.difference / 100
     costs = [cost(spread, wanted) for spread in spreads] if wanted is not None else []
     if options.json:
-        print(json.dumps({"plans": [_plain(each) for each in plans], "costs": costs}, indent=2))
+        say(json.dumps({"plans": [_plain(each) for each in plans], "costs": costs}, indent=2))
         return 0
     _show(spreads, plans, seeds)
     for spread, found in zip(spreads, costs, strict=False):
@@ -39,14 +40,14 @@ def power_main(argv: list[str]) -> int:
 
 
 def _options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="petbench power",
         description="The least true difference between two methods that is found with power .8, by task and seeds.",
         epilog="example: petbench power task=rte seeds=5 --difference 2",
     )
     parser.add_argument("settings", nargs="*", metavar="task=NAME seeds=3,5", help="a task, numbers of seeds")
     parser.add_argument(
-        "--results-dir", default="results", metavar="DIR", help="where spreads are pooled from"
+        "--results-dir", default="results", metavar="DIR", type=path, help="where spreads are pooled from"
     )
     parser.add_argument(
         "--difference", type=float, metavar="POINTS", help="also what showing this would cost"
