@@ -1,17 +1,14 @@
-"""What a person sees while a run goes on and when it ends: a bar or plain lines, then two tables."""
+"""Standard output and error: lines, tables, and what holds when they break."""
 
 import os
 import sys
 import unicodedata
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    pass
 
 
 def is_main_process() -> bool:
@@ -105,4 +102,5 @@ def print_table(table: Table) -> None:
     title, table.title = table.title, None  # rich would wrap it to the table's width
     if title is not None:
         out.print(shown(str(title)))
-    out.print(table, width=None if out.is_terminal else 200)
+    console = out if out.is_terminal else Output(width=200, highlight=False, quiet=not is_main_process())
+    console.print(table)
