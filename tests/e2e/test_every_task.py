@@ -14,7 +14,7 @@ from petbench.commands.submit import submit_main
 from petbench.compose.expand import expand
 from petbench.config.spec import DataSpec, RunSpec, TaskSpec, parse
 from petbench.errors import UserError
-from petbench.inference.ask import answerer_of, answers
+from petbench.inference.ask import answerer_of, replies
 from petbench.models.load import load
 from petbench.record import Record
 from petbench.tasks.encode.encode import encode
@@ -128,7 +128,7 @@ def test_a_task_without_train_rows_there_is_answered(
     few = rows.take(range(24))
     encoded = encode(few, task, asked.task, backbone.form, backbone.tokenizer, tmp_path)
     answerer = answerer_of(asked, task, backbone.form, backbone.tokenizer, backbone.layout.head_modules)
-    found = answers(
+    found = replies(
         Accelerator(cpu=True), backbone.model, encoded, answerer, 8, backbone.tokenizer.pad_token_id
     )
-    assert len(found) == 24 and set(found) <= set(range(len(task.labels)))
+    assert len(found) == 24 and {reply.answer for reply in found} <= set(range(len(task.labels)))

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from petbench.cli import run_command
-from petbench.inference.ask import answers, head_answerer
+from petbench.inference.ask import head_answerer, replies
 from petbench.record import Record, read_record
 from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import task_named
@@ -120,7 +120,8 @@ def test_a_finished_adapter_gives_its_answers_again() -> None:
     encoded = encode(report, loaded.task, loaded.spec.task, loaded.form, loaded.tokenizer)
     pad = loaded.tokenizer.pad_token_id
     answerer = head_answerer(True, loaded.backbone.layout.head_modules)
-    found = answers(Accelerator(cpu=True), loaded.tuned.model, encoded, answerer, 64, pad)
+    said = replies(Accelerator(cpu=True), loaded.tuned.model, encoded, answerer, 64, pad)
+    found = [reply.answer for reply in said]
     saved = load_file(adapter_file(record))
     assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.tuned.state().items())
     assert found == [line["prediction"] for line in predictions(record, "report-validation")]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -18,25 +18,30 @@ from petbench.tasks.encode.encode import Encoded, collate, target_ids
 from petbench.tasks.glue import Task
 from petbench.tasks.wording import wording_of
 
-if TYPE_CHECKING:
-    pass
-
-
 Answer = int | float | None  # None: a written answer that is no label
 
 
-# From a model and a batch; NaN for a row whose logits are not all finite.
-Answerer = Callable[[Any, dict[str, Tensor]], list[Answer]]
+class Reply(NamedTuple):
+    """What a model says of one row: its answer, and what it holds of every class."""
+
+    answer: Answer  # NaN where the row's logits are not all finite
+    odds: tuple[
+        float, ...
+    ] = ()  # logits of a head, log-likelihoods of label strings; none of a number or a text
+
+
+Answerer = Callable[[Any, dict[str, Tensor]], list[Reply]]  # from a model and a batch, one a row
 
 
 def head_answerer(regression: bool, heads: Sequence[str]) -> Answerer:
     """Class with the highest logit, or the head's number; the modules named in `heads` compute in float32."""
 
-    def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
+    def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         with in_float32(model, heads):
             logits = model(**batch).logits.float()
         chosen = logits.squeeze(-1) if regression else logits.argmax(-1)
-        return _where(logits.isfinite().all(-1), chosen.tolist())
+        odds = None if regression else logits
+        return _replies(logits.isfinite().all(-1), chosen.tolist(), odds)
 
     return answer
 
@@ -44,9 +49,12 @@ def head_answerer(regression: bool, heads: Sequence[str]) -> Answerer:
 def scoring_answerer(labels: Sequence[Sequence[int]], values: Sequence[int | float]) -> Answerer:
     """The label string with the highest likelihood: exact, always a legal label."""
 
-    def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
+    def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         scores = label_scores(model, batch, labels)
-        return _where(scores.isfinite().all(-1), [values[index] for index in scores.argmax(-1).tolist()])
+        chosen = [values[index] for index in scores.argmax(-1).tolist()]
+        # The strings of a regression are points of a grid: what counts of them is the number that was chosen.
+        odds = scores if all(isinstance(value, int) for value in values) else None
+        return _replies(scores.isfinite().all(-1), chosen, odds)
 
     return answer
 
@@ -56,23 +64,25 @@ def writing_answerer(
 ) -> Answerer:
     """What the model writes, greedily, read by `parse`."""
 
-    def answer(model: Any, batch: dict[str, Tensor]) -> list[Answer]:
+    def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         texts, finite = written_answers(model, batch, tokenizer, max_new_tokens)
-        return _where(finite, [parse(text) for text in texts])
+        return _replies(finite, [parse(text) for text in texts], None)
 
     return answer
 
 
-def _where(finite: Tensor, answers: Sequence[Answer]) -> list[Answer]:
-    """The answers, with NaN in place of those that came out of NaN or infinity. finite: (rows)."""
-    return [answer if good else math.nan for answer, good in zip(answers, finite.tolist(), strict=True)]
+def _replies(finite: Tensor, answers: Sequence[Answer], odds: Tensor | None) -> list[Reply]:
+    """One a row, with NaN for answers that came out of NaN or infinity. finite: (rows); odds: (rows, classes)."""
+    held = [()] * len(answers) if odds is None else map(tuple, odds.tolist())
+    rows = zip(answers, finite.tolist(), held, strict=True)
+    return [Reply(answer if good else math.nan, odds) for answer, good, odds in rows]
 
 
 @torch.no_grad()
-def answers(
+def replies(
     accelerator: Accelerator, model: Any, encoded: Encoded, answerer: Answerer, batch_size: int, pad_id: int
-) -> list[Answer]:
-    """One answer a row, in the rows' order. Rows of like length share a batch; processes share the batches.
+) -> list[Reply]:
+    """One a row, in the rows' order. Rows of like length share a batch; processes share the batches.
 
     Raises Diverged, in every process, when the logits of any row are not finite.
     """
@@ -81,7 +91,7 @@ def answers(
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
     # The wrapper that autocasts `forward` stays: taking it off would change the training that goes on.
     plain = accelerator.unwrap_model(model)
-    found: list[tuple[int, Answer]] = []
+    found: list[tuple[int, Reply]] = []
     for rows in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = {
             k: v.to(accelerator.device) for k, v in collate(encoded, rows, pad_id).items() if k != "labels"
@@ -91,7 +101,8 @@ def answers(
     if accelerator.num_processes > 1:
         found = gather_object(found)
     by_row = dict(found)
-    if wrong := sum(answer is not None and math.isnan(answer) for answer in by_row.values()):
+    said = [reply.answer for reply in by_row.values()]
+    if wrong := sum(answer is not None and math.isnan(answer) for answer in said):
         raise Diverged(f"the logits of {wrong} of {len(encoded)} rows are NaN or infinite")
     return [by_row[row] for row in range(len(encoded))]
 

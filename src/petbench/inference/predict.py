@@ -3,10 +3,9 @@
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from petbench.inference.ask import Answer, answerer_of, answers
+from petbench.inference.ask import Answer, answerer_of, replies
 from petbench.machine.devices import choose_device, choose_precision, prepare_process
-from petbench.tasks.encode.cutting import warn_of_cuts
-from petbench.tasks.encode.encode import encode
+from petbench.tasks.encode.encode import encode, warn_of_cuts
 from petbench.tasks.splits import Split
 from petbench.tuned.load import Loaded
 
@@ -31,8 +30,8 @@ def predict(loaded: Loaded, rows: Split, *, device: str = "auto", batch_size: in
     heads = loaded.tuned.layout.head_modules
     answerer = answerer_of(spec, loaded.task, loaded.form, tokenizer, heads)
     size = batch_size or spec.trainer.eval_batch_size
-    found = answers(accelerator, model, encoded, answerer, size, tokenizer.pad_token_id)
-    return [_shown(answer, loaded.task.labels) for answer in found]
+    found = replies(accelerator, model, encoded, answerer, size, tokenizer.pad_token_id)
+    return [_shown(reply.answer, loaded.task.labels) for reply in found]
 
 
 def _shown(answer: Answer, labels: tuple[str, ...]) -> str:

@@ -46,11 +46,16 @@ class Judged:
     def word(self) -> Word:
         """ahead: told apart, and mean and majority of runs agree; equal: the 90 % interval lies in the margin."""
         found = self.difference
-        if found is None:
+        if found is None or self.nothing_learnt:
             return "open"
         if self.p <= LEVEL and not self.split:
             return "ahead"
         return "equal" if found.equal_within(self.margin) else "open"
+
+    @property
+    def nothing_learnt(self) -> bool:
+        """Whether every run of both sides collapsed: equal scores then say nothing of the methods."""
+        return bool(self.a.n and self.b.n) and self.collapsed == (self.a.n, self.b.n)
 
     @property
     def split(self) -> bool:
@@ -183,6 +188,8 @@ def sentence(judged: Judged, first: str, second: str) -> str:
         return (
             f"{on}, open: {alone} has a single run, and one run says nothing of the spread. Give more seeds."
         )
+    if judged.nothing_learnt:
+        return f"{on}, open: every run of {first} and of {second} collapsed to one answer, so nothing was learnt."
     if judged.word == "ahead":
         ahead, behind = (first, second) if found.value > 0 else (second, first)
         low, high = found.interval()

@@ -31,12 +31,12 @@ def score(
             f"{task.name}: {len(predictions)} predictions for {len(labels)} labels; "
             "give one prediction a row, and at least one row."
         )
-    answers = _answers(task, predictions, labels, no_number)
+    answers = as_scored(task, predictions, labels, no_number)
     values = metric(task.metrics).compute(predictions=answers, references=list(labels))
     return {name: float(values[name]) for name in task.metrics}, _constant_notes(task, answers, labels)
 
 
-def _answers(
+def as_scored(
     task: Task, predictions: Sequence[Prediction], labels: Sequence[float], no_number: float | None
 ) -> list[Any]:
     """Predictions as numbers, with a certainly wrong one for each None."""

@@ -3,8 +3,9 @@
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 
 from petbench.files import write_text
@@ -12,15 +13,16 @@ from petbench.machine.clock import StepClock
 from petbench.machine.devices import uses_tf32
 from petbench.machine.provenance import device_name, git_state, versions
 from petbench.models.load import Backbone
-from petbench.record import Best, Cost, Headline, Merge, Metrics, Record
+from petbench.record import Answers, Best, Cost, Headline, Merge, Metrics, Record, write_answers
+from petbench.report.statistics.influence import NO_LABEL
+from petbench.tasks.glue import Task
+from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
+from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
+from petbench.training.scoring import Scored
 from petbench.tuned.attach import Tuned
 from petbench.tuned.params import count_params
-
-if TYPE_CHECKING:
-    from petbench.training.prepare import Prepared
-    from petbench.training.scoring import Scored
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Outcome:
 
     progress: Progress
     clock: StepClock
-    scored: "dict[str, Scored]"  # `selection`, `report/<split>`, `predict/<name>`
+    scored: dict[str, Scored]  # `selection`, `report/<split>`, `predict/<name>`
     merge: Merge
     latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
     padding_fraction: float
@@ -39,7 +41,7 @@ class Outcome:
     cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
 
 
-def metrics_of(scored: "dict[str, Scored]") -> Metrics:
+def metrics_of(scored: dict[str, Scored]) -> Metrics:
     """The record's metrics from all scored parts."""
     return Metrics(
         selection=scored["selection"].metrics,
@@ -54,7 +56,7 @@ def _split(name: str) -> str:
 
 
 def finished_record(
-    prepared: "Prepared",
+    prepared: Prepared,
     backbone: Backbone,
     tuned: Tuned,
     outcome: Outcome,
@@ -110,7 +112,7 @@ def finished_record(
 
 
 def _provenance(
-    prepared: "Prepared", backbone: Backbone, outcome: Outcome, device: torch.device
+    prepared: Prepared, backbone: Backbone, outcome: Outcome, device: torch.device
 ) -> dict[str, Any]:
     splits, rows = prepared.splits, prepared.rows
     return {
@@ -179,8 +181,10 @@ def tell(tracker: Tracker, record: Record) -> None:
     )
 
 
-def write_predictions(prepared: "Prepared", outcome: Outcome) -> None:
-    """`predictions/<part>.jsonl`, one answer a row, and `row_ids.json`: which rows were used for what."""
+def write_predictions(prepared: Prepared, outcome: Outcome, no_number: float | None) -> None:
+    """`predictions/<part>.jsonl`, one answer a row; `answers.npz`, what the report rows' statistics need of them; and
+    `row_ids.json`: which rows were used for what. no_number: see `metrics.score`."""
+    kept = {}
     for name, part in outcome.scored.items():
         labels = part.rows.labels if part.rows.labels is not None else [None] * len(part.rows)
         lines = (
@@ -190,5 +194,24 @@ def write_predictions(prepared: "Prepared", outcome: Outcome) -> None:
         write_text(
             prepared.folder / "predictions" / f"{name.replace('/', '-')}.jsonl", "\n".join(lines) + "\n"
         )
+        if name.startswith("report/") and part.rows.labels is not None:
+            kept[_split(name)] = _kept(prepared.plan.task, part, no_number)
+    write_answers(prepared.folder, kept)
     ids = {"origin": prepared.rows.origin, "idx": prepared.rows.ids}
     write_text(prepared.folder / "row_ids.json", json.dumps(ids) + "\n")
+
+
+def _kept(task: Task, part: Scored, no_number: float | None) -> Answers:
+    """A part's answers as they were scored; -1 for a written answer that is no class."""
+    assert part.rows.labels is not None
+    if task.regression:
+        said = as_scored(task, part.answers, part.rows.labels, no_number)
+    else:
+        said = [NO_LABEL if answer is None else answer for answer in part.answers]
+    odds = [reply.odds for reply in part.replies]
+    return Answers(
+        ids=np.array(part.rows.idx, dtype=np.int64),
+        labels=np.array(part.rows.labels, dtype=np.float32),
+        answers=np.array(said, dtype=np.float32),
+        logits=np.array(odds, dtype=np.float16) if odds and odds[0] else None,
+    )

@@ -1,25 +1,18 @@
 """Scoring: encode a run's rows, ask the model, compute the task's metrics."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accelerate import Accelerator
 
-from petbench.inference.ask import (
-    Answer,
-    answers,
-)
+from petbench.inference.ask import Answer, Reply, answerer_of, reads_literally, replies
 from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order, padding_fraction
-from petbench.tasks.encode.encode import Encoded, encode, target_ids
+from petbench.tasks.encode.encode import Encoded, encode, target_ids, warn_of_cuts
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import NO_NUMBER, wording_of
-
-if TYPE_CHECKING:
-    from petbench.training.prepare import Prepared
-from petbench.inference.ask import answerer_of, reads_literally
-from petbench.tasks.encode.cutting import warn_of_cuts
+from petbench.training.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -27,9 +20,13 @@ class Scored:
     """Answers on one set of rows, with their scores where the labels are known."""
 
     rows: Split
-    answers: list[Answer]
+    replies: list[Reply]
     metrics: dict[str, float]
     warnings: tuple[str, ...]
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [reply.answer for reply in self.replies]
 
     @property
     def unparsable(self) -> int:
@@ -39,9 +36,7 @@ class Scored:
 class Scorer:
     """Scores a model on the parts of a cut."""
 
-    def __init__(
-        self, prepared: "Prepared", backbone: Backbone, accelerator: Accelerator, model: Any
-    ) -> None:
+    def __init__(self, prepared: Prepared, backbone: Backbone, accelerator: Accelerator, model: Any) -> None:
         self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
         self.backbone, self.accelerator, self.model = backbone, accelerator, model
         self._encoded: dict[int, Encoded] = {}
@@ -74,12 +69,13 @@ class Scorer:
         """Answers and, where there are labels, scores."""
         encoded = self.encoded(rows)
         size = self.spec.trainer.eval_batch_size
-        found = answers(
+        found = replies(
             self.accelerator, self.model, encoded, self.answerer, size, self.backbone.tokenizer.pad_token_id
         )
         if rows.labels is None:
             return Scored(rows, found, {}, ())
-        metrics, warnings = score(self.task, found, rows.labels, self.no_number)
+        said = [reply.answer for reply in found]
+        metrics, warnings = score(self.task, said, rows.labels, self.no_number)
         return Scored(rows, found, metrics, tuple(warnings))
 
     def selection(self) -> dict[str, float]:

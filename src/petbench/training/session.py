@@ -87,7 +87,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
                 "run_id": prepared.run_id,
             }
             adapter_bytes = save_adapter(prepared.folder / "adapter", spec, state, facts)
-            write_predictions(prepared, outcome)
+            write_predictions(prepared, outcome, scorer.no_number)
         record = finished_record(prepared, backbone, tuned, outcome, adapter_bytes, device, tracker)
         if record.headline is not None and spec.logger.name == "wandb":
             from petbench.tracking.pictures import send_pictures  # only W&B shows them

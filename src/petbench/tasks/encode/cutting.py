@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from petbench.console import is_main_process, warn
 from petbench.errors import UserError
-from petbench.tasks.encode.encode import Encoded
 from petbench.tasks.splits import Split
 
 if TYPE_CHECKING:
@@ -76,16 +74,4 @@ def refuse_empty(split: Split, rows: Sequence[Sequence[int]], texts: int, tokeni
         raise UserError(
             f"{split.name}: the tokenizer makes nothing of {len(empty)} of {len(rows)} rows; the first is row "
             f"{split.idx[empty[0]]} (counted from 0): {text[:40]!r}. Take such rows out, or choose another tokenizer."
-        )
-
-
-CUT_SHARE = 0.05  # of a part's rows; above it a warning
-
-
-def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
-    """A line on the terminal when so many rows were cut that the score is another task's."""
-    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
-        warn(
-            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
-            f"task.max_length={max_length} and were cut, the longer text first."
         )

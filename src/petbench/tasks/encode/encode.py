@@ -17,9 +17,20 @@ from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:
     import torch
+from typing import TYPE_CHECKING
+
+from petbench.console import is_main_process, warn
+
+if TYPE_CHECKING:
+    pass
+
 
 Form = Literal["head", "text"]
+
+
 ENCODING = 2  # raise it when the same text gives other tokens: cached rows are then made anew
+
+
 IGNORED = -100  # label of padding in targets: the loss leaves it out
 
 
@@ -175,3 +186,15 @@ def _tokenised(
     if types is not None:
         arrays["types"] = np.concatenate([np.asarray(kind, dtype=np.int8) for kind in types])
     return arrays
+
+
+CUT_SHARE = 0.05  # of a part's rows; above it a warning
+
+
+def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
+    """A line on the terminal when so many rows were cut that the score is another task's."""
+    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+        warn(
+            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
+            f"task.max_length={max_length} and were cut, the longer text first."
+        )
