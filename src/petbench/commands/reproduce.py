@@ -11,7 +11,7 @@ from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
 from petbench.config.tree import key_of, options
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError, unknown
-from petbench.report.published.numbers import COST_RECIPES, RECIPES
+from petbench.report.published.numbers import recipes
 from petbench.sweep.members import Cell, validated
 from petbench.training.prepare import start_id
 from petbench.tuned.checkpoint import adapter_folder
@@ -37,7 +37,7 @@ def reproduce_main(argv: list[str]) -> int:
         status = 0
     else:
         status = _run(specs, table, asked, flags.config_dir)
-    if table.recipe in RECIPES or table.recipe in COST_RECIPES:
+    if table.recipe in recipes():
         say("")
         say(reproduction(table.recipe, list(read_records(results_dir))).rstrip())
     return status

@@ -313,6 +313,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     values = dict(raw)
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
+    values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
     adapter_raw = dict(values.pop("adapter", None) or {})
     adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
     problems: list[str] = []

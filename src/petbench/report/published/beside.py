@@ -1,6 +1,5 @@
-"""Our runs of a recipe beside the published table: the difference, our interval, the reasons for a gap."""
+"""Our runs of a recipe beside the published table: consistent, differs or cannot tell, and the reasons for a gap."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -8,10 +7,11 @@ from statistics import fmean
 from petbench.record import Record
 from petbench.report.cells import Cell, group, is_toy
 from petbench.report.published.costs import costs_text
-from petbench.report.published.numbers import COST_RECIPES, PAPER_GAPS, Published, Target, lookup, target
+from petbench.report.published.numbers import COSTS, Published, Target, lookup, target
 from petbench.report.statistics.intervals import Summary, summary
+from petbench.report.statistics.theirs import Beside as Word
+from petbench.report.statistics.theirs import beside
 
-METRICS: Mapping[str, str] = {"pearson_spearman_mean": "pearson_spearman", "spearman": "spearmanr"}
 PARTS: Mapping[str, str] = {"mnli_matched": "mnli", "mnli_mismatched": "mnli"}
 
 
@@ -22,19 +22,13 @@ class Line:
     adapter: str
     theirs: Published
     ours: Summary | None
+    word: Word | None  # in score units
     gaps: tuple[str, ...]
 
     @property
     def difference(self) -> float | None:
         """Ours minus theirs, in points."""
         return None if self.ours is None else self.ours.mean - self.theirs.value
-
-    @property
-    def covered(self) -> bool | None:
-        """Whether our interval holds their number; None without an interval."""
-        if self.ours is None or self.ours.low is None or self.ours.high is None:
-            return None
-        return self.ours.low <= self.theirs.value <= self.ours.high
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,6 @@ class Beside:
     recipe: str
     target: Target
     lines: tuple[Line, ...]
-    gaps: tuple[str, ...]  # for every line
 
     @property
     def missing(self) -> int:
@@ -65,7 +58,7 @@ def ours_beside_theirs(recipe: str, records: Sequence[Record]) -> Beside:
             for name in names:
                 for number in lookup(paper=aim.paper, table=aim.table, model=model, method=name):
                     lines.append(_line(adapter, number, names, model, cells))
-    return Beside(recipe, aim, tuple(lines), PAPER_GAPS.get(aim.paper, ()))
+    return Beside(recipe, aim, tuple(lines))
 
 
 def _line(
@@ -76,36 +69,46 @@ def _line(
     cells: Mapping[tuple[str, str, str], list[Cell]],
 ) -> Line:
     if number.task == "average":
-        return Line(adapter, number, None, ("averages: compare the tasks, the formulas differ",))
+        return Line(adapter, number, None, None, ("averages: compare the tasks, the formulas differ",))
     found = cells.get((model, adapter, PARTS.get(number.task, number.task)), [])
     sized = [cell for cell in found if _nearest(cell, names) == number.method]
     if not sized:
-        return Line(adapter, number, None, ())
+        return Line(adapter, number, None, None, ())
     cell = max(sized, key=lambda cell: len(cell.values))
     values = [value for record in cell.done if (value := _value(record, number)) is not None]
     gaps = tuple(_gaps(number, cell, more=len(sized) - 1))
-    return Line(adapter, number, summary([100 * value for value in values]) if values else None, gaps)
+    if not values:
+        return Line(adapter, number, None, None, gaps)
+    # A printed median or best is taken as one run: what it scatters by is not known.
+    several = number.statistic == "mean"
+    word = beside(
+        values,
+        number.value / 100,
+        std=number.std / 100 if several and number.std is not None else None,
+        n=number.runs if several else None,
+    )
+    return Line(adapter, number, summary([100 * value for value in values]), word, gaps)
 
 
 def _nearest(cell: Cell, names: Sequence[str]) -> str:
-    """The printed method of this size: by the `0.32M` in the names, nearest to our tuned parameters."""
-    sizes = {name: float(found.group(1)) for name in names if (found := re.search(r"(\d+\.\d+)M", name))}
+    """The printed method of this size: by the sizes that the table gives, nearest to our tuned parameters."""
+    sizes = {each.method: each.size_millions for name in names for each in lookup(method=name)}
+    known = {name: size for name, size in sizes.items() if size is not None}
     params = [record.params for record in cell.done if record.params is not None]
-    if len(names) == 1 or not sizes or not params:
+    if len(names) == 1 or not known or not params:
         return names[0]
     tuned = (params[0].adapter + params[0].norm + params[0].other) / 1e6
-    return min(sizes, key=lambda name: abs(sizes[name] - tuned))
+    return min(known, key=lambda name: abs(known[name] - tuned))
 
 
 def _value(record: Record, number: Published) -> float | None:
     """Our value of the printed metric, on the reported split; None where it was not measured."""
     report = record.metrics.report
-    metric = METRICS.get(number.metric, number.metric.split(" ")[0])
-    splits = [split for split in report if ("mismatched" in split) == (number.task == "mnli_mismatched")]
-    if "m+mm" in number.metric:
+    if number.metric_id == "accuracy_m+mm":
         values = [report[split]["accuracy"] for split in report if "accuracy" in report[split]]
         return fmean(values) if len(values) == 2 else None
-    return next((report[split][metric] for split in splits if metric in report[split]), None)
+    splits = [split for split in report if ("mismatched" in split) == (number.task == "mnli_mismatched")]
+    return next((report[s][number.metric_id] for s in splits if number.metric_id in report[s]), None)
 
 
 def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
@@ -119,16 +122,22 @@ def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
     if steps is not None or rows is not None:
         yield f"OURS WAS CUT SHORT: {f'{steps} steps' if steps is not None else f'{rows} training rows'}"
     yield f"their rows: {number.split}; ours: protocol {cell.protocol}"
-    if "or accuracy" in number.metric or "assumed" in number.metric:
-        yield f"their metric: {number.metric}"
-    if "MNLI-initialised" in number.method and number.task in ("mrpc", "rte", "stsb"):
+    if number.metric != number.metric_id:
+        yield f"their metric is printed as: {number.metric}"
+    if number.start:
         started = cell.row_settings.get("init_from")
-        yield "theirs starts from MNLI" + ("" if started else ", ours does not")
-    if number.std is None and "mean" not in number.split:
+        yield f"theirs starts from {number.start.upper()}" + ("" if started else ", ours does not")
+    if number.statistic == "median":
+        yield f"theirs is the median of {number.runs} runs, ours the mean"
+    if number.statistic == "single":
+        yield "theirs is a single run"
+    if number.std is None and number.statistic != "single":
         yield "their spread over seeds is not printed"
+    if number.percent_is == "derived":
+        yield "their percent of trained parameters is derived from printed counts"
     if number.status == "second_hand":
         yield "second hand: " + number.source
-    if "m+mm" in number.metric:
+    if number.metric_id == "accuracy_m+mm":
         yield "ours is the mean of matched and mismatched (nearly equal sizes)"
     if cell.collapsed:
         yield f"{len(cell.collapsed)} of ours collapsed"
@@ -138,7 +147,7 @@ def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
 
 def reproduction(recipe: str, records: Sequence[Record]) -> str:
     """What `petbench reproduce recipe=…` prints after the runs. Raises UserError for an unknown recipe."""
-    if recipe in COST_RECIPES:
+    if target(recipe).table == COSTS:
         return costs_text(recipe, records)
     return to_text(ours_beside_theirs(recipe, records))
 
@@ -148,16 +157,16 @@ def to_text(beside: Beside) -> str:
     aim = beside.target
     lines = [f"## {beside.recipe}: ours beside {aim.paper}, {aim.table or 'no table'}", ""]
     if beside.lines:
-        lines += [
-            "| method | printed as | task (metric) | theirs | ours | difference | theirs in our interval |"
-        ]
+        several = len(aim.models) > 1
+        lines += ["| method | printed as | task (metric) | theirs | ours | difference | verdict |"]
         lines += ["| --- | --- | --- | ---: | ---: | ---: | --- |"]
-        lines += [_row(line) for line in beside.lines]
+        lines += [_row(line, several) for line in beside.lines]
         lines += [
             "",
             f"{len(beside.lines) - beside.missing} of {len(beside.lines)} numbers have a run of ours.",
+            *_in_all(beside),
         ]
-    lines += ["", "Known reasons for a gap:", *(f"- {gap}" for gap in beside.gaps)]
+    lines += ["", "Known reasons for a gap:", *(f"- {gap}" for gap in aim.gaps)]
     specific: dict[str, list[str]] = {}
     for line in beside.lines:
         for gap in line.gaps:
@@ -166,10 +175,23 @@ def to_text(beside: Beside) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(line: Line) -> str:
-    theirs = f"{line.theirs.value:.2f}" + ("" if line.theirs.std is None else f" ± {line.theirs.std:g}")
-    ours, difference, covered = "not run", "", ""
-    if line.theirs.task == "average":
+def _in_all(beside: Beside) -> Iterator[str]:
+    """`5 consistent, 1 differs, 2 cannot tell; mean difference -0.4 points`"""
+    told = [line for line in beside.lines if line.word is not None]
+    if told:
+        words = [line.word.word for line in told if line.word is not None]
+        counted = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words))
+        gap = fmean(line.difference for line in told if line.difference is not None)
+        yield f"{counted}; mean difference {gap:+.2f} points."
+        yield "`consistent`: theirs is where one more run of ours, or their mean, would lie (95% prediction interval)."
+
+
+def _row(line: Line, several: bool) -> str:
+    number = line.theirs
+    theirs = f"{number.value:.2f}" + ("" if number.std is None else f" ± {number.std:g}")
+    theirs += f" (median of {number.runs})" if number.statistic == "median" else ""
+    ours, difference, word = "not run", "", ""
+    if number.task == "average":
         ours = "–"
     if line.ours is not None:
         short = line.ours
@@ -177,10 +199,10 @@ def _row(line: Line) -> str:
         ours += f" [{short.low:.2f}, {short.high:.2f}]" if short.low is not None else ""
         ours += f" n={short.n}"
         difference = f"{line.difference:+.2f}"
-        covered = {True: "yes", False: "no", None: "one run"}[line.covered]
+        word = "" if line.word is None else "one run" if short.n == 1 else line.word.text()
+    name = f"{line.adapter} ({number.model})" if several else line.adapter
     cells = (
-        line.adapter, line.theirs.method, f"{line.theirs.task} ({line.theirs.metric})", theirs, ours, difference,
-        covered,
+        name, number.method, f"{number.task} ({number.metric})", theirs, ours, difference, word,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

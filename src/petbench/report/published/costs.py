@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from petbench.record import Record
 from petbench.report.cells import Cell, device, group
-from petbench.report.published.numbers import RECIPES, folder
+from petbench.report.published.numbers import folder, target
 
 GAPS = (
     "their device is not ours; only the order of the methods and rough ratios compare",
@@ -31,8 +31,9 @@ class CostLine:
 
 def costs_beside(recipe: str, records: Sequence[Record]) -> list[CostLine]:
     """Lines of costs.csv with ours: the geometric mean over tasks of method / full, on one device."""
-    names = {name: adapter for adapter, (name, *_) in RECIPES["krona_table1"].methods.items()}
-    wanted = {recipe, "krona_table1"}
+    like = target(recipe).like
+    names = {name: adapter for adapter, (name, *_) in target(like).methods.items()}
+    wanted = {recipe, like}
     cells = [cell for cell in group(r for r in records if r.config.get("recipe") in wanted) if cell.values]
     lines = []
     with (folder() / "costs.csv").open(encoding="utf-8", newline="") as file:

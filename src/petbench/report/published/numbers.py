@@ -1,4 +1,4 @@
-"""Published GLUE numbers and which recipe of ours stands beside which table of theirs."""
+"""Published GLUE numbers, and which of them a recipe stands beside: its YAML's `published` block."""
 
 import csv
 from collections.abc import Mapping
@@ -6,43 +6,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, Literal
 
+from petbench.config.tree import option_path, options
 from petbench.errors import UserError, unknown
 
-# Reasons for a gap that hold for every number of a paper
-PAPER_GAPS: Mapping[str, tuple[str, ...]] = {
-    "krona": (
-        "theirs are single runs: a repeat by the authors could differ by a point or more on small tasks",
-        "small tasks: half of the official validation rows (RTE 139, MRPC 204), so one row is up to 0.7 points",
-        "which rows picked the checkpoint is not printed; the paper's text and its score lattice disagree",
-        "inferred by us: all layer norms train (only then do the parameter counts fit)",
-    ),
-    "compacter": (
-        "their average is over 11 metric columns, not over tasks",
-        "only Compacter++ is complete here, restated by AdapterHub; seeds and spread are not printed",
-    ),
-    "hadamard": (
-        "restated by another paper; F1 or accuracy of MRPC and QQP is not labelled there",
-        "inferred by us: the head is trained first and then frozen (only then does 0.033% fit)",
-        "which rows picked the checkpoint is not known",
-    ),
-    "kernel_mix": ("no readable copy of the paper's table was found, so there is nothing to stand beside",),
-    "lora": (
-        "MRPC, RTE and STS-B start from an adapter that was trained on MNLI, where the row says so",
-        "the best epoch on the reported rows is likely what is printed (protocol=glue_dev)",
-        "their trainable count leaves the head out (0.3M); the head trains too and is larger",
-        "MNLI is the accuracy over matched and mismatched rows together",
-    ),
-    "adalora": (
-        "mean of 5 seeds; the best checkpoint on the reported rows is likely (protocol=glue_dev)",
-        "their adapters sit on all linear layers; whether the head is counted is not said in the copy",
-    ),
-}
+COSTS = "costs"  # the `table` of a recipe of costs: costs.csv
+Statistic = Literal["single", "mean", "median", "unknown"]
 
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number; `value` and `std` in points."""
+    """One printed number; `value` and `std` in points. What the printed text means stands in columns of its own."""
 
     paper: str
     table: str
@@ -50,12 +25,18 @@ class Published:
     method: str
     trainable_percent: str
     task: str
-    metric: str
+    metric: str  # as printed
     value: float
     std: float | None
     split: str
     status: str
     source: str
+    statistic: Statistic  # of how many runs it is what
+    runs: int | None
+    size_millions: float | None  # trained parameters, where the printed method's name tells them
+    start: str  # the task that its runs start from; empty: the plain backbone
+    percent_is: Literal["printed", "derived", ""]  # whether the paper prints trainable_percent
+    metric_id: str  # petbench's name of the metric
 
 
 @dataclass(frozen=True)
@@ -66,73 +47,45 @@ class Target:
     table: str
     models: tuple[str, ...]
     methods: Mapping[str, tuple[str, ...]]
-
-
-RECIPES: Mapping[str, Target] = {
-    "krona_table1": Target(
-        "krona",
-        "Table 1",
-        ("t5_base",),
-        {
-            "full": ("Fine-tuning",),
-            "bitfit": ("BitFit",),
-            "adapter_lowrank": ("Adapter",),
-            "lora": ("LoRA",),
-            "compacter": ("Compacter",),
-            "parallel_adapter": ("PA",),
-            "krona": ("KronA",),
-            "krona_b": ("KronA^B",),
-            "krona_b_res": ("KronA^B_res",),
-        },
-    ),
-    "compacter_table1": Target(
-        "compacter",
-        "Table 1",
-        ("t5_base",),
-        {"compacter_pp": ("Compacter++ (n=4)",), "houlsby": ("Adapter",)},
-    ),
-    "hadamard_bert_base": Target(
-        "hadamard",
-        "restated in AdaKron README table",
-        ("bert_base",),
-        {"hadamard": ("Hadamard adapter",)},
-    ),
-    "kernel_mix_roberta_base": Target("kernel_mix", "", ("roberta_base",), {}),
-    "lora_table2": Target(
-        "lora",
-        "Table 2",
-        ("roberta_base", "roberta_large"),
-        {
-            "lora": ("LoRA r=8 (MNLI-initialised MRPC/RTE/STS-B)",),
-            "full": ("Full FT",),
-            "bitfit": ("BitFit",),
-            "adapter_drop": ("AdapterDrop Adpt^D (0.3M)", "AdapterDrop Adpt^D (0.9M)"),
-        },
-    ),
-    "adalora_table1": Target(
-        "adalora",
-        "Table 1",
-        ("deberta_v3_base",),
-        {
-            "peft/adalora": ("AdaLoRA 0.32M", "AdaLoRA 1.27M"),
-            "lora": ("LoRA r=2 all linear 0.33M", "LoRA r=8 all linear 1.33M"),
-            "peft/lora": ("LoRA r=2 all linear 0.33M", "LoRA r=8 all linear 1.33M"),
-            "full": ("Full FT",),
-            "bitfit": ("BitFit",),
-            "houlsby": ("Houlsby adapter 0.31M", "Houlsby adapter 0.61M", "Houlsby adapter 1.22M"),
-            "pfeiffer": ("Pfeiffer adapter 0.30M", "Pfeiffer adapter 0.60M", "Pfeiffer adapter 1.18M"),
-        },
-    ),
-}
-
-COST_RECIPES = ("krona_table2",)  # costs, no scores: costs.csv
+    gaps: tuple[str, ...] = ()  # reasons for a gap that hold for every number
+    like: str = ""  # of costs: the recipe whose methods these are
 
 
 def target(recipe: str) -> Target:
-    """The table of a recipe. Raises UserError for a name without one."""
-    if recipe not in RECIPES:
-        raise unknown("recipe", recipe, [*RECIPES, *COST_RECIPES])
-    return RECIPES[recipe]
+    """The table of a recipe. Raises UserError for a name without one, or for a block that cannot be read."""
+    import yaml
+
+    if recipe not in options("recipe"):
+        raise unknown("recipe", recipe, recipes())
+    path = option_path("recipe", recipe)
+    block: Any = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("published")
+    if not isinstance(block, Mapping):
+        raise UserError(f"recipe {recipe} has no `published` block. Legal: {', '.join(recipes())}.")
+    wrong = set(block) - {"paper", "table", "models", "methods", "gaps", "like"}
+    if wrong or "paper" not in block:
+        raise UserError(
+            f"{path}: published has {', '.join(sorted(wrong)) or 'no paper'}. "
+            "Legal: paper, table, models, methods, gaps; like, for costs."
+        )
+    methods = {name: tuple(printed) for name, printed in (block.get("methods") or {}).items()}
+    return Target(
+        paper=str(block["paper"]),
+        table=str(block.get("table") or ""),
+        models=tuple(block.get("models") or ()),
+        methods=methods,
+        gaps=tuple(block.get("gaps") or ()),
+        like=str(block.get("like") or ""),
+    )
+
+
+@cache
+def recipes() -> tuple[str, ...]:
+    """The recipes that stand beside published numbers."""
+    return tuple(
+        name
+        for name in options("recipe")
+        if "\npublished:" in option_path("recipe", name).read_text(encoding="utf-8")
+    )
 
 
 def folder() -> Path:
@@ -153,9 +106,13 @@ def published() -> tuple[Published, ...]:
     with path.open(encoding="utf-8", newline="") as file:
         for number, line in enumerate(csv.DictReader(file), start=2):
             try:
-                value, std = float(line.pop("value")), line.pop("std")
-                found.append(Published(**line, value=value, std=float(std) if std else None))
-            except (TypeError, ValueError) as error:
+                values: dict[str, Any] = dict(line)
+                values["value"] = float(line["value"])
+                values["std"] = float(line["std"]) if line["std"] else None
+                values["runs"] = int(line["runs"]) if line["runs"] else None
+                values["size_millions"] = float(line["size_millions"]) if line["size_millions"] else None
+                found.append(Published(**values))
+            except (KeyError, TypeError, ValueError) as error:
                 raise UserError(f"{path}:{number}: {error}. Restore the file.") from error
     return tuple(found)
 
