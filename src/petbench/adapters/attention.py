@@ -96,7 +96,16 @@ def restore_attention(model: Any) -> None:
     """Give a model back the attention function that it had before `add_keys`."""
     name = model.config._attn_implementation
     if name.startswith(_START):
-        model.set_attn_implementation(name.removeprefix(_START))
+        _set(model, name.removeprefix(_START))
+
+
+def _set(model: Any, name: str) -> None:
+    """Choose the attention function of a model and of the stacks in it, which have configs of their own in T5."""
+    from transformers import PreTrainedModel
+
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):  # releases before 5.24 do not go down to configs of one class
+            module.set_attn_implementation(name)
 
 
 def _switch(model: Any) -> list[Handle]:
@@ -113,7 +122,7 @@ def _switch(model: Any) -> list[Handle]:
         )
     AttentionInterface.register(_START + base, partial(_attend, base))
     AttentionMaskInterface.register(_START + base, AttentionMaskInterface()[base])
-    model.set_attn_implementation(_START + base)
+    _set(model, _START + base)
     return [_Switched(model)]
 
 
