@@ -29,7 +29,9 @@ from petbench.config import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 
-Kind = Literal["encoder", "decoder", "cross"]  # the encoder's attention, the decoder's own, the decoder's to the encoder
+Kind = Literal[
+    "encoder", "decoder", "cross"
+]  # the encoder's attention, the decoder's own, the decoder's to the encoder
 # Left out of the config where it is null, so that runs from before there was a choice keep their ids.
 Attentions = Annotated[tuple[Kind, ...] | None, Field(exclude_if=lambda value: value is None)]
 

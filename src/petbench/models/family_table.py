@@ -117,9 +117,7 @@ def _llama_like() -> Family:
         Place("ffn_norm", "post_attention_layernorm"),
     )
     outside = (Place("embedding", "embed_tokens"), Place("final_norm", "norm"))
-    return Family(
-        (Tower("decoder", "layers", "num_hidden_layers", places, outside),), positions="rotary_emb"
-    )
+    return Family((Tower("decoder", "layers", "num_hidden_layers", places, outside),), positions="rotary_emb")
 
 
 def _t5_attention(layer: str, name: str, attention: Attention) -> tuple[Place, ...]:
