@@ -47,8 +47,9 @@ def require_weights(saved: Mapping[str, Any], digest: str, folder: Path) -> None
     """Raise UserError when the loaded weights are not those of the training."""
     wanted = saved.get("backbone_digest")
     if wanted is not None and wanted != digest:
+        name = saved["config"]["model"]["name"]
         raise UserError(
-            f"{folder}: trained on other weights than the ones found ({wanted[:12]} there, {digest[:12]} here).\n"
+            f"{folder}: trained on other weights of '{name}' than the ones found ({wanted[:12]} there, {digest[:12]} here).\n"
             f"{WAYS_ON}"
         )
 
