@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 import petbench
 from model_folders import edit_json, other_tokenizer, other_weights, write_model
@@ -16,6 +17,8 @@ from petbench.cli import run_command
 from petbench.config import parse
 from petbench.errors import UserError
 from petbench.expand import expand
+from petbench.loading import load_run
+from petbench.models import hub_commit
 from petbench.record import Record, read_records
 from petbench.run import prepare
 
@@ -43,19 +46,31 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("family", ["tiny_bert", "tiny_t5", "tiny_gpt2"])
-@pytest.mark.parametrize("part", CHANGES)
-def test_what_is_replaced_in_place_is_another_run(
-    family: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def id_of(*overrides: str) -> str:
+    """The id of a run, without training it."""
+    (member,) = expand([*FEW, *overrides])
+    return prepare(parse(member.values, spec_of)).run_id
+
+
+@pytest.mark.parametrize("family", ["tiny_bert", "tiny_roberta", "tiny_t5", "tiny_gpt2", "tiny_llama"])
+def test_every_part_that_is_replaced_in_place_gives_another_run(family: str, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", family)
+    ids = [id_of("model.name=./model")]
+    for change in CHANGES.values():
+        change(folder)
+        ids.append(id_of("model.name=./model"))
+    assert len(set(ids)) == 1 + len(CHANGES)
+
+
+def test_a_replaced_model_is_not_done_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_model(tmp_path / "model")
     (first,) = train("model.name=./model")
-    CHANGES[part](folder)
+    other_weights(folder)
     both = train("model.name=./model")
     assert len(both) == 2
     (second,) = (record for record in both if record.run_id != first.run_id)
     one, two = first.provenance["content"], second.provenance["content"]
-    assert {name for name in one if one[name] != two[name]} == {part}
+    assert {name for name in one if one[name] != two[name]} == {"weights"}
     capsys.readouterr()
     assert train("model.name=./model") == both
     assert f"{second.run_id} is done already" in capsys.readouterr().out
@@ -65,10 +80,11 @@ def test_one_backbone_is_one_run_however_it_is_named(tmp_path: Path) -> None:
     write_model(tmp_path / "base")
     shutil.copytree(tmp_path / "base", tmp_path / "elsewhere")
     (tmp_path / "link").symlink_to("base")
-    for name in ("base", "base/", "./base", f"{tmp_path}/base", "link", "elsewhere"):
-        (record,) = train(f"model.name={name}")
+    (record,) = train("model.name=base/")
     assert record.config["model"]["name"] == str(tmp_path / "base")
-    (record,) = train("model.name=base", f"model.tokenizer={tmp_path}/elsewhere")  # equal files
+    for name in ("base", "./base", f"{tmp_path}/base", "link", "elsewhere"):
+        assert id_of(f"model.name={name}") == record.run_id, name
+    assert id_of("model.name=base", f"model.tokenizer={tmp_path}/elsewhere") == record.run_id  # equal files
 
 
 def test_two_projects_share_a_results_folder_and_nothing_else(
@@ -137,27 +153,15 @@ def test_a_start_that_is_gone_is_named(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_precision_that_is_used_is_part_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` is what it comes to: one run with that value, and another one where it comes to another."""
-    words = [word for word in FEW if "precision" not in word] + ["model=tiny_bert"]
     ids: dict[tuple[str, str], str] = {}
     for machine in ("fp32", "bf16"):
         monkeypatch.setattr(
             "petbench.runtime._cpu_multiplies_bf16", lambda machine=machine: machine == "bf16"
         )
         for asked in ("auto", "fp32", "bf16"):
-            (member,) = expand([*words, f"trainer.precision={asked}"])
-            ids[machine, asked] = prepare(parse(member.values, spec_of)).run_id
+            ids[machine, asked] = id_of("model=tiny_bert", f"trainer.precision={asked}")
     assert ids["fp32", "auto"] == ids["fp32", "fp32"] == ids["bf16", "fp32"]
     assert ids["bf16", "auto"] == ids["bf16", "bf16"] == ids["fp32", "bf16"] != ids["fp32", "fp32"]
-
-
-def kept_state(*overrides: str) -> Path:
-    """The resume state of a run with these values."""
-    words = ["trainer.max_steps=2", "trainer.eval_every=1", "trainer.keep_resume_state=true"]
-    before = set(Path("results/runs").glob("*"))
-    train(*words, *overrides)
-    (folder,) = set(Path("results/runs").glob("*")) - before
-    (folder / "record.json").unlink()
-    return folder / "resume.safetensors"
 
 
 STATES: dict[str, tuple[list[str], str]] = {
@@ -178,21 +182,18 @@ def test_a_state_of_another_run_is_refused_with_the_difference(
         write_model(tmp_path / name)
     other_weights(tmp_path / "w")
     other_tokenizer(tmp_path / "t")
+    words = ["model.name=m", "trainer.max_steps=2", "trainer.eval_every=1", "trainer.keep_resume_state=true"]
     other, message = STATES[case]
-    own = kept_state("model.name=m")
-    state = own.read_bytes()
-    foreign = kept_state("model.name=m", *other)
-    own.write_bytes(foreign.read_bytes())
-    capsys.readouterr()
-    words = ["model.name=m", "trainer.max_steps=2", "trainer.eval_every=1"]
+    (record,) = train(*words, *other)
+    own = tmp_path / "results/runs" / id_of(*words)
+    own.mkdir()
+    shutil.copy(own.with_name(record.run_id) / "resume.safetensors", own)
     train(*words, status=2)
     error = capsys.readouterr().err
-
     assert re.search(message, error), error
-    assert f"{own} is of another run (was → now):" in error and "delete the file to begin afresh" in error
-    own.write_bytes(state)
-    train(*words)
-    assert "going on from step 1" in capsys.readouterr().out
+    assert f"{own.relative_to(tmp_path)}/resume.safetensors is of another run (was → now):" in error
+    assert "delete the file to begin afresh" in error
+    assert (own / "resume.safetensors").is_file()  # nothing is lost
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -229,7 +230,7 @@ def test_a_run_is_loaded_with_its_own_backbone_only(
         assert message in error and "--model FOLDER" in error
     with pytest.raises(UserError, match="--model FOLDER"):
         petbench.load(run)
-    for command in commands:  # the user says where it is now
+    for command in commands if case == "moved" else commands[:1]:  # the user says where it is now
         assert run_command([*command, "--model", str(tmp_path / "safe")]) == 0
     assert petbench.load(run, model=str(tmp_path / "safe")).adapter_names
     other_weights(tmp_path / "safe")
@@ -247,6 +248,32 @@ def test_a_published_adapter_needs_no_path(tmp_path: Path) -> None:
     assert loaded.state().keys()
     with pytest.raises(UserError, match=r"the backbone of this run is not there\. .*there is no folder"):
         petbench.load("got/adapter")
+
+
+def test_a_hub_run_is_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch that moved on is another run; the first one is still loaded from the commit that it was trained on."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub_commit, "_FOUND", {})
+    repository = tmp_path / "hub" / "models--lab--tiny"
+    (repository / "refs").mkdir(parents=True)
+    for seed, commit in enumerate(("a" * 40, "b" * 40)):
+        write_model(repository / "snapshots" / commit, seed=seed)
+    (repository / "refs/main").write_text("a" * 40)
+    (first,) = train("model.name=lab/tiny")
+    assert (
+        first.provenance["content"]["weights"]
+        == first.provenance["content"]["tokenizer"]
+        == f"hub:{'a' * 40}"
+    )
+    (repository / "refs/main").write_text("b" * 40)
+    monkeypatch.setattr(hub_commit, "_FOUND", {})
+    assert id_of("model.name=lab/tiny") != first.run_id
+    assert id_of("model.name=lab/tiny", f"model.revision={'a' * 40}") == first.run_id
+    assert load_run(first.run_id).backbone.digest == first.provenance["model"]["digest"]
+    here = load_run(first.run_id, model=str(repository / "snapshots" / ("a" * 40)))  # by its bytes
+    assert here.backbone.digest == first.provenance["model"]["digest"]
+    with pytest.raises(UserError, match=r"trained on other weights of 'lab/tiny'"):
+        load_run(first.run_id, model=str(repository / "snapshots" / ("b" * 40)))
 
 
 def test_files_that_change_while_a_run_starts_are_refused(
