@@ -2,6 +2,7 @@
 
 import hashlib
 import string
+from functools import cache
 from typing import TYPE_CHECKING
 
 from petbench.config import ModelSpec, canonical_json
@@ -163,6 +164,7 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
     )
 
 
+@cache
 def built_digest(model_type: str) -> str:
     """SHA-256 (hex) of what the small tokenizer of an architecture is made of; nothing is built."""
     style = _STYLE_OF.get(model_type, "bert")
