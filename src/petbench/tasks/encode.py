@@ -152,7 +152,7 @@ def _tokenised(
     cut = [place for place, row in enumerate(rows) if len(row) > max_length]
     if cut and form == "text":
         for place in cut:
-            rows[place] = within(max_length, pieces[place], rows[place], tokenizer)
+            rows[place] = within(max_length, pieces[place], len(names), rows[place], tokenizer)
         types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
     elif cut:  # truncation=True cuts a pair longest first
         long = [[column[place] for place in cut] for column in columns]
