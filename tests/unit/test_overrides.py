@@ -102,12 +102,13 @@ def test_quoting_twice_changes_nothing() -> None:
         ("+x=1", "++x=2"), ("adapter=krona", "adapter=lora"), ("hydra/launcher=basic", "hydra/launcher=joblib"),
     ],
 )  # fmt: skip
-def test_a_key_has_one_value(words: tuple[str, str]) -> None:
+def test_a_key_has_one_value(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     key = words[0].lstrip("+").partition("=")[0]
     with pytest.raises(UserError, match=f"{key} is given twice: '.*' and '.*'. Leave one out."):
         require_once(["task=rte", *words])
-    with pytest.raises(UserError, match="is given twice"):
-        expand(list(words))
+    for command in ("train", "train -m", "params", "bench", "reproduce"):
+        assert run_command([*command.split(), *words]) == 2
+        assert f"{key} is given twice" in capsys.readouterr().err
 
 
 def test_a_key_and_what_is_below_it_are_two() -> None:
