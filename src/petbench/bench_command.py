@@ -8,6 +8,7 @@ from petbench.arguments import Arguments, whole
 from petbench.console import Grid, print_table, say, warn
 from petbench.errors import UserError
 from petbench.expand import expand
+from petbench.overrides import require_once
 
 DEFAULT = "adapter=krona,lora,bitfit,peft/lora"
 
@@ -32,6 +33,7 @@ def bench_main(argv: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args(argv)
+    require_once(parsed.overrides)
 
     import torch
 

@@ -6,6 +6,7 @@ from typing import Any
 from petbench.arguments import Arguments, folder
 from petbench.console import params_table, print_table, say
 from petbench.expand import expand
+from petbench.overrides import require_once
 
 
 def params_main(argv: list[str]) -> int:
@@ -20,6 +21,7 @@ def params_main(argv: list[str]) -> int:
     )
     parser.add_argument("--config-dir", type=folder, help="a folder with more config groups")
     parsed = parser.parse_args(argv)
+    require_once(parsed.overrides)
     members = expand(parsed.overrides, parsed.config_dir)
     rows, skipped = _rows(members)
     if parsed.json:

@@ -11,6 +11,7 @@ from petbench.compose import forgiving, key_of, options, search_path_override
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError, unknown
 from petbench.expand import Member, expand, recompose
+from petbench.overrides import require_once
 from petbench.recipe import AXES, START, Table, cell_of, table_of
 from petbench.sweep_cells import Cell, validated
 
@@ -25,6 +26,7 @@ def reproduce_main(argv: list[str]) -> int:
     from petbench.record import read_records
 
     flags = _flags(argv)
+    require_once(flags.overrides)
     table = _table(flags.overrides, flags.config_dir)
     asked = _asked(table, flags.overrides, flags.only)
     members = expand(asked, flags.config_dir)

@@ -16,6 +16,7 @@ from petbench.compose import (
     search_path_override,
     set_full_errors,
 )
+from petbench.overrides import require_once
 
 if TYPE_CHECKING:
     from petbench.config import RunSpec
@@ -36,6 +37,7 @@ FLAGS_THAT_ONLY_SHOW = (
 
 def train_main(argv: list[str]) -> int:
     """One run, or with -m a sweep. Returns the exit status."""
+    require_once(argv)
     set_full_errors()
     only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
     multirun = "-m" in argv or "--multirun" in argv or any(a.startswith(("sweep=", "+sweep=")) for a in argv)
