@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from petbench.atomic import write_json
 from petbench.errors import UserError
@@ -37,16 +37,27 @@ class Metrics(_Part):
 
 
 class Params(_Part):
-    """Counts, in parameters. `trainable` = adapter + head + norm + other."""
+    """Counts, in parameters. `tuned` = adapter + norm + other, what the method trains; `trainable` = tuned + head."""
 
-    adapter: int
-    head: int
+    tuned: int
+    adapter: int  # what the method adds
     norm: int
     other: int
+    head: int
     trainable: int
     backbone: int
-    adapter_percent: float  # 100 * (adapter + norm + other) / backbone
+    tuned_percent: float  # 100 * tuned / backbone
     trainable_percent: float  # 100 * trainable / backbone
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, values: Any) -> Any:
+        """Records once named the percent after the adapter, though norms and other parts were in it."""
+        if isinstance(values, dict) and "adapter_percent" in values:
+            rest = {key: value for key, value in values.items() if key != "adapter_percent"}
+            tuned = rest["adapter"] + rest["norm"] + rest["other"]
+            return {"tuned": tuned, "tuned_percent": values["adapter_percent"], **rest}
+        return values
 
 
 class Cost(_Part):
