@@ -164,7 +164,7 @@ def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
     lines = Grid()
     for name in ("adapter", "task", "model", "seeds", "setting"):
         lines.add_column(name)
-    for name in ("adapter params", "trainable"):
+    for name in ("tuned params", "trainable"):
         lines.add_column(name, justify="right")
     cells: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in specs:
@@ -175,7 +175,7 @@ def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
         seeds = ",".join(str(cell.spec.seed) for cell in some)
         try:
             params = plan(some[0].spec).params
-            counts = (f"{params.adapter:,}", f"{params.trainable:,}")
+            counts = (f"{params.tuned:,}", f"{params.trainable:,}")
         except UserError as error:
             setting, counts = f"not possible: {error}", ("", "")
         lines.add_row(adapter, task, model, seeds, setting, *counts)

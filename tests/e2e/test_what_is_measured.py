@@ -96,7 +96,12 @@ def test_the_peak_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("adapter", "model"),
-    [("krona", "tiny_bert"), ("compacter", "tiny_t5"), ("prompt_tuning", "tiny_gpt2"), ("peft/lora", "tiny_bert")],
+    [
+        ("krona", "tiny_bert"),
+        ("compacter", "tiny_t5"),
+        ("prompt_tuning", "tiny_gpt2"),
+        ("peft/lora", "tiny_bert"),
+    ],
 )
 def test_no_model_outlives_its_session(monkeypatch: pytest.MonkeyPatch, adapter: str, model: str) -> None:
     built: list[weakref.ref[torch.nn.Module]] = []
@@ -129,7 +134,9 @@ def test_only_adaloras_allocation_is_excepted_from_determinism(monkeypatch: pyte
 
     monkeypatch.setattr(torch, "kthvalue", at_threshold)
     monkeypatch.setattr(fit, "collate", at_batch)
-    record = train("adapter=peft/adalora", "trainer.max_steps=20", "trainer.batch_size=8", "trainer.eval_every=20")
+    record = train(
+        "adapter=peft/adalora", "trainer.max_steps=20", "trainer.batch_size=8", "trainer.eval_every=20"
+    )
     assert {mode for what, mode in modes if what == "batch"} == {2}  # 2: an error
     allocations = [mode for what, mode in modes if what == "kthvalue"]
     assert len(allocations) > 3

@@ -110,7 +110,9 @@ def test_the_yardsticks_backward_pass_reaches_both_stacks_of_a_t5() -> None:
             module.register_full_backward_hook(lambda *_, name=name: reached.append(name))
     backbone(**made_up(backbone, [8, 8])).loss.backward()
     assert sorted(reached) == sorted(
-        f"{stack}.block.{layer}.layer.0.SelfAttention.q" for stack in ("encoder", "decoder") for layer in (0, 1)
+        f"{stack}.block.{layer}.layer.0.SelfAttention.q"
+        for stack in ("encoder", "decoder")
+        for layer in (0, 1)
     )
 
 

@@ -40,7 +40,12 @@ def planned(folder: Path, form: str, model_type: str, **values: Any) -> Plan:
     ],
 )  # fmt: skip
 def test_what_cannot_be_decoded_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, model_type: str, values: dict[str, Any], why: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    model_type: str,
+    values: dict[str, Any],
+    why: str,
 ) -> None:
     monkeypatch.setitem(FAMILIES, model_type, FAMILIES["t5"])  # as if the table had the family
     with pytest.raises(UserError, match=why):

@@ -73,4 +73,6 @@ def _check_positions(model: nn.Module, tokens: int) -> None:
             before = 0 if module.padding_idx is None else module.padding_idx + 1
             room = module.num_embeddings - before
             if tokens > room:
-                raise UserError(f"got a row of {tokens} tokens, but the model has {room} positions. Give fewer.")
+                raise UserError(
+                    f"got a row of {tokens} tokens, but the model has {room} positions. Give fewer."
+                )
