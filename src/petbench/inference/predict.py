@@ -5,8 +5,7 @@ from accelerate.state import AcceleratorState
 
 from petbench.inference.ask import Answer, answerer_of, answers
 from petbench.machine.devices import choose_device, choose_precision, prepare_process
-from petbench.tasks.encode.cutting import warn_of_cuts
-from petbench.tasks.encode.encode import encode
+from petbench.tasks.encode.encode import encode, warn_of_cuts
 from petbench.tasks.splits import Split
 from petbench.tuned.load import Loaded
 

@@ -19,7 +19,7 @@ from petbench.tasks.wording import NO_NUMBER, wording_of
 if TYPE_CHECKING:
     from petbench.training.prepare import Prepared
 from petbench.inference.ask import answerer_of, reads_literally
-from petbench.tasks.encode.cutting import warn_of_cuts
+from petbench.tasks.encode.encode import warn_of_cuts
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _nearest(cell: Cell, names: Sequence[str]) -> str:
     params = [record.params for record in cell.done if record.params is not None]
     if len(names) == 1 or not sizes or not params:
         return names[0]
-    tuned = (params[0].adapter + params[0].norm + params[0].other) / 1e6
+    tuned = params[0].tuned / 1e6
     return min(sizes, key=lambda name: abs(sizes[name] - tuned))
 
 

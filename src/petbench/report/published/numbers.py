@@ -20,6 +20,7 @@ PAPER_GAPS: Mapping[str, tuple[str, ...]] = {
     "compacter": (
         "their average is over 11 metric columns, not over tasks",
         "only Compacter++ is complete here, restated by AdapterHub; seeds and spread are not printed",
+        "their code rounds STS-B's labels to one decimal before it scores; here labels are as GLUE has them",
     ),
     "hadamard": (
         "restated by another paper; F1 or accuracy of MRPC and QQP is not labelled there",

@@ -1,15 +1,10 @@
 """Rows that are too long, or that nothing is left of: cut longest first, or refused with their number."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from petbench.console import is_main_process, warn
 from petbench.errors import UserError
-from petbench.tasks.encode.encode import Encoded
 from petbench.tasks.splits import Split
-
-if TYPE_CHECKING:
-    pass
 
 
 def longest_first(lengths: Sequence[int], room: int) -> list[int]:
@@ -32,11 +27,14 @@ def check_room(tokenizer: Any, texts: int, max_length: int) -> None:
         )
 
 
-def within(max_length: int, pieces: Sequence[str], whole: Sequence[int], tokenizer: Any) -> list[int]:
-    """The token ids of one row in text form, cut to `max_length`: fixed words and special tokens stay, the texts
-    (the last of `pieces` and every second one before it) are cut longest first.
+def within(
+    max_length: int, pieces: Sequence[str], count: int, whole: Sequence[int], tokenizer: Any
+) -> list[int]:
+    """The token ids of one row in text form, cut to `max_length`: fixed words and special tokens stay, the texts are
+    cut longest first.
 
-    whole: the row's ids before cutting. Raises UserError when the fixed words leave no room for the texts.
+    pieces: see `Wording.pieces`; count: how many of them are texts. whole: the row's ids before cutting.
+    Raises UserError when the fixed words leave no room for the texts.
     """
 
     def ids(text: str) -> list[int]:
@@ -47,7 +45,7 @@ def within(max_length: int, pieces: Sequence[str], whole: Sequence[int], tokeniz
     before, after = list(whole[:start]), list(whole[start + len(plain) :])
     # A blank before a word belongs to it, in a tokenizer of words and in one of bytes.
     parts = [ids(piece if at == 0 else f" {piece}") for at, piece in enumerate(pieces)]
-    texts = list(range(len(pieces) - 1, -1, -2))[::-1]
+    texts = list(range(len(pieces) - 1, -1, -2))[:count][::-1]
     fixed = len(before) + len(after) + sum(len(part) for at, part in enumerate(parts) if at not in texts)
     if max_length - fixed < len(texts):
         raise UserError(
@@ -76,16 +74,4 @@ def refuse_empty(split: Split, rows: Sequence[Sequence[int]], texts: int, tokeni
         raise UserError(
             f"{split.name}: the tokenizer makes nothing of {len(empty)} of {len(rows)} rows; the first is row "
             f"{split.idx[empty[0]]} (counted from 0): {text[:40]!r}. Take such rows out, or choose another tokenizer."
-        )
-
-
-CUT_SHARE = 0.05  # of a part's rows; above it a warning
-
-
-def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
-    """A line on the terminal when so many rows were cut that the score is another task's."""
-    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
-        warn(
-            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
-            f"task.max_length={max_length} and were cut, the longer text first."
         )

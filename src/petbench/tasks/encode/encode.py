@@ -17,9 +17,26 @@ from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:
     import torch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from petbench.console import is_main_process, warn
+from petbench.models.load import Form
+from petbench.tasks.glue import Task
+from petbench.tasks.splits import Split
+from petbench.tasks.wording import wording_of
+
+if TYPE_CHECKING:
+    pass
+
 
 Form = Literal["head", "text"]
+
+
 ENCODING = 2  # raise it when the same text gives other tokens: cached rows are then made anew
+
+
 IGNORED = -100  # label of padding in targets: the loss leaves it out
 
 
@@ -152,7 +169,7 @@ def _tokenised(
     cut = [place for place, row in enumerate(rows) if len(row) > max_length]
     if cut and form == "text":
         for place in cut:
-            rows[place] = within(max_length, pieces[place], rows[place], tokenizer)
+            rows[place] = within(max_length, pieces[place], len(names), rows[place], tokenizer)
         types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
     elif cut:  # truncation=True cuts a pair longest first
         long = [[column[place] for place in cut] for column in columns]
@@ -175,3 +192,15 @@ def _tokenised(
     if types is not None:
         arrays["types"] = np.concatenate([np.asarray(kind, dtype=np.int8) for kind in types])
     return arrays
+
+
+CUT_SHARE = 0.05  # of a part's rows; above it a warning
+
+
+def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
+    """A line on the terminal when so many rows were cut that the score is another task's."""
+    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+        warn(
+            f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
+            f"task.max_length={max_length} and were cut, the longer text first."
+        )
