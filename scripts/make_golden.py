@@ -46,7 +46,12 @@ def losses(method: str, model: str) -> list[float]:
 def tables() -> str:
     """What `train` prints at the end of a run whose numbers are made up here."""
     params = {"adapter": 110592, "head": 592130, "norm": 47616, "other": 0, "trainable": 750338}
-    params |= {"backbone": 124645632, "adapter_percent": 0.126927, "trainable_percent": 0.601977}
+    params |= {
+        "backbone": 124645632,
+        "tuned": 158208,
+        "tuned_percent": 0.126927,
+        "trainable_percent": 0.601977,
+    }
     record = Record(
         run_id="0123456789ab",
         status="done",

@@ -100,8 +100,8 @@ def make(member: Member) -> Record:
     }  # fmt: skip
     head, adapter = 768 * 2 + 2, round(backbone * share)
     params = Params(
-        adapter=adapter, head=head, norm=0, other=0, trainable=adapter + head, backbone=backbone,
-        adapter_percent=100 * adapter / backbone, trainable_percent=100 * (adapter + head) / backbone,
+        tuned=adapter, adapter=adapter, head=head, norm=0, other=0, trainable=adapter + head, backbone=backbone,
+        tuned_percent=100 * adapter / backbone, trainable_percent=100 * (adapter + head) / backbone,
     )  # fmt: skip
     common: dict[str, Any] = {
         "run_id": run_id, "task": task, "model": model, "adapter": method, "seed": seed, "config": config,

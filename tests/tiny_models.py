@@ -18,10 +18,10 @@ def _spec(name: str) -> ModelSpec:
     return ModelSpec.model_validate(choice("model", name))
 
 
-def backbone(name: str) -> Backbone:
-    """A fresh tiny model, livened up so that it depends on its input."""
+def backbone(name: str, regression: bool = False) -> Backbone:
+    """A fresh tiny model, livened up so that it depends on its input; a head has two classes or one number."""
     spec = _spec(name)
-    made = load(spec, resolve_form(spec, "auto"), 2, False, seed=0)
+    made = load(spec, resolve_form(spec, "auto"), 1 if regression else 2, regression, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in made.model.parameters():

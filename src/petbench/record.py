@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from petbench.console import warn
 from petbench.errors import UserError
@@ -62,16 +62,27 @@ class Metrics(_Part):
 
 
 class Params(_Part):
-    """Counts, in parameters. `trainable` = adapter + head + norm + other."""
+    """Counts, in parameters. `tuned` = adapter + norm + other, what the method trains; `trainable` = tuned + head."""
 
-    adapter: Count
-    head: Count
+    tuned: Count
+    adapter: Count  # what the method adds
     norm: Count
     other: Count
+    head: Count
     trainable: Count
     backbone: Count
-    adapter_percent: Amount  # 100 * (adapter + norm + other) / backbone
+    tuned_percent: Amount  # 100 * tuned / backbone
     trainable_percent: Amount  # 100 * trainable / backbone
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, values: Any) -> Any:
+        """Records once named the percent after the adapter, though norms and other parts were in it."""
+        if isinstance(values, dict) and "adapter_percent" in values:
+            rest = {key: value for key, value in values.items() if key != "adapter_percent"}
+            tuned = rest["adapter"] + rest["norm"] + rest["other"]
+            return {"tuned": tuned, "tuned_percent": values["adapter_percent"], **rest}
+        return values
 
 
 class Cost(_Part):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from petbench.cli import run_command
+from toy_runs import replacing
 
 BASE = ["train", "adapter=krona", "task=rte", "model=tiny_bert", "data=toy", "trainer.max_steps=4"]
 PETBENCH = [sys.executable, "-c", "from petbench.cli import main; main()"]
@@ -37,7 +38,7 @@ def refused(
     """The message of a command that must be refused, with nothing left behind."""
     capsys.readouterr()
     before = set(Path().rglob("*"))
-    assert run_command([*BASE, f"results_dir={results}", *overrides]) == 2
+    assert run_command(replacing(BASE, f"results_dir={results}", *overrides)) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert "Traceback" not in captured.err
@@ -77,6 +78,22 @@ def refused(
         (["adapter.targets=[query,valu]"], r"adapter\.targets: 'valu' is unknown\. Did you mean 'value'"),
         (["adapter.layers=last:3"], r"adapter\.layers: got 'last:3'.* from 1 to 2"),
         (["adapter=krona,"], r"cannot read 'adapter=krona,'"),
+        (["adapter=lora", "adapter=krona"], r"adapter is given twice: 'adapter=lora' and 'adapter=krona'"),
+        (["optim.lr=true"], r"optim\.lr: got true\. Legal: a number"),
+        (["optim.lr=nan"], r"optim\.lr: got nan\. Legal: a finite number"),
+        (["optim.lr=inf"], r"optim\.lr: got inf\. Legal: a finite number"),
+        (["optim.beta1=1"], r"optim\.beta1: got 1\. Legal: less than 1"),
+        (["optim.beta2=1.0"], r"optim\.beta2: got 1\.0\. Legal: less than 1"),
+        (["protocol.split_seed=-1"], r"protocol\.split_seed: got -1\. Legal: greater than or equal to 0"),
+        (["protocol.split_seed=4294967296"], r"protocol\.split_seed: .*Legal: less than 4294967296"),
+        (["task.sample_seed=-1", "task.train_examples=50"], r"task\.sample_seed: got -1\."),
+        (["trainer.max_steps=true"], r"trainer\.max_steps: got true\. Legal: a number"),
+        (["seed=false"], r"seed: got false\. Legal: a number"),
+        (["adapter.factor_shape=[true,4]"], r"adapter\.factor_shape: got \[True, 4\]\. Legal: a number"),
+        (["trainer.threads=9999"], r"trainer\.threads: got 9999\. Legal: null or 1 to \d+"),
+        (["logger.project=team/mine"], r"logger\.entity=team logger\.project=mine"),
+        (["logger.entity=a#b"], r"logger\.entity: got 'a#b'\. Legal: 1 to 128 characters"),
+        (["hydra/launcher=jobli"], r"hydra/launcher: 'jobli' is unknown\. Did you mean 'joblib'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -258,7 +275,7 @@ def test_an_unknown_command_names_the_nearest(command: str, capsys: pytest.Captu
 
 
 def test_debug_shows_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command([*BASE, "adapter=kronna", "--debug"]) == 2
+    assert run_command(replacing(BASE, "adapter=kronna", "--debug")) == 2
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert error.splitlines()[-1].startswith("error: adapter: 'kronna' is unknown")

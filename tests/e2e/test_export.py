@@ -1,5 +1,6 @@
 """Exported adapters and merged checkpoints give equal logits in a process that never imports petbench."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from peft import __version__ as peft_version
 from safetensors.torch import load_file, save_file
 
 from petbench.errors import UserError
-from petbench.export.write import export_peft, merge_to_folder
+from petbench.export.write import export_peft, merge_to_folder, plain_copy
 from petbench.tuned.attach import Tuned
 from tiny_models import backbone, batch, disturb, logits, tuned
 
@@ -29,7 +31,6 @@ PEFT_CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "prompt_roberta": ("tiny_roberta", "prompt_tuning", {}),
     "prompt_t5": ("tiny_t5", "prompt_tuning", {}),
     "prompt_distilbert": ("tiny_distilbert", "prompt_tuning", {"prompt_length": 5}),
-    "prefix_bert": ("tiny_bert", "prefix_tuning", {"mlp_width": 8}),
     "krona_lokr": ("tiny_bert", "krona", {"factor_shape": (4, 4), "scale": 2.0}),
     "krona_lora": ("tiny_bert", "krona", {"factor_shape": (2, 16)}),
     "krona_gpt2": ("tiny_gpt2", "krona", {"factor_shape": (16, 2)}),
@@ -141,7 +142,8 @@ def test_the_nearest_lora_is_the_truncated_svd(tmp_path: Path) -> None:
         ("tiny_bert", "hadamard", {}, "petbench merge"),
         ("tiny_bert", "bitfit", {}, "trains weights of the backbone itself"),
         ("tiny_gpt2", "prompt_tuning", {}, "which tokens are real"),
-        ("tiny_t5", "prefix_tuning", {}, "cannot be exported"),
+        ("tiny_t5", "prefix_tuning", {}, "PEFT gives a table to the decoder's own attention alone"),
+        ("tiny_roberta", "prefix_tuning", {}, "PEFT does not call this family's head"),
     ],
 )
 def test_refusals_say_why(
@@ -149,6 +151,37 @@ def test_refusals_say_why(
 ) -> None:
     with pytest.raises(UserError, match=message):
         export_peft(_case(model, method, fields), tmp_path / "out")
+
+
+@pytest.mark.parametrize("model", ["tiny_bert", "tiny_gpt2", "tiny_llama"])
+def test_a_prefix_is_exported_where_the_installed_peft_brings_it_in(model: str, tmp_path: Path) -> None:
+    """Equal when it is read again, or refused before a file is written, naming the two libraries."""
+    from peft import PeftModel
+
+    made = _case(model, "prefix_tuning", {"mlp_width": 8} if model == "tiny_bert" else {})
+    out, values = tmp_path / "out", batch(model)
+    plain = backbone(model).model
+    if {"past_key_values"} & set(inspect.signature(plain.forward).parameters) or (
+        "past_key_values" in inspect.signature(plain.base_model.forward).parameters
+    ):
+        export_peft(made, out)
+        theirs = PeftModel.from_pretrained(plain, str(out))
+        torch.testing.assert_close(logits(theirs, values), logits(made.model, values), rtol=0, atol=2e-5)
+        return
+    words = rf"keys and values do not get into a {model[5:]} model here \(peft {peft_version}, transformers "
+    with pytest.raises(UserError, match=words):
+        export_peft(made, out)
+    assert not out.exists()
+
+
+def test_a_copy_without_the_prefix_is_the_backbone() -> None:
+    """Hooks, parameters and the attention function are gone; the original keeps them."""
+    made, values = tuned("tiny_bert", "prefix_tuning"), batch("tiny_bert")
+    before = logits(made.model, values)
+    plain = plain_copy(made.model)
+    assert plain.config._attn_implementation == "sdpa"
+    assert torch.equal(logits(plain, values), logits(backbone("tiny_bert").model, values))
+    assert torch.equal(logits(made.model, values), before)
 
 
 def test_a_method_that_cannot_merge_says_so(tmp_path: Path) -> None:

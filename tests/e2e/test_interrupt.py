@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from petbench.record import Record, read_record
+from toy_runs import replacing
 
 PETBENCH = [sys.executable, "-c", "from petbench.cli import main; main()"]
 WORDS = ["train", "adapter=krona", "task=rte", "model=tiny_bert", "data=toy", "trainer.max_steps=80"]
@@ -22,7 +23,7 @@ WORDS += ["trainer.eval_every=4", "trainer.precision=fp32", "trainer.device=cpu"
 def start(place: Path, *more: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PETBENCH_CACHE": str(place / "cache")}
     return subprocess.Popen(
-        [*PETBENCH, *WORDS, *more],
+        [*PETBENCH, *replacing(WORDS, *more)],
         cwd=place,
         env=environment,
         text=True,
@@ -109,7 +110,12 @@ def _on_a_terminal(place: Path, *more: str) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PETBENCH_CACHE": str(place / "cache")}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "140"}
     process = subprocess.Popen(
-        [*PETBENCH, *WORDS, *more], cwd=place, env=environment, stdout=side, stderr=side, stdin=side
+        [*PETBENCH, *replacing(WORDS, *more)],
+        cwd=place,
+        env=environment,
+        stdout=side,
+        stderr=side,
+        stdin=side,
     )
     os.close(side)
     seen = b""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.stats import pearsonr, spearmanr
 
 from petbench.measure import latency
 from petbench.training import loop as loop
@@ -102,6 +103,56 @@ def test_the_last_checkpoint_can_be_reported() -> None:
     assert last.metrics.selection["accuracy"] == last.curve[-1]["score"]
     assert last.best is not None
     assert last.best.step == 20
+
+
+def test_a_linear_probe_is_never_the_best_of_hadamard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores that fall: the head's stage has the highest, and the best is the first of the adapter's own stage."""
+    scores = count(start=-1)
+    monkeypatch.setattr(
+        "petbench.training.fit.Scorer.selection", lambda self: {"accuracy": 1 / (3 + next(scores))}
+    )
+    words = ["adapter=hadamard", "trainer.max_steps=6", "trainer.eval_every=1"]
+    record = train(*words)
+    assert [point["step"] for point in record.curve] == [1, 2, 3, 4, 5, 6]
+    assert record.best is not None and record.best.step == 4
+    saved = load_file(adapter_file(record))
+    start = train(*words, "trainer.max_steps=3", results="first")  # its own stages are 2 and 1 steps
+    assert start.best is not None and start.best.step == 3
+    moved = {name: tensor for name, tensor in saved.items() if name.endswith(".w")}
+    assert moved and all(not torch.equal(w, torch.ones_like(w)) for w in moved.values())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said", "counted"),
+    [
+        ("compacter", [3.5, 7.5, 1000.0, None, -2.0], [3.5, 7.5, 1000.0, -1.0, -2.0]),
+        ("petbench", [3.5, 5.0, None, None, 0.0], None),
+    ],
+)
+def test_written_scores_are_read_as_the_protocol_says(
+    protocol: str, said: list[float | None], counted: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """compacter: any number that Python reads, not clamped, and -1 for none, as in that paper's code."""
+    texts = ["3.5", "7.5", "1e3", "no", "-2"]
+
+    def written(model: Any, batch: dict[str, torch.Tensor], *_: Any) -> list[str]:
+        return [texts[int(ids.sum()) % 5] for ids in batch["input_ids"]]
+
+    monkeypatch.setattr("petbench.inference.ask.written_answers", written)
+    words = ["task=stsb", "model=tiny_t5", "adapter=lora", f"protocol={protocol}", "eval.decode=generate"]
+    record = train(*words, "trainer.max_steps=1")
+    path = Path("results/runs", record.run_id, "predictions/report-validation.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["prediction"] for line in lines} == set(said)
+    labels = [line["label"] for line in lines]
+    known = dict(zip(said, counted or said, strict=True))
+    answers = [known[line["prediction"]] for line in lines]
+    if counted is None:  # the end of the scale that is farther from the label
+        answers = [(0 if y > 2.5 else 5) if x is None else x for x, y in zip(answers, labels, strict=True)]
+    found = record.metrics.report["validation"]
+    assert found["pearson"] == pytest.approx(pearsonr(answers, labels).statistic, abs=1e-6)
+    assert found["spearmanr"] == pytest.approx(spearmanr(answers, labels).statistic, abs=1e-6)
+    assert record.metrics.unparsable["validation"] == sum(line["prediction"] is None for line in lines)
 
 
 def test_latency_is_in_the_record_merged_only_where_the_method_merges(

@@ -52,8 +52,8 @@ def test_wandb_file_and_record_agree(folder: Path) -> None:
     assert run.job_type == "train"
     summary = latest(records, "summary")
     assert summary["score"] == record["headline"]["value"]
-    assert summary["adapter_params"] == record["params"]["adapter"]
-    assert summary["adapter_percent"] == record["params"]["adapter_percent"]
+    assert summary["tuned_params"] == record["params"]["tuned"]
+    assert summary["tuned_percent"] == record["params"]["tuned_percent"]
     assert summary["step_seconds"] == record["cost"]["step_seconds_median"]
     assert summary["peak_memory_bytes"] == record["cost"]["peak_memory_bytes"]
     assert summary["status"] == record["status"] == "done"
@@ -113,7 +113,7 @@ def test_the_report_in_wandb_holds_the_records_numbers(folder: Path) -> None:
     (row,) = csv.DictReader((place / "results/report/tables.csv").open())
     record = json.loads((folder / "record.json").read_text())
     assert line["mean"] == float(row["mean"]) == pytest.approx(record["headline"]["value"], rel=1e-7)
-    assert line["adapter_params"] == float(row["adapter_params"]) == record["params"]["adapter"]
+    assert line["tuned_params"] == float(row["tuned_params"]) == record["params"]["tuned"]
     assert (line["run_ids"], line["seeds"], line["std"]) == (record["run_id"], "0", None)
     plots = {path.stem for path in (place / "results/report/plots").glob("*.png")}
     sent = {path.stem for path in logged.glob("wandb/offline-run-*/files/media/images/plots/*.png")}

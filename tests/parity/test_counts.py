@@ -78,7 +78,7 @@ def test_count(
     if printed is not None:
         digits = len(str(printed).partition(".")[2])
         # The Compacter paper divides by a vocabulary cut to 32,100: one unit of the last digit is theirs.
-        assert counted.adapter_percent == pytest.approx(printed, abs=1.01 * 10**-digits)
+        assert counted.tuned_percent == pytest.approx(printed, abs=1.01 * 10**-digits)
 
 
 def test_one_tensor_of_slow_weights_in_t5_base() -> None:

@@ -48,12 +48,14 @@ def test_a_title_is_one_line_whatever_the_table(capsys: pytest.CaptureFixture[st
 
 
 def test_a_wide_table_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    params = dict.fromkeys(("adapter", "head", "norm", "other", "trainable", "backbone"), 1_234_567_890)
-    row = {"adapter": "a" * 60, "params": params | {"adapter_percent": 12.34567}, "mergeable": None}
+    params = dict.fromkeys(
+        ("tuned", "adapter", "head", "norm", "other", "trainable", "backbone"), 1_234_567_890
+    )
+    row = {"adapter": "a" * 60, "params": params | {"tuned_percent": 12.34567}, "mergeable": None}
     print_table(params_table([row], "wide"))
     text = capsys.readouterr().out
     assert "a" * 60 in text
-    assert text.count("1,234,567,890") == 6
+    assert text.count("1,234,567,890") == 7
     assert "12.3457" in text
 
 

@@ -10,7 +10,8 @@ before, called with the same tensors.
 
 Every token sees the learned keys, also where attention is local, and they are not rotated. They stand at the
 positions before the tokens', as they do in a key-value cache: the tokens' own positions move on (`move_positions`),
-and T5's attention, which adds a bias by distance, gets the bias of those distances.
+and T5's decoder, which adds a bias by distance, adds that of those distances. In T5's encoder and cross-attention,
+where no cache ever held a prefix, nothing is added, so that padding before a row changes nothing.
 """
 
 import sys
@@ -56,7 +57,8 @@ def add_keys(
     Raises UserError where the model's attention is computed by other code than sdpa or eager.
     """
     first = model.get_submodule(modules[0])
-    distances = first if getattr(first, "has_relative_attention_bias", False) else None
+    by_distance = getattr(first, "has_relative_attention_bias", False) and first.is_decoder
+    distances = first if by_distance else None
 
     def give(place: int) -> Callable[..., Any]:
         def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -96,7 +98,16 @@ def restore_attention(model: Any) -> None:
     """Give a model back the attention function that it had before `add_keys`."""
     name = model.config._attn_implementation
     if name.startswith(_START):
-        model.set_attn_implementation(name.removeprefix(_START))
+        _set(model, name.removeprefix(_START))
+
+
+def _set(model: Any, name: str) -> None:
+    """Choose the attention function of a model and of the stacks in it, which have configs of their own in T5."""
+    from transformers import PreTrainedModel
+
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):  # releases before 5.24 do not go down to configs of one class
+            module.set_attn_implementation(name)
 
 
 def _switch(model: Any) -> list[Handle]:
@@ -113,7 +124,7 @@ def _switch(model: Any) -> list[Handle]:
         )
     AttentionInterface.register(_START + base, partial(_attend, base))
     AttentionMaskInterface.register(_START + base, AttentionMaskInterface()[base])
-    model.set_attn_implementation(_START + base)
+    _set(model, _START + base)
     return [_Switched(model)]
 
 
@@ -163,7 +174,7 @@ def _is_causal(module: nn.Module, keywords: dict[str, Any]) -> bool:
 
 
 def _bias_of(keys: _Keys, length: int, own: int, positions: Tensor, bias: Tensor) -> Tensor:
-    """T5's bias of the learned keys, (1, heads, queries, n): by their distance, none in cross-attention."""
+    """T5's bias of the learned keys, (1, heads, queries, n): by their distance, or zero."""
     if keys.distances is None:
         return bias.new_zeros(*bias.shape[:-1], length)
     all_rows: Tensor = keys.distances.compute_bias(own, length, device=bias.device, past_seen_tokens=length)

@@ -6,6 +6,7 @@ from typing import Any
 
 from petbench.commands.arguments import Arguments, whole
 from petbench.compose.expand import expand
+from petbench.compose.overrides import require_once
 from petbench.console import Grid, print_table, say, warn
 from petbench.errors import UserError
 
@@ -32,6 +33,7 @@ def bench_main(argv: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args(argv)
+    require_once(parsed.overrides)
 
     import torch
 

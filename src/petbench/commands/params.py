@@ -6,6 +6,7 @@ from typing import Any
 from petbench.commands.arguments import Arguments, folder
 from petbench.commands.tables import params_table
 from petbench.compose.expand import expand
+from petbench.compose.overrides import require_once
 from petbench.console import print_table, say
 
 
@@ -21,6 +22,7 @@ def params_main(argv: list[str]) -> int:
     )
     parser.add_argument("--config-dir", type=folder, help="a folder with more config groups")
     parsed = parser.parse_args(argv)
+    require_once(parsed.overrides)
     members = expand(parsed.overrides, parsed.config_dir)
     rows, skipped = _rows(members)
     if parsed.json:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from petbench.commands.arguments import Arguments, folder
 from petbench.compose.expand import Member, expand, recompose
 from petbench.compose.hydra import forgiving, search_path_override
+from petbench.compose.overrides import require_once
 from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
 from petbench.config.tree import key_of, options
 from petbench.console import Grid, print_table, say
@@ -27,6 +28,7 @@ def reproduce_main(argv: list[str]) -> int:
     from petbench.report.published.beside import reproduction
 
     flags = _flags(argv)
+    require_once(flags.overrides)
     table = _table(flags.overrides, flags.config_dir)
     asked = _asked(table, flags.overrides, flags.only)
     members = expand(asked, flags.config_dir, start_id)
@@ -166,7 +168,7 @@ def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
     lines = Grid()
     for name in ("adapter", "task", "model", "seeds", "setting"):
         lines.add_column(name)
-    for name in ("adapter params", "trainable"):
+    for name in ("tuned params", "trainable"):
         lines.add_column(name, justify="right")
     cells: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in specs:
@@ -177,7 +179,7 @@ def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
         seeds = ",".join(str(cell.spec.seed) for cell in some)
         try:
             params = plan(some[0].spec).params
-            counts = (f"{params.adapter:,}", f"{params.trainable:,}")
+            counts = (f"{params.tuned:,}", f"{params.trainable:,}")
         except UserError as error:
             setting, counts = f"not possible: {error}", ("", "")
         lines.add_row(adapter, task, model, seeds, setting, *counts)

@@ -10,22 +10,31 @@ from petbench.console import Grid
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """Parameters by part, one row a method. Keys: adapter, params (a record's `params`), and what is there
-    of mergeable, bytes, paper_percent."""
+    """Parameters by part, one row a method: what it tunes, in all, as percent of the backbone, and its parts.
+
+    Keys: adapter, params (a record's `params`), and what is there of mergeable, bytes, paper_percent.
+    """
     table = Grid(title=title, title_justify="left")
     table.add_column("adapter")
-    for name in ("adapter params", "head", "norms", "other", "trainable", "backbone"):
+    for name in (
+        "tuned params",
+        "tuned %",
+        "= adapter",
+        "+ norms",
+        "+ other",
+        "head",
+        "trainable",
+        "backbone",
+    ):
         table.add_column(name, justify="right")
-    table.add_column("% of backbone", justify="right")
     extra = [key for key in ("mergeable", "bytes", "paper_percent") if any(key in row for row in rows)]
     for key in extra:
         table.add_column({"paper_percent": "paper prints %"}.get(key, key), justify="right")
     for row in rows:
         p = row["params"]
-        cells = [f"{p[k]:,}" for k in ("adapter", "head", "norm", "other", "trainable", "backbone")]
-        table.add_row(
-            row["adapter"], *cells, f"{p['adapter_percent']:.4f}", *(_cell(row.get(key)) for key in extra)
-        )
+        parts = [f"{p[k]:,}" for k in ("adapter", "norm", "other", "head", "trainable", "backbone")]
+        cells = [f"{p['tuned']:,}", f"{p['tuned_percent']:.4f}", *parts]
+        table.add_row(row["adapter"], *cells, *(_cell(row.get(key)) for key in extra))
     return table
 
 

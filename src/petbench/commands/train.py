@@ -14,6 +14,7 @@ from petbench.compose.hydra import (
     search_path_override,
     set_full_errors,
 )
+from petbench.compose.overrides import require_once
 from petbench.config.tree import conf_dir, key_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ FLAGS_THAT_ONLY_SHOW = (
 
 def train_main(argv: list[str]) -> int:
     """One run, or with -m a sweep. Returns the exit status."""
+    require_once(argv)
     set_full_errors()
     only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
     multirun = "-m" in argv or "--multirun" in argv or any(a.startswith(("sweep=", "+sweep=")) for a in argv)

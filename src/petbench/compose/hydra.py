@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from petbench.compose.overrides import quoted, readable, require_once
+from petbench.compose.overrides import quoted, readable
 from petbench.config.tree import conf_roots, is_group, options
 from petbench.errors import UserError, unknown
 
@@ -33,11 +33,10 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
 
     `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Text that its
-    grammar cannot read is quoted (`overrides.readable`). Raises UserError when a key is given twice.
+    grammar cannot read is quoted (`overrides.readable`).
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
         return list(argv)  # `query=bash` is no config value
-    require_once(argv)
     roots = conf_roots()
     out = []
     for argument in argv:

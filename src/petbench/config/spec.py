@@ -141,7 +141,7 @@ class AdapterSpec(Frozen):
 
 
 class BudgetSpec(Frozen):
-    """How many adapter parameters are wanted; the solver picks the method's size, nearest from below."""
+    """How many tuned parameters (all but the head) are wanted; the method's size is solved for, nearest from below."""
 
     params: PositiveInt | None = None
     percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of the backbone

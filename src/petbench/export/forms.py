@@ -108,7 +108,7 @@ def _prefix(tuned: Tuned) -> PeftForm:
     layout = tuned.layout
     if layout.encoder_decoder or (layout.family != "bert" and "encoder" in layout.layers):
         why = (
-            "PEFT spreads its table otherwise over a decoder's layers"
+            "PEFT gives a table to the decoder's own attention alone, and spreads it otherwise over the layers"
             if layout.encoder_decoder
             else "PEFT does not call this family's head"
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from petbench.adapters.attention import restore_attention
 from petbench.adapters.hooks import OWNER
+from petbench.adapters.peft.method import no_keys_in
 from petbench.errors import RunError, UserError
 from petbench.export.forms import peft_form
 from petbench.export.lowrank import PeftForm
@@ -126,6 +127,9 @@ def _peft_model(tuned: Tuned, form: PeftForm) -> Any:
         warnings.simplefilter("ignore")
         wrapped = get_peft_model(base, config)
     own = dict(wrapped.named_parameters())
+    learned = [own[name] for name in form.values]
+    if form.peft_type == "PREFIX_TUNING" and (trouble := no_keys_in(wrapped, learned)):
+        raise UserError(f"{tuned.method.name} cannot be exported: {trouble}.")
     with torch.no_grad():
         for name, value in form.values.items():
             own[name].copy_(value)

@@ -42,7 +42,7 @@ def _asked(name: str, revision: str | None) -> tuple[str | None, str]:
     """What the hub answers for the file that every model has, by the way that loading takes: commit, or why not."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
-    url = hf_hub_url(name, "config.json", revision=revision, endpoint=constants.ENDPOINT)
+    url = hf_hub_url(name, "config.json", revision=revision)
     try:
         return get_hf_file_metadata(url, timeout=ASK_SECONDS).commit_hash, ""
     except (

@@ -77,6 +77,11 @@ def skeleton(
     _adapt(config, form, num_labels, regression)
     with torch.device("meta"):
         model = _from_config(config, form, spec)
+    empty = [name for name, part in model.named_modules() if getattr(part, "num_embeddings", 1) < 1]
+    if empty:
+        raise UserError(
+            f"model.name: the config of '{spec.name}' gives {empty[0]} no rows. Legal: 1 or more of each size."
+        )
     return model, layout_of(model)
 
 
@@ -178,7 +183,7 @@ def _from_config(config: "PreTrainedConfig", form: Form, spec: ModelSpec) -> "Pr
     try:
         with quiet():
             model = _auto_class(form).from_config(config, **_arguments(spec))
-    except (ValueError, ImportError) as error:
+    except Exception as error:  # transformers builds from wrong values with all kinds of exceptions
         raise _wrong_attention(spec, error) or UserError(
             f"model.name: cannot build '{spec.name}': {first_line(error)}"
         ) from error
@@ -211,8 +216,6 @@ def _from_pretrained(
     config: "PreTrainedConfig", form: Form, spec: ModelSpec, source: Source
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
     """The model, and the lists of tensors that its checkpoint lacks, has in other sizes or has too many."""
-    from safetensors import SafetensorError
-
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model, loaded = _auto_class(form).from_pretrained(
@@ -224,7 +227,7 @@ def _from_pretrained(
                 **source.arguments,
                 **_arguments(spec),
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # as above; safetensors has its own
         raise _wrong_attention(spec, error) or cannot_load(spec.name, source, error) from error
     return model, loaded
 

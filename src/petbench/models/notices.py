@@ -14,7 +14,7 @@ WARNINGS = (
     r"Unmerge result can be inaccurate",  # `PeftInstalled.unmerge` puts the weights themselves back
 )
 LOGGED = {
-    # Under checkpointing the layers drop the cache; `adapters/prefix.py` hands the prefix in again.
+    # Under checkpointing the layers drop the cache, which nothing in training reads.
     "transformers.modeling_layers": r"Caching is incompatible with gradient checkpointing",
     "transformers.utils.generic": r"`use_cache=True` is incompatible with gradient checkpointing",
 }

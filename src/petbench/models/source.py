@@ -1,6 +1,7 @@
 """Where a backbone comes from: a hub id, a folder or a weights package, found and checked by content."""
 
 import importlib.util
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,15 +103,39 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
         values = dict(spec.known.config)
         model_type = str(values.pop("model_type", ""))
         try:
-            return AutoConfig.for_model(model_type, **values)
-        except (ValueError, TypeError) as error:
+            return with_sizes("model.known.config", AutoConfig.for_model(model_type, **values))
+        except UserError:
+            raise
+        except Exception as error:  # transformers reads wrong values with all kinds of exceptions
             raise UserError(f"model.known.config: {first_line(error)}") from error
     source = find_source(spec.name, spec.revision)
     try:
         config = AutoConfig.from_pretrained(source.where, **source.arguments)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # as above
         raise cannot_load(spec.name, source, error) from error
     check_config(spec.name, config)
+    return with_sizes(f"model.name: config.json of {source.where}", config)
+
+
+# Largest sizes that any model has, many times over: a wrong one would be built for hours.
+_SIZES = {
+    "vocab_size": 10**7,
+    "hidden_size": 10**6,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 10**4,
+    "max_position_embeddings": 10**8,
+}
+
+
+def with_sizes(place: str, config: "PreTrainedConfig") -> "PreTrainedConfig":
+    """The config, if the sizes that it gives can be. Raises UserError that names the first that cannot."""
+    for name, most in _SIZES.items():
+        size = getattr(config, name, None)
+        if isinstance(size, int) and not 1 <= size <= most:
+            raise UserError(f"{place}: {name} is {size}. Legal: 1 to {most}.")
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{place}: {name} is {value}. Legal: a finite number.")
     return config
 
 
@@ -151,6 +176,12 @@ def quiet() -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """The first non-empty line of an error's text, or its type's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, KeyError):  # its text is the key alone
+        return f"{error} is unknown"
+    if len(lines) > 1 and lines[0].endswith(":"):  # a head without the reason
+        return f"{lines[0]} {lines[1]}"
+    if lines and lines[0].endswith("("):  # a module as its own text, the reason behind it
+        return lines[-1]
     return lines[0] if lines else type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import string
+from functools import cache
 from typing import TYPE_CHECKING
 
 from petbench.config.spec import ModelSpec, canonical_json
@@ -112,14 +113,17 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> UserError:
 
     if "trust_remote_code" in str(error):
         return runs_code(f"model.tokenizer: '{spec.name if spec.tokenizer == 'same' else spec.tokenizer}'")
+    reason = first_line(error)
+    if reason.startswith("Couldn't instantiate the backend tokenizer"):
+        reason = "there is no file with its tokens."
     if spec.tokenizer == "same":
         return UserError(
-            f"model.tokenizer: the tokenizer of '{spec.name}' cannot be read: {first_line(error)}\nIts files are "
+            f"model.tokenizer: the tokenizer of '{spec.name}' cannot be read: {reason}\nIts files are "
             f"missing, broken or made for other versions than tokenizers {__version__}. Give them anew, or "
             f"model.tokenizer=FOLDER{' or built' if spec.weights == 'random' else ''}."
         )
     return UserError(
-        f"model.tokenizer: got '{spec.tokenizer}', which cannot be read: {first_line(error)}\n"
+        f"model.tokenizer: got '{spec.tokenizer}', which cannot be read: {reason}\n"
         "Legal: same (the model's own), a folder, a hub id that is in reach or in the local cache; "
         "built with model.weights=random."
     )
@@ -163,6 +167,7 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
     )
 
 
+@cache
 def built_digest(model_type: str) -> str:
     """SHA-256 (hex) of what the small tokenizer of an architecture is made of; nothing is built."""
     style = _STYLE_OF.get(model_type, "bert")

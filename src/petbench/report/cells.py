@@ -59,10 +59,12 @@ def group(records: Iterable[Record]) -> list[Cell]:
     members: dict[Key, list[Record]] = {}
     parts: dict[Key, Parts] = {}
     homes: dict[str, Key] = {}  # the settings without digest and precision -> a cell with finished runs
+    found = _Found()
     kept = [record for record in records if not is_trial(record)]
     for record in sorted(kept, key=lambda record: record.status != "done"):
         settings = identity(record)
         split = _split(record, settings)
+        found.fill(record, split)
         key = (
             _key(record.model, record.protocol, split[0]),
             _key(record.task, split[1]),
@@ -156,6 +158,29 @@ def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
     row["precision"] = precision(record)
     row.pop("trainer.precision", None)  # the recorded one says more than `auto`
     return table, column, row
+
+
+class _Found:
+    """What finished runs found out of their rows and their machine. A run that failed early knows neither its rows'
+    digest nor its precision; it stands where the finished runs of the same task and data stand."""
+
+    def __init__(self) -> None:
+        self.digest: dict[str, str] = {}  # task and data settings -> digest
+        self.precision: dict[str, str] = {}  # model, protocol and their settings -> precision
+
+    def fill(self, record: Record, parts: Parts) -> None:
+        """Learn from a finished run, or fill in what another does not know. Finished runs come first."""
+        table, column, row = parts
+        place = _key(record.task, {path: value for path, value in column.items() if path != "digest"})
+        home = _key(record.model, record.protocol, table)
+        if record.status == "done":
+            self.digest.setdefault(place, column["digest"])
+            self.precision.setdefault(home, row["precision"])
+            return
+        column["digest"] = column["digest"] or self.digest.get(place, "")
+        if "precision" not in record.provenance:
+            asked = row["precision"]
+            row["precision"] = self.precision.get(home, asked) if asked == "auto" else asked
 
 
 def _key(*parts: Any) -> str:

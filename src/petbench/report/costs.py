@@ -18,8 +18,8 @@ def row_costs(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> Costs:
     tuning_runs, tuning_seconds = _tuning(cells.values())
     return Costs(
         adapter=_span([p.adapter for p in params]),
-        tuned=_span([p.adapter + p.norm + p.other for p in params]),
-        adapter_percent=_span([p.adapter_percent for p in params]),
+        tuned=_span([p.tuned for p in params]),
+        tuned_percent=_span([p.tuned_percent for p in params]),
         trainable=_span([p.trainable for p in params]),
         step_seconds=_span([seconds for cell in cells.values() if (seconds := step_seconds(cell))]),
         step_vs_lora=step_ratio(cells, lora),

@@ -74,7 +74,7 @@ class Costs:
 
     adapter: Span | None = None  # parameters of the adapter alone
     tuned: Span | None = None  # adapter, norms and other trained parts: all but the head
-    adapter_percent: Span | None = None  # tuned, of the backbone
+    tuned_percent: Span | None = None  # of the backbone
     trainable: Span | None = None  # parameters, head included
     step_seconds: Span | None = None
     step_vs_lora: float | None = None  # geometric mean over shared columns

@@ -116,9 +116,9 @@ def _line(
 
 
 def _point(x: float | None, y: float, low: float | None, high: float | None, n: int) -> dict[str, Any]:
-    """Scores as points of 100."""
+    """Scores as points of 100, not rounded: whoever prints them does that."""
 
     def scaled(value: float | None) -> float | None:
-        return None if value is None else round(100 * value, 3)
+        return None if value is None else 100 * value
 
     return {"x": x, "y": scaled(y), "low": scaled(low), "high": scaled(high), "n": n}

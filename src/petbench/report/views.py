@@ -18,7 +18,7 @@ from petbench.report.series import learning_rate, low_resource, tuning
 
 SCALE = 100
 DECIMALS = 1  # of scores in tables
-CURVE_VALUES = 160_000  # numbers kept of all learning curves together: about a megabyte
+CURVE_VALUES = 100_000  # numbers kept of all learning curves together: about a megabyte
 CURVE_POINTS = (8, 200)  # fewest and most of one curve
 YARDSTICKS = ("full", "head_only")
 COLOURED_FIRST = ("krona", "lora", "compacter", "hadamard", "kernel_mix", "bitfit", "houlsby", "krona_res")
@@ -54,14 +54,9 @@ def coloured(methods: Sequence[str]) -> list[str]:
     return first + [name for name in methods if name not in first and name not in YARDSTICKS]
 
 
-def points_of(value: float | None, digits: int = 3) -> float | None:
-    """A score in [-1, 1] as points, rounded for JSON."""
-    return None if value is None else round(SCALE * value, digits)
-
-
-def short_number(value: float | None) -> float | None:
-    """Five significant digits: enough to draw and to print."""
-    return None if value is None else float(f"{value:.5g}")
+def points_of(value: float | None) -> float | None:
+    """A score in [-1, 1] as points. Whoever prints it rounds it: a number that is rounded twice can be wrong."""
+    return None if value is None else SCALE * value
 
 
 def selection_score(record: Record) -> float | None:
@@ -155,23 +150,23 @@ def _row(
         "average_high": points_of(average.summary.high) if average else None,
         "average_top": average is not None and average.standing == "top",
         "average_letters": average.letters if average else "",
-        "rank": short_number(table.ranks.average.get(row.label)) if table.ranks else None,
+        "rank": table.ranks.average.get(row.label) if table.ranks else None,
         "selection": fmean(chosen) if chosen else None,
         "adapter": _high(costs.adapter),
-        "adapter_percent": short_number(_high(costs.adapter_percent)),
+        "tuned_percent": _high(costs.tuned_percent),
         "tuned": _high(costs.tuned),
         "tuned_low": _low(costs.tuned),
         "trainable": _high(costs.trainable),
         "trainable_low": _low(costs.trainable),
         "step": _median(cell["step"] for cell in mine),
-        "step_ratio": short_number(costs.step_vs_lora),
-        "train": short_number(costs.train_seconds),
+        "step_ratio": costs.step_vs_lora,
+        "train": costs.train_seconds,
         "memory": costs.peak_memory,
         "bytes": costs.adapter_bytes,
-        "latency": short_number(costs.latency_unmerged_ms),
-        "latency_merged": short_number(costs.latency_merged_ms),
+        "latency": costs.latency_unmerged_ms,
+        "latency_merged": costs.latency_merged_ms,
         "tuning_runs": costs.tuning_runs,
-        "tuning_seconds": short_number(costs.tuning_seconds),
+        "tuning_seconds": costs.tuning_seconds,
     }
 
 
@@ -194,7 +189,7 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
         "letters": entry.letters,
         "rows_error": points_of(entry.rows_error),
         "rest": points_of(entry.mean_of_the_rest),
-        "p": short_number(entry.p),
+        "p": entry.p,
         "mark": cell_marks(cell),
         "mixed": cell.marks,
         "seeds": [
@@ -204,7 +199,7 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
         "collapsed": len(cell.collapsed),
         **{status: cell.count(status) for status in NOT_DONE if cell.count(status)},
         "selection": points_of(fmean(chosen)) if chosen else None,
-        "tuned": max((p.adapter + p.norm + p.other for p in params), default=None),
+        "tuned": max((p.tuned for p in params), default=None),
         "trainable": max((p.trainable for p in params), default=None),
         "bytes": max((r.cost.adapter_bytes for r in done if r.cost.adapter_bytes is not None), default=None),
         "step": _median(record.cost.step_seconds_median for record in done if record.cost.lanes == 1),
@@ -225,9 +220,7 @@ def _curve(record: Record, points: int) -> dict[str, Any] | None:
     for key, name in CURVE_FIELDS.items():
         values = [entry.get(name) for entry in entries]
         if any(value is not None for value in values):
-            curve[key] = (
-                [points_of(v, 2) for v in values] if name == "score" else [short_number(v) for v in values]
-            )
+            curve[key] = [points_of(value) for value in values] if name == "score" else values
     return curve
 
 
@@ -250,7 +243,7 @@ def _runs(records: Sequence[Record]) -> dict[str, list[Any]]:
         "lr": [learning_rate(r) for r in records],
         "score": [points_of(r.headline.value) if r.headline else None for r in records],
         "step": [r.best.step if r.best else None for r in records],
-        "train": [short_number(r.cost.train_seconds) for r in records],
+        "train": [r.cost.train_seconds for r in records],
         "reason": [r.reason for r in records],
     }
 
@@ -263,7 +256,7 @@ def _report_rows(table: Table, key: str) -> int | None:
 
 def _median(values: Iterable[float | None]) -> float | None:
     there = [value for value in values if value is not None]
-    return short_number(median(there)) if there else None
+    return median(there) if there else None
 
 
 def _high(span: Span | None) -> float | None:

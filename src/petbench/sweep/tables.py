@@ -25,7 +25,7 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
     settings = _settings(cells)
     for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
         table.add_column(name)
-    for name in ("sites", "adapter params", "trainable", "steps", "time", "memory"):
+    for name in ("sites", "tuned params", "trainable", "steps", "time", "memory"):
         table.add_column(name, justify="right")
     table.add_column("state")
     shown = cells if whole else cells[:ROWS_SHOWN]
@@ -37,7 +37,7 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
         table.add_row(
             *_place(cell, settings),
             str(cell.prepared.plan.sites),
-            f"{params.adapter:,}",
+            f"{params.tuned:,}",
             f"{params.trainable:,}",
             f"{cell.prepared.steps:,}",
             _approximate(estimate, duration(estimate.seconds)),

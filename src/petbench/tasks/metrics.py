@@ -22,9 +22,9 @@ def score(
     """Every metric of a task, each in [-1, 1], and warnings.
 
     A None prediction counts as wrong: another class than the label's, or for STS-B `no_number`; without one,
-    the end of the scale that is farther from the label. The caller counts them. Constant predictions (or labels)
-    make F1, Matthews and the correlations 0.0, with a warning. Raises UserError on no rows or unequal lengths,
-    RunError on a prediction that is not finite.
+    the end of the scale that is farther from the label. The caller counts them. Constant predictions (or
+    labels) make F1, Matthews and the correlations 0.0, with a warning. Raises UserError on no rows or unequal
+    lengths, RunError on a prediction that is not finite.
     """
     if not len(labels) or len(predictions) != len(labels):
         raise UserError(

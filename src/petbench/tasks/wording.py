@@ -40,7 +40,7 @@ class Wording:
         return " ".join(self.pieces(texts))
 
     def pieces(self, texts: Mapping[str, str]) -> list[str]:
-        """What `render` joins: the texts are the last piece and every second one before it; the others are fixed."""
+        """What `render` joins: from the last piece back, texts and fixed words in turn, until all texts were there."""
         fields = list(self.task.text_fields)
         if self.style == "t5":
             fields.sort()

@@ -26,7 +26,7 @@ class Tracker(Protocol):
         """A named table, as the parameter and score tables at the end of a run."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Fields that stand for the whole run, such as `score` and `adapter_params`."""
+        """Fields that stand for the whole run, such as `score` and `tuned_params`."""
 
     def image(self, name: str, path: Path) -> None:
         """A picture file."""

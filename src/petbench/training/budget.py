@@ -1,5 +1,6 @@
-"""Budget: choose a method's size so that its adapter parameters come nearest to a wanted number, from below."""
+"""Budget: choose a method's size so that what it tunes comes nearest to a wanted number, from below."""
 
+import copy
 from typing import Any
 
 from torch import nn
@@ -8,10 +9,12 @@ from petbench.adapters.method import Method
 from petbench.config.spec import AdapterSpec, BudgetSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
+from petbench.tuned.attach import attach
+from petbench.tuned.params import count_params
 
 
 def wanted_params(budget: BudgetSpec, backbone: int) -> int | None:
-    """The number of adapter parameters that is asked for; None without a budget."""
+    """The number of tuned parameters that is asked for; None without a budget."""
     if budget.params is not None:
         return budget.params
     return None if budget.percent is None else int(budget.percent / 100 * backbone)
@@ -22,37 +25,37 @@ def fit_budget(
 ) -> tuple[AdapterSpec, tuple[str, ...]]:
     """The spec whose count is the largest that does not exceed the budget, and a line that says so.
 
-    Norms and head are not counted: the budget is of adapter parameters, as the `adapter` column shows them.
-    Among equal counts the first size of the method's own order wins. Raises UserError when the method has
-    no size to choose or even its smallest is too large.
+    model: without weights; it is left as it was. The budget is of tuned parameters, as tables show them: the
+    adapter with the norms and other parts that train beside it, the head not. Among equal counts the first size
+    of the method's own order wins. Raises UserError when the method has no size to choose or even its smallest
+    is too large.
     """
-    backbone = sum(p.numel() for name, p in model.named_parameters() if not _in_head(name, layout))
-    wanted = wanted_params(budget, backbone)
-    if wanted is None:
+    if budget == BudgetSpec():
         return spec, ()
-    sizes = [(method.count(size, layout), size) for size in method.sizes(spec, layout)]
+    sizes = list(method.sizes(spec, layout))
     if not sizes:
         raise UserError(f"budget: {method.name} has no size to choose; leave budget.* out for it.")
-    fitting = [(count, size) for count, size in sizes if count <= wanted]
+    parts = count_params(attach(copy.deepcopy(model), method, sizes[0], layout))
+    beside = parts.norm + parts.other  # the same at every size
+    counts = [(method.count(size, layout) + beside, size) for size in sizes]
+    wanted = wanted_params(budget, parts.backbone)
+    assert wanted is not None
+    fitting = [count for count, _ in counts if count <= wanted]
     if not fitting:
-        least = min(count for count, _ in sizes)
+        least = min(count for count, _ in counts)
         raise UserError(
-            f"budget: {wanted:,} parameters are too few for {method.name}; its smallest size has {least:,}."
+            f"budget: {wanted:,} parameters are too few for {method.name}; its smallest size tunes {least:,}."
         )
-    best = max(count for count, _ in fitting)
-    chosen = next(size for count, size in fitting if count == best)
+    best = max(fitting)
+    chosen = next(size for count, size in counts if count == best)
     before = spec.model_dump()
     changed = {name: value for name, value in chosen.model_dump().items() if value != before[name]}
     shown = ", ".join(f"{name}={_plain(value)}" for name, value in changed.items())
     line = (
-        f"budget {wanted:,}: {method.name} {shown or 'as it is'} has {best:,} adapter parameters "
-        f"({100 * best / backbone:.4f} % of the backbone), {wanted - best:,} under"
+        f"budget {wanted:,}: {method.name} {shown or 'as it is'} tunes {best:,} parameters "
+        f"({100 * best / parts.backbone:.4f} % of the backbone), {wanted - best:,} under"
     )
     return chosen, (line,)
-
-
-def _in_head(name: str, layout: Layout) -> bool:
-    return any(name.startswith(f"{module}.") for module in layout.head_modules)
 
 
 def _plain(value: Any) -> str:

@@ -166,8 +166,8 @@ def tell(tracker: Tracker, record: Record) -> None:
         {
             "score": record.headline.value,
             "score_name": record.headline.name,
-            "adapter_params": params.adapter,
-            "adapter_percent": params.adapter_percent,
+            "tuned_params": params.tuned,
+            "tuned_percent": params.tuned_percent,
             "trainable_params": params.trainable,
             "step_seconds": cost.step_seconds_median,
             "train_seconds": cost.train_seconds,

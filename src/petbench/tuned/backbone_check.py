@@ -23,15 +23,17 @@ def backbone_of(
     Raises UserError when it is not there, or when config or tokenizer (and weights, as far as their files tell)
     are not those of the training.
     """
+    then = saved.get("content") or {}
     update: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
     if name is not None:
         update |= {"name": name, "revision": None, "known": None}
+    elif str(then.get("config")).startswith("hub:"):
+        update["revision"] = then["config"].removeprefix("hub:")  # the branch may have moved on
     model = located_model(model.model_copy(update=update))
     try:
         now = backbone_content(model)
     except UserError as error:
         raise UserError(f"{folder}: the backbone of this run is not there. {error}\n{WAYS_ON}") from error
-    then = saved.get("content") or {}
     # A commit of the hub and a folder's bytes cannot be compared; the weights themselves are, once loaded.
     known = {key for key in now if key in then and _kind(now[key]) == _kind(then[key])}
     refuse_another(
@@ -47,9 +49,10 @@ def require_weights(saved: Mapping[str, Any], digest: str, folder: Path) -> None
     """Raise UserError when the loaded weights are not those of the training."""
     wanted = saved.get("backbone_digest")
     if wanted is not None and wanted != digest:
+        name = saved["config"]["model"]["name"]
         raise UserError(
-            f"{folder}: trained on other weights than the ones found ({wanted[:12]} there, {digest[:12]} here).\n"
-            f"{WAYS_ON}"
+            f"{folder}: trained on other weights of '{name}' than the ones found "
+            f"({wanted[:12]} there, {digest[:12]} here).\n{WAYS_ON}"
         )
 
 

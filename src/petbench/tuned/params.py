@@ -5,7 +5,7 @@ from petbench.tuned.attach import Tuned
 
 
 def count_params(tuned: Tuned) -> Params:
-    """adapter, head, norm, other, trainable and backbone, in parameters; shared tensors count once.
+    """Every part in parameters; shared tensors count once.
 
     The backbone is everything that is neither adapter nor head; percentages are of it.
     """
@@ -15,14 +15,16 @@ def count_params(tuned: Tuned) -> Params:
         for names in (tuned.adapter_names, tuned.head_names, tuned.norm_names, tuned.other_names)
     )
     backbone = sum(sizes.values()) - adapter - head
-    trainable = adapter + head + norm + other
+    tuned = adapter + norm + other
+    trainable = tuned + head
     return Params(
+        tuned=tuned,
         adapter=adapter,
-        head=head,
         norm=norm,
         other=other,
+        head=head,
         trainable=trainable,
         backbone=backbone,
-        adapter_percent=100 * (adapter + norm + other) / backbone,
+        tuned_percent=100 * tuned / backbone,
         trainable_percent=100 * trainable / backbone,
     )

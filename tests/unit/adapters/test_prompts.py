@@ -21,9 +21,17 @@ def test_counts(tiny_bert: Layout, tiny_t5: Layout) -> None:
     assert count("prompt_tuning", tiny_bert, prompt_length=7) == 7 * 32
     assert count("prefix_tuning", tiny_bert, prefix_length=7) == 2 * 2 * 7 * 32
     with_mlp = 7 * 32 + (32 * 5 + 5) + (5 * 128 + 128)
-    assert count("prefix_tuning", tiny_t5, prefix_length=7, mlp_width=5) == with_mlp
+    # Two layers of T5: two attentions in the encoder, two and two to the encoder in the decoder.
+    assert count("prefix_tuning", tiny_t5, prefix_length=7) == 6 * 2 * 7 * 32
+    assert count("prefix_tuning", tiny_t5, prefix_length=7, attentions=["decoder"]) == 2 * 2 * 7 * 32
+    assert count("prefix_tuning", tiny_t5, prefix_length=7, mlp_width=5) == 3 * with_mlp
+    assert count("prefix_tuning", tiny_t5, prefix_length=7, mlp_width=5, attentions=["cross"]) == with_mlp
     adapter = 2 * (2 * 32 * 3 + 3 + 32)
     assert count("mam", tiny_bert, prefix_length=7, bottleneck_dim=3) == 2 * 2 * 7 * 32 + adapter
+    whole = 6 * 2 * 7 * 32 + 2 * adapter
+    assert count("mam", tiny_t5, prefix_length=7, bottleneck_dim=3) == whole
+    some = count("mam", tiny_t5, prefix_length=7, bottleneck_dim=3, attentions=["encoder", "cross"])
+    assert some == whole - 2 * 2 * 7 * 32
 
 
 def test_keys_are_narrower_under_grouped_query_attention() -> None:
@@ -81,11 +89,36 @@ def test_switched_off_the_model_is_the_backbone(method: str) -> None:
         assert torch.equal(logits(made.model, values), logits(backbone("tiny_gpt2").model, values))
 
 
-def test_a_family_without_a_cache_is_refused_with_the_reason() -> None:
-    with pytest.raises(
-        UserError, match=r"distilbert model has no place for a prefix.*Use adapter=prompt_tuning"
-    ):
-        tuned("tiny_distilbert", "prefix_tuning")
+@pytest.mark.parametrize("model", ["tiny_mpnet", "tiny_deberta"])
+@pytest.mark.parametrize("method", ["prefix_tuning", "mam"])
+def test_a_family_whose_attention_takes_no_keys_is_refused_with_the_reason(model: str, method: str) -> None:
+    fields = {"bottleneck_dim": 2} if method == "mam" else {}
+    with pytest.raises(UserError, match=r"has no place for a prefix: .*own code.* Use adapter=prompt_tuning"):
+        tuned(model, method, **fields)
+
+
+@pytest.mark.parametrize(
+    ("model", "attentions", "legal"),
+    [
+        ("tiny_bert", ["cross"], "Legal for a bert model: null, or some of encoder."),
+        ("tiny_bert", [], "Legal for a bert model: null, or some of encoder."),
+        ("tiny_gpt2", ["encoder", "decoder"], "Legal for a gpt2 model: null, or some of decoder."),
+        ("tiny_t5", [], "Legal for a t5 model: null, or some of encoder, decoder, cross."),
+    ],
+)
+def test_attentions_that_are_not_there_are_named(model: str, attentions: list[str], legal: str) -> None:
+    with pytest.raises(UserError) as caught:
+        tuned(model, "prefix_tuning", attentions=attentions)
+    assert str(caught.value) == f"adapter.attentions: got {attentions}. {legal}"
+
+
+def test_a_run_of_before_there_was_a_choice_of_attentions_keeps_its_id() -> None:
+    """The committed records name no attentions."""
+    method = method_named("prefix_tuning")
+    plain = {"method": "prefix_tuning", "prefix_length": 20, "mlp_width": None}
+    assert "attentions" not in method.Spec.model_validate(plain).model_dump(mode="json")
+    chosen = method.Spec.model_validate({**plain, "attentions": ["decoder"]}).model_dump(mode="json")
+    assert chosen["attentions"] == ["decoder"]
 
 
 def test_a_prefix_goes_into_all_layers() -> None:
@@ -99,4 +132,4 @@ def test_no_cache_is_handed_back_to_who_asked_for_none() -> None:
     """Otherwise generation without a cache would read its tokens twice."""
     made = tuned("tiny_t5", "prefix_tuning")
     with torch.no_grad():
-        assert made.model(**batch("tiny_t5"), use_cache=False).past_key_values is None
+        assert "past_key_values" not in made.model(**batch("tiny_t5"), use_cache=False)

@@ -140,6 +140,63 @@ def test_loras_rte_has_a_batch_of_256_and_80_epochs() -> None:
     assert (rte.trainer.batch_size, rte.trainer.epochs, rte.task.max_length) == (256, 80, 512)
 
 
+# The last version of the released scripts, on 8 devices: rate, batch a device, epochs, length.
+LORA_LARGE = {
+    "mnli": (3e-4, 32, 10, 128),
+    "sst2": (4e-4, 64, 10, 512),
+    "cola": (3e-4, 32, 20, 128),
+    "qqp": (3e-4, 32, 20, 512),
+    "qnli": (2e-4, 32, 10, 512),
+    "mrpc": (3e-4, 32, 20, 512),
+    "rte": (4e-4, 64, 20, 512),
+    "stsb": (3e-4, 32, 10, 128),
+}
+
+
+def test_loras_large_rows_are_of_one_date() -> None:
+    found = {
+        task: (spec.optim.lr, spec.trainer.batch_size // 8, spec.trainer.epochs, spec.task.max_length)
+        for (_, task), spec in specs("lora_table2", "model=roberta_large", "init_from=null").items()
+    }
+    assert found == LORA_LARGE
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        ("compacter_table1", {"full", "bitfit", "prompt_tuning", "prompt_tuning_token"}),
+        ("krona_table1", {"full", "bitfit"}),
+    ],
+)
+def test_text_forms_are_those_of_the_compacter_code(recipe: str, named: set[str]) -> None:
+    """The task's name in front where no adapter trains; STS-B on a grid of 0.1."""
+    found = specs(recipe)
+    assert {name for (name, _), spec in found.items() if spec.task.wording == "compacter_named"} == named
+    assert all(
+        (spec.task.wording == "compacter_named") == (name in named) for (name, _), spec in found.items()
+    )
+    assert {spec.task.wording for spec in found.values()} == {"compacter", "compacter_named"}
+    assert {task: spec.task.stsb_step for (_, task), spec in found.items()} == {
+        task: 0.1 if task == "stsb" else 0.2 for task in table(recipe).task
+    }
+    assert {(spec.protocol.name, spec.eval.decode) for spec in found.values()} == {("compacter", "generate")}
+
+
+def test_prompts_from_tokens_start_from_the_first_rows() -> None:
+    spec = specs("compacter_table1", "adapter=prompt_tuning_token", "task=rte")["prompt_tuning_token", "rte"]
+    assert (spec.adapter.init, spec.adapter.prompt_length) == ("token", 100)  # type: ignore[attr-defined]
+
+
+def test_recipes_of_transformers_trainers_have_its_schedule() -> None:
+    """Of the Hadamard paper no settings were at hand."""
+    schedules = {
+        name: {parse(member.values, spec_of).optim.schedule for member in members(name)}
+        for name in options("recipe")
+    }
+    assert schedules.pop("hadamard_bert_base") == {"linear"}
+    assert len(schedules) == 6 and all(found == {"linear_hf"} for found in schedules.values())
+
+
 def test_train_takes_the_settings_of_its_cell() -> None:
     (member,) = expand(["recipe=krona_table1", "adapter=krona", "task=stsb"])
     spec = parse(member.values, spec_of)

@@ -14,15 +14,14 @@ def spec(*overrides: str) -> RunSpec:
     return parse(member.values, spec_of)
 
 
-@pytest.mark.parametrize("model", ["tiny_bert", "tiny_t5", "tiny_gpt2"])
-def test_peft_prefixes_are_refused_with_the_way_on(model: str) -> None:
-    words = (f"model={model}", "adapter=peft/prefix")
+def test_peft_prefixes_are_refused_with_the_way_on() -> None:
+    words = ("model=tiny_t5", "adapter=peft/prefix")
     plan(spec(*words))  # sound without
     with pytest.raises(UserError) as caught:
         plan(spec(*words, "trainer.gradient_checkpointing=true"))
     assert str(caught.value) == (
         "trainer.gradient_checkpointing: got true, but checkpointed layers drop the cache that holds the keys and "
-        "values of adapter=peft/prefix (those of adapter=prefix_tuning are put in again: use that). "
+        "values of adapter=peft/prefix (adapter=prefix_tuning needs no cache: use that). "
         "Legal here: false."
     )
 

@@ -117,16 +117,15 @@ def test_a_pooler_that_the_checkpoint_lacks_must_train(tmp_path: Path) -> None:
     assert "pooler.dense.weight" in deberta.fresh
 
 
-def test_a_trained_head_is_kept_and_a_head_of_another_size_is_drawn(tmp_path: Path) -> None:
+def test_a_head_is_new_where_no_task_is_named(tmp_path: Path) -> None:
     trained = head(spec("tiny_bert"), seed=3, num_labels=3)
     trained.model.save_pretrained(tmp_path)
     trained.tokenizer.save_pretrained(tmp_path)
-    kept = head(ModelSpec(name=str(tmp_path)), num_labels=3)
-    assert kept.fresh == ()
-    assert torch.equal(kept.model.classifier.weight, trained.model.classifier.weight)
-    redrawn = head(ModelSpec(name=str(tmp_path)), num_labels=2)
-    assert redrawn.fresh == ("classifier.weight", "classifier.bias")
-    assert equal(body(redrawn.model), body(trained.model))
+    for number in (2, 3):
+        redrawn = head(ModelSpec(name=str(tmp_path)), num_labels=number)
+        assert redrawn.fresh == ("classifier.weight", "classifier.bias")
+        assert redrawn.head == "new"
+        assert equal(body(redrawn.model), body(trained.model))
 
 
 def test_a_bfloat16_checkpoint_is_loaded_in_float32(tmp_path: Path) -> None:

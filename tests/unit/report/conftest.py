@@ -60,8 +60,8 @@ def record(
         metrics=Metrics(report=report or {"validation": {metric: value or 0.0}}, warnings=warnings)
         if done else Metrics(),
         headline=Headline(name=metric, value=value, split="validation", n=277) if done and value is not None else None,
-        params=Params(adapter=params, head=10, norm=5, other=0, trainable=params + 15, backbone=100_000,
-                      adapter_percent=(params + 5) / 1000, trainable_percent=(params + 15) / 1000),
+        params=Params(tuned=params + 5, adapter=params, head=10, norm=5, other=0, trainable=params + 15,
+                      backbone=100_000, tuned_percent=(params + 5) / 1000, trainable_percent=(params + 15) / 1000),
         cost=Cost(step_seconds_median=step_seconds, peak_memory_bytes=2**20, adapter_bytes=4096),
         provenance={
             "versions": versions or {"torch": "2.13.0"}, "precision": precision, "device": {"type": "cpu", "name": "x"},

@@ -60,6 +60,24 @@ def test_the_reports_numbers_are_in_the_page(records) -> None:
     assert set(report.tables[0].notes) == set(data["tables"][0]["notes"])
 
 
+def test_numbers_reach_the_page_unrounded(make) -> None:
+    """81.2495 is 81.2 and, rounded to 81.25 on the way, would be 81.3; costs and curves likewise."""
+    score = 0.81249999
+    made = [make(seed=seed, value=score, step_seconds=0.0123449999) for seed in SEEDS]
+    curve = ({"step": 1.0, "epoch": 0.5, "seconds": 1.2344999, "loss": 0.12349999, "score": score},) * 2
+    made = [record.model_copy(update={"curve": curve}) for record in made]
+    data = data_of(render(build(made), made))
+    (cell,) = data["cells"]
+    (row,) = data["tables"][0]["rows"]
+    assert cell["mean"] == pytest.approx(100 * score, rel=1e-15)
+    assert cell["seeds"] == [[seed, 100 * score] for seed in SEEDS]
+    assert (cell["step"], row["step"]) == (0.0123449999, 0.0123449999)
+    assert row["tuned_percent"] == made[0].params.tuned_percent
+    assert data["runs"]["score"] == [100 * score] * 3
+    (drawn, *_) = cell["curves"]
+    assert (drawn["y"][0], drawn["t"][0], drawn["l"][0]) == (100 * score, 1.2344999, 0.12349999)
+
+
 def test_runs_without_a_score_are_shown_with_their_reason(records) -> None:
     data = payload(build(records), records)
     place = data["runs"]["status"].index("failed")
@@ -131,9 +149,9 @@ def test_low_resource_line_meets_the_full_one(make) -> None:
     ]
     (line,) = payload(build(made), made)["low"]
     assert sorted((p["x"] or 0, p["y"], p["n"]) for p in line["points"]) == [
-        (0, 70.0, 3),
-        (100, 50.0, 3),
-        (1000, 60.0, 3),
+        (0, pytest.approx(70.0), 3),
+        (100, pytest.approx(50.0), 3),
+        (1000, pytest.approx(60.0), 3),
     ]
     assert len(line["tables"]) == 2
 

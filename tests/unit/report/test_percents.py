@@ -23,13 +23,14 @@ def test_a_printed_percent_is_its_counts(line: dict[str, str]) -> None:
 
 def params(adapter: int, norm: int) -> Params:
     return Params(
+        tuned=adapter + norm,
         adapter=adapter,
         head=0,
         norm=norm,
         other=0,
         trainable=adapter + norm,
         backbone=222_903_552,
-        adapter_percent=0.0,
+        tuned_percent=0.0,
         trainable_percent=0.0,
     )
 

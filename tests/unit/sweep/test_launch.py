@@ -1,12 +1,15 @@
 """Launchers: jobs × threads within the cores, own overrides, plugins that are missing."""
 
+import copy
 from typing import Any
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from petbench.compose.expand import expand
 from petbench.errors import UserError
-from petbench.sweep.launch import Share, own_overrides, require_plugins, share_of
+from petbench.sweep.launch import Share, own_overrides, share_of
 
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -49,15 +52,34 @@ def test_a_job_gets_its_threads_and_none_of_hydras_own_overrides() -> None:
     ("argument", "extra"),
     [
         ("hydra/launcher=ray", "ray"),
+        ("hydra/launcher=joblib", "joblib"),
         ("hydra/launcher=submitit_slurm", "slurm"),
+        ("hydra/launcher=submitit_local", "slurm"),
         ("hydra/sweeper=optuna", "optuna"),
     ],
 )
 def test_missing_plugins_are_named_with_their_extra(
     argument: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petbench.sweep.launch.find_spec", lambda name: None)
+    """As on a machine where `hydra_plugins` itself is absent: Hydra then knows no choice of that name."""
+    monkeypatch.setattr("hydra.core.plugins.Plugins.discover", lambda *arguments: [])
+    monkeypatch.setattr(ConfigStore.instance(), "repo", _without_plugins())
     with pytest.raises(UserError) as found:
-        require_plugins(["adapter=krona", argument])
+        expand(["adapter=krona", argument])
     assert str(found.value) == f"{argument}: not installed. Run: pip install 'petbench[{extra}]'"
-    require_plugins(["adapter=krona", "hydra/launcher=basic"])
+    assert len(expand(["adapter=krona", "hydra/launcher=basic"])) == 1
+
+
+def _without_plugins() -> dict[str, Any]:
+    """What Hydra's own store holds when no plugin has put its choices in."""
+    repo = copy.deepcopy(ConfigStore.instance().repo)
+    for kind, own in (("launcher", "basic"), ("sweeper", "basic")):
+        repo["hydra"][kind] = {
+            name: node for name, node in repo["hydra"][kind].items() if name == f"{own}.yaml"
+        }
+    return repo
+
+
+def test_an_unknown_launcher_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"hydra/launcher: 'jobli' is unknown. Did you mean 'joblib'\?"):
+        expand(["hydra/launcher=jobli"])

@@ -106,7 +106,7 @@ def test_offline_file_holds_what_was_logged(tmp_path: Path, capsys: pytest.Captu
     for step in range(1, 41):
         tracker.log(step, {"train/loss": 1 / step}, epoch=step / 40)
     tracker.table("scores", ["split", "accuracy"], [["report", 0.75], ["selection", None]])
-    tracker.summary({"score": 0.75, "adapter_params": 110592, "peak_memory_bytes": None})
+    tracker.summary({"score": 0.75, "tuned_params": 110592, "peak_memory_bytes": None})
     tracker.finish("done")
     records = offline_file(folder)
     run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
@@ -121,7 +121,7 @@ def test_offline_file_holds_what_was_logged(tmp_path: Path, capsys: pytest.Captu
         (step, 1 / step, step / 40) for step in range(1, 41)
     ]
     summary = latest(records, "summary")
-    assert (summary["score"], summary["adapter_params"], summary["status"]) == (0.75, 110592, "done")
+    assert (summary["score"], summary["tuned_params"], summary["status"]) == (0.75, 110592, "done")
     assert "peak_memory_bytes" not in summary
     (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
     saved = json.loads(table.read_text())

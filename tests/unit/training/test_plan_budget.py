@@ -19,20 +19,22 @@ def spec(*overrides: str) -> RunSpec:
 
 
 def counts(planned: Plan) -> list[int]:
-    """Adapter parameters of every size that the budget could have chosen."""
+    """Tuned parameters of every size that the budget could have chosen: the norms beside the adapter, too."""
     method = method_named(planned.spec.adapter.method)
     _, layout = skeleton(planned.spec.model, planned.form, 2, False)
-    return [method.count(size, layout) for size in method.sizes(planned.spec.adapter, layout)]
+    norms = sum(2 * 768 for s in layout.all_sites if s.role.endswith("_norm"))
+    beside = norms if planned.spec.adapter.train_norms else 0
+    return [method.count(size, layout) + beside for size in method.sizes(planned.spec.adapter, layout)]
 
 
 @pytest.mark.parametrize(
     "adapter", ["krona", "lora", "compacter", "pfeiffer", "prefix_tuning", "phm_adapter"]
 )
-@pytest.mark.parametrize("wanted", [60_000, 300_000])
+@pytest.mark.parametrize("wanted", [100_000, 300_000])
 def test_a_budget_is_met_from_below_by_the_nearest_size(adapter: str, wanted: int) -> None:
     planned = plan(spec(f"adapter={adapter}", f"budget.params={wanted}"))
     possible = counts(planned)
-    assert planned.params.adapter == max(count for count in possible if count <= wanted)
+    assert planned.params.tuned == max(count for count in possible if count <= wanted)
     assert len(set(possible)) > 2
 
 
@@ -42,7 +44,7 @@ def test_the_chosen_size_and_the_miss_are_said() -> None:
     assert planned.spec.adapter.model_dump()["rank"] == 300_000 // rank_counts == 8
     (note,) = planned.notes
     assert "budget 300,000: lora " in note
-    assert "has 294,912 adapter parameters" in note
+    assert "tunes 294,912 parameters" in note
     assert note.endswith(f"{300_000 - 294_912:,} under")
 
 
@@ -52,10 +54,13 @@ def test_alpha_over_rank_is_kept() -> None:
     assert adapter["alpha"] / adapter["rank"] == 2.0
 
 
-def test_percent_is_of_the_backbone() -> None:
-    planned = plan(spec("adapter=lora", "budget.percent=0.27"))
+@pytest.mark.parametrize("norms", [False, True])
+def test_percent_is_of_the_backbone_and_of_all_that_is_tuned(norms: bool) -> None:
+    planned = plan(spec("adapter=lora", f"adapter.train_norms={norms}", "budget.percent=0.27"))
     wanted = int(0.27 / 100 * planned.params.backbone)
-    assert planned.params.adapter <= wanted < planned.params.adapter + 36_864
+    assert planned.params.norm == (24 * 2 * 768 if norms else 0)
+    assert planned.params.tuned <= wanted < planned.params.tuned + 36_864
+    assert 0.23 < planned.params.tuned_percent <= 0.27
     assert re.search(rf"budget {wanted:,}: ", planned.notes[0])
 
 
@@ -68,7 +73,7 @@ def test_a_run_with_a_budget_is_the_run_with_its_size() -> None:
 
 def test_too_small_a_budget_names_the_smallest_size() -> None:
     with pytest.raises(
-        UserError, match=r"1,000 parameters are too few for lora; its smallest size has 36,864\."
+        UserError, match=r"1,000 parameters are too few for lora; its smallest size tunes 36,864\."
     ):
         plan(spec("adapter=lora", "budget.params=1000"))
 

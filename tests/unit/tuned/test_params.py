@@ -26,7 +26,8 @@ def test_krona_on_t5_base_is_the_papers(capsys: pytest.CaptureFixture[str]) -> N
     assert (found["head"], found["other"]) == (0, 0)
     assert found["trainable"] == 158_208
     assert found["backbone"] == 222_903_552
-    assert found["adapter_percent"] == pytest.approx(100 * 158_208 / 222_903_552)
+    assert found["tuned"] == 158_208
+    assert found["tuned_percent"] == pytest.approx(100 * 158_208 / 222_903_552)
 
 
 def test_lora_on_roberta_base(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +59,7 @@ def test_full_trains_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["trainable"] == found["backbone"] + found["head"]
     assert found["norm"] > 0
     assert found["trainable_percent"] > 100  # of the backbone, and the head comes on top
-    assert found["adapter_percent"] == 100.0
+    assert (found["tuned"], found["tuned_percent"]) == (found["backbone"], 100.0)
 
 
 def test_bitfit_counts_biases_as_other_and_norms_as_norms(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +67,36 @@ def test_bitfit_counts_biases_as_other_and_norms_as_norms(capsys: pytest.Capture
     # Two layers of q, k, v, o (32), ffn in (64) and out (32), the embedding's norm, the pooler.
     assert found["norm"] == 2 * 2 * 32
     assert found["other"] == 2 * (4 * 32 + 64 + 32) + 32 + 32
+
+
+@pytest.mark.parametrize("model", ["tiny_bert", "tiny_t5", "tiny_gpt2"])
+def test_every_method_has_one_size_and_a_percent_of_it(
+    capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    """BitFit adds nothing to BERT and tunes its biases: its size is not 0 with a percent of something else."""
+    assert run_command(["params", f"model={model}", "adapter=glob(*)", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown) > 15
+    for item in shown:
+        found = item["params"]
+        assert found["tuned"] == found["adapter"] + found["norm"] + found["other"]
+        assert found["tuned_percent"] == pytest.approx(100 * found["tuned"] / found["backbone"])
+        assert found["trainable"] == found["tuned"] + found["head"]
+        assert (found["tuned"] == 0) == (item["adapter"] == "head_only")
+    assert run_command(["params", f"model={model}", "adapter=bitfit,krona"]) == 0
+    text = capsys.readouterr().out
+    by_name = {item["adapter"]: item["params"] for item in shown}
+    for line in (line for line in text.splitlines() if line.startswith("│")):
+        name, tuned, percent, *parts = [cell.strip() for cell in line.strip("│").split("│")]
+        assert (tuned, percent) == (f"{by_name[name]['tuned']:,}", f"{by_name[name]['tuned_percent']:.4f}")
+        assert int(tuned.replace(",", "")) == sum(int(part.replace(",", "")) for part in parts[:3])
+
+
+def test_records_from_before_tuned_was_a_field_are_read() -> None:
+    older = {"adapter": 5, "head": 2, "norm": 3, "other": 1, "trainable": 11, "backbone": 900}
+    read = Params.model_validate({**older, "adapter_percent": 1.0, "trainable_percent": 1.2})
+    assert (read.tuned, read.tuned_percent) == (9, 1.0)
+    assert Params.model_validate(read.model_dump()) == read
 
 
 def test_a_glob_prints_a_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,4 +121,4 @@ def test_one_impossible_method_is_an_error(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_budgets_choice_stands_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["params", "model=tiny_bert", "adapter=lora", "budget.params=1000"]) == 0
-    assert "budget 1,000: lora rank=3, alpha=6.0 has 768 adapter parameters" in capsys.readouterr().out
+    assert "budget 1,000: lora rank=3, alpha=6.0 tunes 768 parameters" in capsys.readouterr().out

@@ -191,11 +191,8 @@ class Peft(Method[PeftSpec]):
             name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
         }
         if spec.kind in _IN_A_CACHE and (trouble := no_keys_in(wrapped, list(added.values()))):
-            raise UserError(
-                f"adapter={spec.label}: {trouble}. Use adapter=prefix_tuning, which computes the same."
-                if layout.more_keys
-                else f"adapter={spec.label}: {trouble}. Use adapter=prompt_tuning."
-            )
+            instead = "prefix_tuning" if layout.more_keys else "prompt_tuning"
+            raise UserError(f"adapter={spec.label}: {trouble}. Use adapter={instead}.")
         # AdaLoRA's rank counters are parameters that never train (on the meta device they seem to).
         names = frozenset(n for n, p in added.items() if p.requires_grad and ".ranknum." not in n)
         return PeftInstalled(wrapped, names, spec)

@@ -2,7 +2,7 @@
 "use strict";
 const COSTS = [
   // key, head, small head, how it is written, its small line
-  ["tuned", "Tuned", "parameters", (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`), (r) => percent(r.adapter_percent)],
+  ["tuned", "Tuned", "parameters", (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`), (r) => percent(r.tuned_percent)],
   ["trainable", "Trainable", "with head", (r) => count(r.trainable, r.trainable_low), () => ""],
   ["step", "Step time", D.reference ? `vs ${D.reference}` : "", (r) => (nil(r.step_ratio) ? seconds(r.step) : `${fix(r.step_ratio, 2)}×`), (r) => (nil(r.step_ratio) ? "" : seconds(r.step))],
   ["train", "Training", "a run", (r) => seconds(r.train), () => ""],

@@ -97,7 +97,7 @@ def _nearest(cell: Cell, names: Sequence[str]) -> str:
     params = [record.params for record in cell.done if record.params is not None]
     if len(names) == 1 or not known or not params:
         return names[0]
-    tuned = (params[0].adapter + params[0].norm + params[0].other) / 1e6
+    tuned = params[0].tuned / 1e6
     return min(known, key=lambda name: abs(known[name] - tuned))
 
 

@@ -66,16 +66,16 @@ def head(column: Column) -> str:
 
 
 COST_HEADS = (
-    "adapter params", "adapter %", "trainable params", "step / LoRA", "step time", "peak memory",
+    "tuned params", "tuned %", "trainable params", "step / LoRA", "step time", "peak memory",
     "adapter size", "latency", "latency merged", "train time", "tuning runs", "tuning time",
 )  # fmt: skip
 
 
 def cost_cells(costs: Costs) -> list[str]:
-    """One text a head of COST_HEADS. `adapter %`: adapter, norms and other parts against the backbone."""
+    """One text a head of COST_HEADS. Tuned: adapter, norms and other parts; their percent is of the backbone."""
     return [
-        span(costs.adapter, whole),
-        span(costs.adapter_percent, percent),
+        span(costs.tuned, whole),
+        span(costs.tuned_percent, percent),
         span(costs.trainable, whole),
         _or_nothing(costs.step_vs_lora, lambda value: f"{value:.2f}"),
         span(costs.step_seconds, seconds),

@@ -10,7 +10,7 @@ FIELDS = (
     "model", "protocol", "table", "method", "label", "task", "column", "metric", "mean", "std",
     "low_95", "high_95", "n_seeds", "seeds", "standing", "letters", "p_from_top",
     "rows_error", "collapsed", "mean_of_the_rest", "failed", "diverged", "marks",
-    "adapter_params", "tuned_params", "adapter_percent", "trainable_params", "step_seconds", "step_vs_lora",
+    "tuned_params", "tuned_percent", "trainable_params", "step_seconds", "step_vs_lora",
     "peak_memory_bytes",
     "adapter_bytes", "latency_unmerged_ms", "latency_merged_ms",
     "train_seconds", "tuning_runs", "tuning_seconds", "run_ids",
@@ -83,8 +83,7 @@ def _scores(entry: Entry) -> dict[str, object]:
 def _costs(row: Row) -> dict[str, object]:
     costs = row.costs
     spans = {
-        "adapter_params": costs.adapter, "tuned_params": costs.tuned,
-        "adapter_percent": costs.adapter_percent,
+        "tuned_params": costs.tuned, "tuned_percent": costs.tuned_percent,
         "trainable_params": costs.trainable, "step_seconds": costs.step_seconds,
     }  # fmt: skip
     line: dict[str, object] = {}

@@ -1,13 +1,10 @@
 """Rows that are too long, or that nothing is left of: cut longest first, or refused with their number."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from petbench.errors import UserError
 from petbench.tasks.splits import Split
-
-if TYPE_CHECKING:
-    pass
 
 
 def longest_first(lengths: Sequence[int], room: int) -> list[int]:
@@ -30,11 +27,14 @@ def check_room(tokenizer: Any, texts: int, max_length: int) -> None:
         )
 
 
-def within(max_length: int, pieces: Sequence[str], whole: Sequence[int], tokenizer: Any) -> list[int]:
-    """The token ids of one row in text form, cut to `max_length`: fixed words and special tokens stay, the texts
-    (the last of `pieces` and every second one before it) are cut longest first.
+def within(
+    max_length: int, pieces: Sequence[str], count: int, whole: Sequence[int], tokenizer: Any
+) -> list[int]:
+    """The token ids of one row in text form, cut to `max_length`: fixed words and special tokens stay, the texts are
+    cut longest first.
 
-    whole: the row's ids before cutting. Raises UserError when the fixed words leave no room for the texts.
+    pieces: see `Wording.pieces`; count: how many of them are texts. whole: the row's ids before cutting.
+    Raises UserError when the fixed words leave no room for the texts.
     """
 
     def ids(text: str) -> list[int]:
@@ -45,7 +45,7 @@ def within(max_length: int, pieces: Sequence[str], whole: Sequence[int], tokeniz
     before, after = list(whole[:start]), list(whole[start + len(plain) :])
     # A blank before a word belongs to it, in a tokenizer of words and in one of bytes.
     parts = [ids(piece if at == 0 else f" {piece}") for at, piece in enumerate(pieces)]
-    texts = list(range(len(pieces) - 1, -1, -2))[::-1]
+    texts = list(range(len(pieces) - 1, -1, -2))[:count][::-1]
     fixed = len(before) + len(after) + sum(len(part) for at, part in enumerate(parts) if at not in texts)
     if max_length - fixed < len(texts):
         raise UserError(

@@ -17,13 +17,7 @@ from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:
     import torch
-from typing import TYPE_CHECKING
-
 from petbench.console import is_main_process, warn
-
-if TYPE_CHECKING:
-    pass
-
 
 Form = Literal["head", "text"]
 
@@ -163,7 +157,7 @@ def _tokenised(
     cut = [place for place, row in enumerate(rows) if len(row) > max_length]
     if cut and form == "text":
         for place in cut:
-            rows[place] = within(max_length, pieces[place], rows[place], tokenizer)
+            rows[place] = within(max_length, pieces[place], len(names), rows[place], tokenizer)
         types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
     elif cut:  # truncation=True cuts a pair longest first
         long = [[column[place] for place in cut] for column in columns]

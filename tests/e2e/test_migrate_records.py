@@ -1,0 +1,149 @@
+"""`scripts/migrate_records.py`: records of the old rules get the ids that the same runs have today."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from model_folders import other_weights, write_model
+from petbench.cli import run_command
+from petbench.config.spec import parse
+from petbench.record import Record, read_records
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "migrate_records.py"
+EXAMPLES = SCRIPT.parents[1] / "results" / "examples"
+FEW = ["adapter=krona", "data=toy", "data.toy_train=16", "data.toy_validation=16", "trainer.max_steps=1",
+       "trainer.batch_size=8", "trainer.precision=fp32", "trainer.device=cpu"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("migrate_records", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+
+
+def train(*overrides: str) -> Record:
+    """One run; its record."""
+    before = {record.run_id for record in read_records("results")}
+    assert run_command(["train", *FEW, *overrides]) == 0
+    (made,) = (record for record in read_records("results") if record.run_id not in before)
+    return made
+
+
+def made_old(script: ModuleType, record: Record, **changes: Any) -> str:
+    """Turn a run's folder into what schema 1 left behind; the old id."""
+    folder = Path("results/runs", record.run_id)
+    rows = record.provenance["content"]["rows"]
+    content: dict[str, Any] = record.model_dump(mode="json")
+    content["config"] |= changes
+    content["run_id"] = old = script.old_id(content["config"], rows)
+    del content["provenance"]["content"]
+    (folder / "record.json").write_text(json.dumps(content, indent=2) + "\n")
+    saved = folder / "adapter/adapter_config.json"
+    adapter = json.loads(saved.read_text())
+    del adapter["content"]
+    saved.write_text(json.dumps(adapter | {"run_id": old}))
+    folder.rename(folder.parent / old)
+    return str(old)
+
+
+def test_old_records_get_the_ids_that_these_runs_have(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_model(tmp_path / "m")
+    runs = [
+        train("task=rte", "model.name=m"),
+        train("task=stsb", "model=tiny_t5"),
+        train("task=mnli", "model=tiny_bert", "protocol=glue_dev"),
+        train("task=sst2", "model=tiny_bert", "protocol=glue_test"),
+    ]
+    second = train("task=rte", "model=tiny_bert", f"init_from={train('task=mrpc', 'model=tiny_bert').run_id}")
+    (first,) = (r for r in read_records("results") if r.task == "mrpc")
+    old_start = made_old(script, first)
+    ids = {made_old(script, run): run for run in runs}
+    ids |= {old_start: first, made_old(script, second, init_from=old_start): second}
+    assert not set(ids) & {run.run_id for run in ids.values()}
+
+    moved, left = script.migrate(Path("results"), dry_run=True)
+    assert (moved, left) == ({old: run.run_id for old, run in ids.items()}, {})
+    assert {path.name for path in Path("results/runs").iterdir()} == set(ids)  # a dry run
+    assert script.migrate(Path("results"))[1] == {}
+    assert {record.run_id: record for record in read_records("results")} == {
+        r.run_id: r for r in ids.values()
+    }
+    assert script.migrate(Path("results")) == ({}, {})  # again: nothing to do
+
+    capsys.readouterr()
+    assert run_command(["train", *FEW, "task=rte", "model.name=m"]) == 0
+    assert f"{runs[0].run_id} is done already" in capsys.readouterr().out
+    from petbench.tuned.load import load_run
+
+    assert load_run(runs[0].run_id).run_id == runs[0].run_id
+
+
+def test_what_cannot_be_known_stays_and_is_named(script: ModuleType, tmp_path: Path) -> None:
+    for name in ("m", "gone"):
+        write_model(tmp_path / name)
+    replaced = made_old(script, train("task=rte", "model.name=m"))
+    gone = made_old(script, train("task=rte", "model.name=gone"))
+    failed = made_old(script, train("task=rte", "model=tiny_bert"))
+    path = Path("results/runs", failed, "record.json")
+    path.write_text(path.read_text().replace('"status": "done"', '"status": "failed"'))
+    rows = made_old(script, train("task=stsb", "model=tiny_bert"))
+    path = Path("results/runs", rows, "record.json")
+    content = json.loads(path.read_text())
+    content["provenance"]["data"]["splits"] = {"train": "0" * 64}
+    path.write_text(json.dumps(content))
+    once = train("task=cola", "model=tiny_bert")
+    twice = Path("results/runs/twin")
+    shutil.copytree(Path("results/runs", once.run_id), twice)
+    other_weights(tmp_path / "m")
+    shutil.rmtree(tmp_path / "gone")
+    before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+    moved, left = script.migrate(Path("results"))
+    assert moved == {}
+    assert "trained on the weights" in left[replaced]
+    assert "there is no folder" in left[gone]
+    assert left[failed] == "it is failed and does not say what it was made of: run it again"
+    assert "its rows cannot be told from its id" in left[rows]
+    assert left["twin"] == f"by content it is the same run as {once.run_id}: keep one of them"
+    assert {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()} == before
+
+
+def test_a_record_on_one_line_stays_on_one_line(script: ModuleType) -> None:
+    run = train("task=rte", "model=tiny_bert")
+    path = Path("results/runs", made_old(script, run), "record.json")
+    path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")) + "\n")
+    script.migrate(Path("results"))
+    text = Path("results/runs", run.run_id, "record.json").read_text()
+    assert text.count("\n") == 1 and json.loads(text) == run.model_dump(mode="json")
+
+
+def test_the_committed_records_have_todays_ids() -> None:
+    from petbench.adapters.registry import spec_of
+
+    records = list(read_records(EXAMPLES))
+    assert len(records) >= 120
+    wrong = [
+        record.run_id
+        for record in records
+        if parse(record.config, spec_of).run_id(record.provenance["content"]) != record.run_id
+    ]
+    assert not wrong, (
+        "the rules of ids changed: python scripts/migrate_records.py results/examples, then the tables"
+    )

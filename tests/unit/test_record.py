@@ -1,0 +1,148 @@
+"""Records as they are read: whole, finite, possible and in their own folder, or reported and left out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petbench.errors import UserError
+from petbench.record import (
+    Best,
+    Cost,
+    Headline,
+    Merge,
+    Metrics,
+    Params,
+    Record,
+    read_record,
+    read_records,
+    write_record,
+)
+
+PARAMS = Params(
+    adapter=10,
+    head=2,
+    norm=0,
+    other=0,
+    trainable=12,
+    backbone=100,
+    adapter_percent=10.0,
+    trainable_percent=12.0,
+)
+
+
+def record(run_id: str = "0123456789ab") -> Record:
+    return Record(
+        run_id=run_id, status="done", task="rte", model="tiny", adapter="krona", seed=0, config={"optim": {"lr": 0.1}},
+        protocol="petbench", metrics=Metrics(selection={"accuracy": 0.5}, report={"validation": {"accuracy": 0.75}}),
+        headline=Headline(name="accuracy", value=0.75, split="validation", n=8), params=PARAMS,
+        cost=Cost(train_seconds=1.0), best=Best(step=1, epoch=0.5), merge=Merge(mergeable=True, labels_flipped=0),
+        curve=({"step": 1.0, "loss": 0.5},), provenance={"data": {"digest": "d"}},
+    )  # fmt: skip
+
+
+def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Put a value at a dotted path of the record's JSON."""
+
+    def change(raw: dict[str, Any]) -> None:
+        *parents, leaf = path.split(".")
+        place: Any = raw
+        for key in parents:
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        place[leaf] = value
+
+    return change
+
+
+INF, NAN = float("inf"), float("nan")
+VALUES = [
+    ("headline.value", NAN, "finite number"),
+    ("headline.value", INF, "finite number"),
+    ("headline.value", 87.5, "less than or equal"),
+    ("headline.value", "high", "valid number"),
+    ("headline.n", -1, "greater than or equal to 0"),
+    ("headline.n", 1.5, "valid integer"),
+    ("metrics.selection.accuracy", NAN, "finite number"),
+    ("metrics.report.validation.accuracy", -1.5, "greater than or equal"),
+    ("metrics.report", [1], "valid dictionary"),
+    ("metrics.unparsable", {"validation": -2}, "greater than or equal to 0"),
+    ("params.adapter", -10, "greater than or equal to 0"),
+    ("params.adapter_percent", INF, "finite number"),
+    ("cost.train_seconds", -1, "greater than or equal to 0"),
+    ("cost.train_seconds", NAN, "finite number"),
+    ("cost.padding_fraction", 1.5, "less than or equal to 1"),
+    ("cost.lanes", 0, "greater than or equal to 1"),
+    ("best.step", -1, "greater than or equal to 0"),
+    ("merge.max_abs_logit_change", NAN, "finite number"),
+    ("curve.0.loss", INF, "finite number"),
+    ("config.optim.lr", NAN, "holds nan"),
+    ("provenance.data.x", [[-INF]], "holds -inf"),
+    ("status", "finished", "'done'"),
+    ("seed", "x", "valid integer"),
+    ("schema_version", 99, "less than or equal"),
+    ("extra", 1, "Extra inputs"),
+    ("wandb", 3, "valid dictionary"),
+    ("task", None, "valid string"),
+]
+TEXTS = {
+    "empty": b"",
+    "half": b'{"run_id": "0123',
+    "list": b"[]",
+    "null": b"null",
+    "noise": b"\xff\xfe\x00",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize(("path", "value", "said"), VALUES)
+def test_a_value_that_cannot_be_is_refused_and_left_out(
+    path: str, value: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = write_record(record(), tmp_path)
+    raw = json.loads(broken.read_text())
+    put(path, value)(raw)
+    broken.write_text(json.dumps(raw))  # Python's JSON has words for NaN and infinity
+    left_out(broken, tmp_path, said, capsys)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_file_that_is_no_record_is_refused_and_left_out(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = write_record(record(), tmp_path)
+    broken.write_bytes(TEXTS[name])
+    left_out(broken, tmp_path, "is not a petbench record", capsys)
+
+
+def test_a_record_in_another_runs_folder_is_refused_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_record(record(), tmp_path)
+    path.parent.rename(tmp_path / "runs" / "aaaaaaaaaaaa")
+    moved = tmp_path / "runs" / "aaaaaaaaaaaa" / path.name
+    left_out(moved, tmp_path, "is the record of run 0123456789ab, not of this folder", capsys)
+
+
+def left_out(broken: Path, results: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One run is refused with the reason, all others are read."""
+    with pytest.raises(UserError, match=r"record\.json"):
+        read_record(broken.parent)
+    for run_id in ("000000000000", "ffffffffffff"):
+        write_record(record(run_id), results)
+    assert [each.run_id for each in read_records(results)] == ["000000000000", "ffffffffffff"]
+    error = capsys.readouterr().err
+    assert error.startswith("warning: left out: ") and str(broken) in error and said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_whole_record_is_read_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_record(record(), tmp_path)
+    assert read_record(path.parent) == record()
+    monkeypatch.chdir(path.parent)
+    assert read_record(Path()) == record()
+
+
+def test_a_correlation_that_is_off_by_a_rounding_is_kept() -> None:
+    assert Headline(name="pearson", value=1.0000000000000002, split="validation", n=8).value > 1
