@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from petbench.report.statistics.ranks import average_ranks, chi_square_tail
+from petbench.report.statistics.ranks import average_ranks
 
 
 def test_ranks_by_hand_with_a_tie() -> None:
@@ -35,11 +35,6 @@ def test_critical_difference(methods: int) -> None:
     q = stats.studentized_range.ppf(0.95, methods, 1e6) / 2**0.5
     wanted = q * (methods * (methods + 1) / 36) ** 0.5
     assert ranks.critical_difference == pytest.approx(wanted, rel=1e-3)
-
-
-@pytest.mark.parametrize("df", [1, 2, 3, 8, 11])
-def test_chi_square_tail(df: int) -> None:
-    assert chi_square_tail(7.3, df) == pytest.approx(stats.chi2.sf(7.3, df))
 
 
 def test_too_little_to_rank() -> None:

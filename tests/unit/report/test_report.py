@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from petbench.commands.report import compare_main, report_main
+from petbench.commands.compare import compare_main
+from petbench.commands.report import report_main
 from petbench.errors import UserError
 from petbench.record import write_record
 

@@ -1,5 +1,6 @@
 """Tables from hand-made records with known answers."""
 
+import numpy as np
 import pytest
 
 from petbench.report.layout import Row, Table
@@ -46,39 +47,77 @@ def test_a_cell_where_all_failed_is_shown(make) -> None:
     assert entry.summary is None and entry.cell.count("diverged") == 1
 
 
-def test_best_only_when_really_ahead(make) -> None:
-    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in TEN]
-    records += [make("lora", seed=seed, value=0.70 + seed / 900) for seed in TEN]
+def test_the_top_group_is_what_is_not_told_from_the_highest(make) -> None:
+    records = [make("krona", seed=seed, value=0.800 + seed / 1000) for seed in range(5)]
+    records += [make("lora", seed=seed, value=0.801 + seed / 1000) for seed in range(5)]
+    records += [make("bitfit", seed=seed, value=0.600 + seed / 900) for seed in range(5)]
     table = table_of(records)
-    assert entry_of(table, "krona", "rte").standing == "best"
-    assert entry_of(table, "lora", "rte").standing == "behind"
-    assert entry_of(table, "lora", "rte").p == pytest.approx(2 / 2**10)
+    entries = {row.label: entry_of(table, row.label, "rte") for row in table.rows}
+    assert {name: entry.standing for name, entry in entries.items()} == {
+        "lora": "top", "krona": "top", "bitfit": "behind",
+    }  # fmt: skip
+    assert {name: entry.letters for name, entry in entries.items()} == {
+        "lora": "a",
+        "krona": "a",
+        "bitfit": "b",
+    }
+    assert entries["lora"].p is None and entries["bitfit"].p is not None and entries["bitfit"].p <= 0.001
+    assert any(note.startswith("bold: the top group") and "on these rows" in note for note in table.notes)
 
 
-def test_a_tie_is_a_tie(make) -> None:
-    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in TEN]
-    records += [make("lora", seed=seed, value=0.80 + (9 - seed) / 1000 - 0.0001) for seed in TEN]
-    records += [make("bitfit", seed=seed, value=0.60 + seed / 900) for seed in TEN]
+def test_three_seeds_tell_much_and_not_little(make) -> None:
+    """At 3 seeds 80 points are told; 0.1 points among scattering runs are not, and nothing is bold then."""
+    far = [make(a, seed=s, value=v + s / 1000) for a, v in (("krona", 0.9), ("lora", 0.1)) for s in range(3)]
+    assert entry_of(table_of(far), "lora", "rte").standing == "behind"
+    near = [
+        make(a, seed=s, value=v + s / 100) for a, v in (("krona", 0.8), ("lora", 0.801)) for s in range(3)
+    ]
+    table = table_of(near)
+    assert {entry_of(table, row.label, "rte").standing for row in table.rows} == {"level"}
+    assert any(note.startswith("a column without bold") for note in table.notes)
+
+
+def test_the_bar_grows_with_the_number_of_rows(make) -> None:
+    """The same difference is told between two rows, not among forty that scatter alike."""
+
+    def column(k: int) -> list:
+        spread = [-0.01, 0.0, 0.01]
+        rows = [("best", 0.8 + 0.035)] + [(f"m{n}", 0.8) for n in range(k)]
+        return [make(name, seed=s, value=v + spread[s]) for name, v in rows for s in range(3)]
+
+    few, many = (entry_of(table_of(column(k)), "m0", "rte").p for k in (1, 39))
+    assert few is not None and many is not None and few < many
+
+
+def test_from_ten_cells_on_the_table_says_how_seeds_scatter(make) -> None:
+    generator = np.random.default_rng(3)
+    records = [
+        make(f"m{n}", seed=s, value=0.8 + generator.normal(0, 0.01)) for n in range(12) for s in range(3)
+    ]
     table = table_of(records)
-    standings = {row.label: entry_of(table, row.label, "rte").standing for row in table.rows}
-    assert standings == {"krona": "tie", "lora": "tie", "bitfit": "behind"}
+    notes = [note for note in table.notes if note.startswith("spread of seeds")]
+    assert len(notes) == 1 and "empirical Bayes over 12 cells" in notes[0]
+    few = table_of([record for record in records if record.adapter in ("m0", "m1")])
+    assert not [note for note in few.notes if note.startswith("spread of seeds")]
 
 
-def test_few_seeds_cannot_tell(make) -> None:
-    records = [make("krona", seed=seed, value=0.9) for seed in range(3)]
-    records += [make("lora", seed=seed, value=0.1) for seed in range(3)]
+def test_a_collapse_is_counted_and_the_mean_of_the_rest_is_said(make) -> None:
+    warning = ("report/validation: rte: all 277 predictions are 'entailment'",)
+    records = [make("krona", seed=s, value=0.70) for s in range(4)]
+    records += [
+        make("krona", seed=4, value=0.52, warnings=warning),
+        make("lora", seed=0),
+        make("lora", seed=1),
+    ]
     table = table_of(records)
-    assert {entry_of(table, row.label, "rte").standing for row in table.rows} == {"unclear"}
-    assert any("too few seeds" in note for note in table.notes)
-
-
-def test_holm_counts_every_other_row(make) -> None:
-    """2/2^6 = .031 is enough against one row, not against two."""
-    records = [make("krona", seed=seed, value=0.80 + seed / 1000) for seed in range(6)]
-    records += [make("lora", seed=seed, value=0.70 + seed / 900) for seed in range(6)]
-    assert entry_of(table_of(records), "krona", "rte").standing == "best"
-    records += [make("bitfit", seed=seed, value=0.60 + seed / 800) for seed in range(6)]
-    assert entry_of(table_of(records), "krona", "rte").standing == "unclear"
+    entry = entry_of(table, "krona", "rte")
+    assert entry.summary is not None and entry.summary.mean == pytest.approx(0.664)
+    assert entry.mean_of_the_rest == pytest.approx(0.70)
+    assert any(
+        note
+        == "krona on rte: 1 of 5 runs collapsed (1% to 72% of runs do, 95% interval); the others' mean is 70.0"
+        for note in table.notes
+    )
 
 
 def test_average_is_a_named_macro_mean_without_wnli(make) -> None:

@@ -34,7 +34,7 @@ def test_csv_is_unrounded_and_whole(report) -> None:
     krona = next(line for line in lines if line["method"] == "krona" and line["task"] == "rte")
     assert float(krona["mean"]) == pytest.approx(0.809)
     assert krona["seeds"] == "0 1 2 3 4 5 6 7 8 9"
-    assert (krona["standing"], krona["n_seeds"]) == ("best", "10")
+    assert (krona["standing"], krona["letters"], krona["n_seeds"]) == ("top", "a", "10")
     cola = next(line for line in lines if line["task"] == "cola")
     assert (cola["collapsed"], cola["failed"]) == ("1", "1")
     average = next(line for line in lines if line["task"] == "average")

@@ -1,16 +1,15 @@
 """A column of a table: which rows are told apart when all pairs are looked at together.
 
-Method k's mean is simulated as r_k + s_k. r is the rows' part, drawn for all methods at once with the covariance of
-their row values over rows (a multiplier bootstrap: each row weighted by a normal number). s is the seeds' part, normal
-with the moderated variance. A draw's pairs are studentised with variances that scatter as widely as they are known,
-(chi² with df)/df, so that few seeds cost what they must. The 95 % quantile of the largest |t| over all pairs is the bar
-that every pair has to pass: false alarms in the whole column stay at 5 %, whichever row happens to be the highest.
-Without answers by row only s is drawn, which is Tukey and Kramer's test with unequal variances.
+Each pair has the p value of its own t test over seeds and rows (`difference`). What is corrected for is that there are
+many pairs, and that they hang together: means are drawn with their covariance, by rows (every method on the same rows)
+and by seeds (each method for itself), and the largest standardised difference of a draw says what the best of all pairs
+looks like among equal methods. A pair's corrected p is the share of draws whose largest is beyond its own (max-t after
+Westfall and Young 1993). False alarms in a whole column stay at 5 %, whichever row happens to be the highest.
+Without answers by row only seeds are drawn: Tukey and Kramer's test with variances of their own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isinf
 from statistics import fmean
 
 import numpy as np
@@ -34,6 +33,7 @@ class Parts:
     df: Values  # (k,) degrees of freedom of the seeds' part; infinite where it is taken as known
     rows: Values | None  # (k, k) covariance of the means over rows; None: on these rows only
     residual: Values  # (k,) what stands in the rows' and in the seeds' part
+    m: int | None = None  # rows
 
     def named(self, names: Mapping[str, str]) -> "Parts":
         """The same with other names; methods that have none are left out."""
@@ -42,7 +42,7 @@ class Parts:
             tuple(names[self.names[k]] for k in places),
             self.means[places], self.seeds[places], self.df[places],
             None if self.rows is None else self.rows[np.ix_(places, places)],
-            self.residual[places],
+            self.residual[places], self.m,
         )  # fmt: skip
 
 
@@ -111,6 +111,7 @@ def parts_of(sides: Mapping[str, Side], priors: Mapping[str, Prior | None]) -> P
         df=np.array([spread.df for spread in spreads]),
         rows=None if by_row is None else np.cov(by_row) / by_row.shape[1],
         residual=np.array([residual_part(table) for table in tables]) if counted else np.zeros(len(kept)),
+        m=tables[0].shape[1] if counted else None,
     )
 
 
@@ -138,39 +139,72 @@ def averaged(tasks: Sequence[Parts]) -> Parts | None:
         residual=np.sum(
             [task.residual[place] / k**2 for task, place in zip(tasks, places, strict=True)], axis=0
         ),
+        m=min((task.m for task in tasks if task.m is not None), default=None),
     )
 
 
 def all_pairs(parts: Parts) -> Column:
-    """Every pair tested against the largest |t| that equal methods would show."""
+    """Every pair's p value, corrected for all of them."""
     k = len(parts.names)
-    generator = np.random.default_rng(SEED)
-    own = np.maximum(parts.seeds - (parts.residual if parts.rows is not None else 0.0), 0.0)
-    drawn = generator.standard_normal((DRAWS, k)) * np.sqrt(own)
     rows = np.zeros((k, k))
     if parts.rows is not None:
-        drawn += generator.standard_normal((DRAWS, k)) @ _root(parts.rows).T
         diagonal = parts.rows.diagonal()
         rows = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * parts.rows, 0.0)
-    known = np.column_stack([_known_as(generator, float(f)) for f in parts.df])
-    largest = np.zeros(DRAWS)
-    for i in range(k - 1):
-        rest = slice(i + 1, k)
-        both = (parts.seeds[i] * known[:, i])[:, None] + parts.seeds[rest] * known[:, rest]
-        variance = _variance(rows[i, rest], both, parts.residual[i] + parts.residual[rest])
-        apart = np.abs(drawn[:, i, None] - drawn[:, rest])
-        t = np.divide(apart, np.sqrt(variance), out=np.zeros_like(apart), where=variance > 0)
-        np.maximum(largest, t.max(axis=1), out=largest)
-    largest.sort()
-    both = parts.seeds[:, None] + parts.seeds[None, :]
-    variance = _variance(rows, both, parts.residual[:, None] + parts.residual[None, :])
+    seeds = parts.seeds[:, None] + parts.seeds[None, :]
+    variance = _variance(rows, seeds, parts.residual[:, None] + parts.residual[None, :])
     np.fill_diagonal(variance, 0.0)
     se = np.sqrt(variance)
-    observed = np.abs(parts.means[:, None] - parts.means[None, :])
-    t = np.divide(observed, se, out=np.where(observed > 1e-12, np.inf, 0.0), where=se > 0)
-    p = 1 - np.searchsorted(largest, t, side="left") / DRAWS
-    p[t == 0] = 1.0
-    return Column(parts.names, parts.means, se, np.maximum(p, 1 / DRAWS), parts.rows is not None)
+    apart = np.abs(parts.means[:, None] - parts.means[None, :])
+    t = np.divide(apart, se, out=np.where(apart > 1e-12, np.inf, 0.0), where=se > 0)
+    alone = _two_sided(t, _degrees(parts, rows, variance))
+    largest = _largest(parts)
+    # Each pair's p as the standard normal that has it, against the largest of all pairs' standard normals.
+    p = 1 - np.searchsorted(largest, _normal(alone), side="left") / DRAWS
+    p = np.maximum(np.maximum(p, alone), 1 / DRAWS)
+    np.fill_diagonal(p, 1.0)
+    return Column(parts.names, parts.means, se, p, parts.rows is not None)
+
+
+def _largest(parts: Parts) -> Values:
+    """(draws,) sorted: the largest standardised difference of any pair, in draws of equal methods."""
+    k = len(parts.names)
+    generator = np.random.default_rng(SEED)
+    own = np.maximum(parts.seeds - (parts.residual if parts.rows is not None else 0.0), 1e-12)
+    covariance = np.diag(own) + (parts.rows if parts.rows is not None else 0.0)
+    drawn = generator.standard_normal((DRAWS, k)) @ _root(covariance).T
+    diagonal = covariance.diagonal()
+    spread = np.sqrt(np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 1e-18))
+    largest = np.zeros(DRAWS)
+    for i in range(k - 1):
+        z = np.abs(drawn[:, i, None] - drawn[:, i + 1 :]) / spread[i, i + 1 :]
+        np.maximum(largest, z.max(axis=1), out=largest)
+    largest.sort()
+    return largest
+
+
+def _degrees(parts: Parts, rows: Values, variance: Values) -> Values:
+    """(k, k) Satterthwaite's degrees of freedom of every pair, at least 1."""
+    each = parts.seeds**2 / parts.df
+    below = each[:, None] + each[None, :] + (rows**2 / (parts.m - 1) if parts.m else 0.0)
+    df: Values = np.divide(variance**2, below, out=np.full_like(variance, np.inf), where=below > 0)
+    return np.maximum(df, 1.0)
+
+
+def _two_sided(t: Values, df: Values) -> Values:
+    """P(|T| >= t) of Student's t, the normal where df is infinite."""
+    from scipy.special import ndtr, stdtr
+
+    finite = np.where(np.isinf(df), 1.0, df)
+    p: Values = 2 * np.where(np.isinf(df), ndtr(-t), stdtr(finite, -t))
+    return p
+
+
+def _normal(p: Values) -> Values:
+    """The |z| whose two-sided p this is."""
+    from scipy.special import ndtri
+
+    z: Values = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
+    return z
 
 
 def _variance(rows: Values, seeds: Values, residual: Values) -> Values:
@@ -184,10 +218,6 @@ def _root(covariance: Values) -> Values:
     values, vectors = np.linalg.eigh(covariance)
     root: Values = vectors * np.sqrt(np.maximum(values, 0.0))
     return root
-
-
-def _known_as(generator: np.random.Generator, df: float) -> Values:
-    return np.ones(DRAWS) if isinf(df) else generator.chisquare(df, DRAWS) / df
 
 
 def _parted(groups: list[set[int]], i: int, j: int) -> list[set[int]]:
