@@ -3,7 +3,7 @@
 Three seeds tell little about their own spread. Cells of one table scatter alike, so each cell's variance v with
 f degrees of freedom is drawn toward a common value s0² that weighs as much as d0 further degrees:
 
-    (d0·s0² + f·v) / (d0 + f),   with d0 + f degrees of freedom
+    (d0·s0² + f·v) / (d0 + f),   with d0 + f degrees of freedom, at most those of all cells together
 
 d0 and s0² are fitted to all cells by matching the moments of log v (Smyth, Linear models and empirical Bayes
 methods, SAGMB 3(1), 2004, section 6.2).
@@ -26,6 +26,7 @@ class Prior:
     d0: float  # infinite: all cells scatter alike
     s0_squared: float
     cells: int  # that it was fitted to
+    df: float = inf  # of all of them together: more is not known of the common value
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def fit_prior(variances: Sequence[tuple[float, float]]) -> Prior | None:
     spread = sum((x - mean) ** 2 for x in e) / (len(e) - 1)
     excess = spread - sum(float(polygamma(1, f / 2)) for _, f in known) / len(known)
     if excess <= 0:
-        return Prior(inf, exp(mean), len(known))
+        return Prior(inf, exp(mean), len(known), sum(f for _, f in known))
     d0 = 2 * _trigamma_inverse(excess)
-    return Prior(d0, exp(mean + float(digamma(d0 / 2)) - log(d0 / 2)), len(known))
+    s0_squared = exp(mean + float(digamma(d0 / 2)) - log(d0 / 2))
+    return Prior(d0, s0_squared, len(known), sum(f for _, f in known))
 
 
 def moderated(value: float, df: float, prior: Prior | None) -> Variance:
@@ -63,9 +65,9 @@ def moderated(value: float, df: float, prior: Prior | None) -> Variance:
     if prior is None:
         return Variance(value, df)
     if isinf(prior.d0):
-        return Variance(prior.s0_squared, inf)
+        return Variance(prior.s0_squared, max(df, prior.df))
     weight = prior.d0 + df
-    return Variance((prior.d0 * prior.s0_squared + df * value) / weight, weight)
+    return Variance((prior.d0 * prior.s0_squared + df * value) / weight, max(df, min(weight, prior.df)))
 
 
 def moderated_variances(samples: Iterable[Sequence[float]]) -> Prior | None:
