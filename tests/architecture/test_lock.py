@@ -97,15 +97,31 @@ def clone(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "constraints", tmp_path / "constraints")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    programs = tmp_path / ".venv/bin"
-    programs.mkdir(parents=True)
-    for name in ("pip", "python", "uv"):
-        (programs / name).write_text(
-            f'#!/bin/sh\necho "{name} $* PIP_CONSTRAINT=$PIP_CONSTRAINT" >> {tmp_path}/calls\n'
-            f'case "$*" in *"$FAILING"*) exit 1 ;; esac\n'
-        )
-        (programs / name).chmod(0o755)
+    for environment in (".venv", ".venv-newest", ".venv-oldest"):
+        programs = tmp_path / environment / "bin"
+        programs.mkdir(parents=True)
+        for name in ("pip", "python", "uv"):
+            (programs / name).write_text(
+                f'#!/bin/sh\necho "{name} $* PIP_CONSTRAINT=$PIP_CONSTRAINT" >> {tmp_path}/calls\n'
+                f'case "$*" in *"$FAILING"*) exit 1 ;; esac\n'
+            )
+            (programs / name).chmod(0o755)
     return tmp_path
+
+
+def make(clone: Path, *words: str, failing: str = "never") -> subprocess.CompletedProcess[str]:
+    """make with these words; a stand-in whose words hold `failing` fails. The make that runs the tests is not heard."""
+    surroundings = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    return subprocess.run(
+        ["make", *words], cwd=clone, env={**surroundings, "FAILING": failing}, capture_output=True, text=True
+    )
+
+
+def calls_of(clone: Path) -> list[str]:
+    """How the stand-ins were called, in their order."""
+    return (clone / "calls").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize(
@@ -121,16 +137,9 @@ def clone(tmp_path: Path) -> Path:
     ids=["with uv", "no uv to be had", "uv fails"],
 )
 def test_make_env_installs_from_the_lock(clone: Path, failing: str, call: str) -> None:
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
-        ["make", "env"],
-        cwd=clone,
-        env={**surroundings, "FAILING": failing},
-        capture_output=True,
-        text=True,
-    )
+    done = make(clone, "env", failing=failing)
     assert done.returncode == 0, done.stderr
-    calls = (clone / "calls").read_text().splitlines()
+    calls = calls_of(clone)
     assert re.fullmatch(r"python -m pip install -q -c constraints/lock\.txt uv .*", calls[0])
     project = [line for line in calls if "[dev]" in line]
     assert re.match(call, project[-1])
@@ -138,6 +147,30 @@ def test_make_env_installs_from_the_lock(clone: Path, failing: str, call: str) -
 
 @pytest.mark.parametrize("target", ["demo", "test", "ci", "conformance", "smoke", "lint", "types"])
 def test_a_target_that_needs_packages_makes_the_environment_first(clone: Path, target: str) -> None:
-    done = subprocess.run(["make", "--dry-run", target], cwd=clone, capture_output=True, text=True)
+    done = make(clone, "--dry-run", target)
     assert done.returncode == 0, done.stderr
     assert "scripts/make_env.sh" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(("end", "resolution"), [("newest", "highest"), ("oldest", "lowest-direct")])
+def test_an_end_is_noted_when_its_tests_pass(clone: Path, end: str, resolution: str) -> None:
+    done = make(clone, f"test-{end}")
+    assert done.returncode == 0, done.stderr
+    *_, made, filled, weights, said, checked, noted = calls_of(clone)
+    assert made.startswith("uv venv -q --clear") and f" .venv-{end} " in made
+    assert f"-p .venv-{end}/bin/python --resolution {resolution} -e .[dev]" in filled
+    assert "fetch_weights" in weights and f"note_tested.py {end} PIP" in said
+    assert "tests/parity tests/conformance" in checked
+    assert f"note_tested.py {end} --write" in noted
+
+
+def test_an_end_that_fails_is_not_noted(clone: Path) -> None:
+    assert make(clone, "test-newest", failing="-m pytest").returncode == 2
+    assert "-m pytest" in calls_of(clone)[-1]
+
+
+def test_the_ends_run_tests_that_exist() -> None:
+    script = (ROOT / "scripts/test_end.sh").read_text(encoding="utf-8")
+    paths = re.findall(r"tests/[\w/.]+", script)
+    assert len(paths) >= 6
+    assert not [path for path in paths if not (ROOT / path).exists()]

@@ -218,21 +218,25 @@ def limited(limit: int, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def whole_files(folder: str = "results") -> set[str]:
+    """Names of the files in the one run's folder, none of them a part that was just being written."""
+    (run_folder,) = Path(folder, "runs").iterdir()
+    names = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
+    assert not {name for name in names if Path(name).name.startswith(".") and name != ".claim.lock"}
+    return names
+
+
 @pytest.mark.parametrize("limit", [10, 2500], ids=["nothing fits", "small files fit"])
-def test_a_full_disk_leaves_nothing_half_written(limit: int) -> None:
-    """From the claim to the adapter, whatever write is the first that fails."""
-    done = limited(limit)
-    assert done.returncode == 2, done.stderr
+def test_a_full_disk_is_no_mistake_and_leaves_nothing_half_written(limit: int) -> None:
+    """From the claim to the resume state, whatever write is the first that fails."""
+    done = limited(limit, "trainer.eval_every=2")
+    assert done.returncode == 1, done.stderr
     assert re.search(r"^error: cannot write .*: .*Free space or give another results_dir", done.stderr, re.M)
     assert "Traceback" not in done.stderr
-    assert not list(Path("results").glob("runs/*"))
-
-
-def test_a_resume_state_that_does_not_fit_leaves_no_part_of_it() -> None:
-    done = limited(2500, "trainer.eval_every=2")
-    assert done.returncode == 2, done.stderr
-    assert "resume.safetensors" in done.stderr
-    assert not [path for path in Path("results").rglob("*") if path.is_file()]
+    assert "bug" not in done.stderr
+    assert ("resume.safetensors" in done.stderr) == (limit == 2500)
+    left = whole_files() - {"claim.json", ".claim.lock"}
+    assert left <= {"config.yaml", "metrics.jsonl", "record.json"}
 
 
 def test_a_read_only_results_folder(
@@ -250,22 +254,6 @@ def test_a_read_only_results_folder(
         monkeypatch.setattr(Path, "mkdir", refuse)
     text = refused(capsys, results="locked")
     assert re.search(r"cannot write locked/runs/\w+: Permission denied\. .*another results_dir", text)
-
-
-def test_a_record_that_cannot_be_written_is_no_record(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The record comes last: all work done, and the disk refuses the rename."""
-    original = Path.replace
-
-    def refuse(self: Path, target: Path) -> Path:
-        if Path(target).name == "record.json":
-            raise OSError(28, "No space left on device")
-        return original(self, target)
-
-    monkeypatch.setattr(Path, "replace", refuse)
-    text = refused(capsys)
-    assert "record.json: No space left on device" in text
 
 
 @pytest.mark.parametrize("command", ["trian", "--bogus"])

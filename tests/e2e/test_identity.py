@@ -167,8 +167,8 @@ def test_the_precision_that_is_used_is_part_of_a_run(monkeypatch: pytest.MonkeyP
 STATES: dict[str, tuple[list[str], str]] = {
     "weights": (["model.name=w"], r"\n  weights: \w{12}… → \w{12}…\n"),
     "tokenizer": (["model.name=t"], r"\n  tokenizer: \w{12}… → \w{12}…\n"),
-    "learning rate": (["optim.lr=0.125"], r"\n  config\.optim\.lr: 0\.125 → 0\.005\n"),
-    "method": (["adapter=lora"], r"\n  config\.adapter\.factor_shape: nothing → auto\n"),
+    "learning rate": (["optim.lr=0.125"], r"\n  optim\.lr: 0\.125 → 0\.005\n"),
+    "method": (["adapter=lora"], r"\n  adapter\.factor_shape: nothing → auto\n"),
     "rows": (["data.toy_train=24"], r"\n  rows: \w{12}… → \w{12}…\n"),
     "precision": (["trainer.precision=bf16"], r"\n  precision: bf16 → fp32\n"),
 }

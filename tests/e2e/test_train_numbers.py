@@ -116,8 +116,6 @@ def test_a_linear_probe_is_never_the_best_of_hadamard(monkeypatch: pytest.Monkey
     assert [point["step"] for point in record.curve] == [1, 2, 3, 4, 5, 6]
     assert record.best is not None and record.best.step == 4
     saved = load_file(adapter_file(record))
-    start = train(*words, "trainer.max_steps=3", results="first")  # its own stages are 2 and 1 steps
-    assert start.best is not None and start.best.step == 3
     moved = {name: tensor for name, tensor in saved.items() if name.endswith(".w")}
     assert moved and all(not torch.equal(w, torch.ones_like(w)) for w in moved.values())
 

@@ -7,6 +7,7 @@ from typing import Any
 from petbench.commands.arguments import Arguments, whole
 from petbench.compose.expand import expand
 from petbench.compose.overrides import require_once
+from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say, warn
 from petbench.errors import UserError
 
@@ -55,6 +56,8 @@ def bench_main(argv: list[str]) -> int:
         else [DEFAULT, *parsed.overrides]
     )
     specs = []
+    # The plan refuses more tokens than the model has positions; here they come from --length.
+    given = [*(o for o in given if key_of(o) != "task.max_length"), f"task.max_length={parsed.length}"]
     for member in expand(given):
         spec = parse(member.values, spec_of)
         try:

@@ -97,9 +97,15 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
 
 
 def _edge_odds(lm_head: nn.Module, hidden: Tensor, nodes: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of every edge's token after its node: (rows, edges). The softmax is over all tokens."""
+    """Log-probability of every edge's token after its node: (rows, edges). The softmax is over all tokens.
+
+    NaN where any logit of the node is not finite.
+    """
     logits = lm_head(hidden).float()  # (rows, nodes, vocabulary)
-    return logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes]
+    broken = ~logits.isfinite().all(-1)
+    return (logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes]).masked_fill(
+        broken[:, nodes], torch.nan
+    )
 
 
 def _path_sums(odds: Tensor, tree: LabelTree) -> Tensor:

@@ -141,18 +141,6 @@ def _more_tokens(spec: ModelSpec, tokens: int, rows: int) -> UserError:
     )
 
 
-def check_files(spec: ModelSpec, tokenizer: Any, folder: Path | None) -> None:
-    """Raise UserError when none of the files is there from which such a tokenizer takes its tokens: transformers
-    then makes one of the special tokens alone, without a word."""
-    names = sorted(set(tokenizer.vocab_files_names.values()))
-    if folder is None or not names or any((folder / name).is_file() for name in names):
-        return
-    raise UserError(
-        f"model.tokenizer: no tokenizer files in {folder} (looked for {', '.join(names)}). Add those of the model, "
-        f"or give another tokenizer: model.tokenizer=FOLDER{' or a hub id' if spec.tokenizer == 'same' else ''}."
-    )
-
-
 def check_padding(
     spec: ModelSpec, positions: Positions, before: int | None, tokenizer: "PreTrainedTokenizerBase"
 ) -> None:

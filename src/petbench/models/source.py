@@ -200,6 +200,15 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
+def has_file(source: Source, name: str) -> bool:
+    """Whether a source holds a file; of a hub id, what was fetched of it."""
+    if source.kind != "hub":
+        return (Path(source.where) / name).is_file()
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(source.where, name, revision=source.revision), str)
+
+
 def local_folder(source: Source) -> Path | None:
     """The folder with the weights; of a hub model, the snapshot in the cache."""
     if source.kind != "hub":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from petbench.config.spec import ModelSpec, canonical_json
 from petbench.errors import UserError
-from petbench.models.checks import check_files, runs_code
-from petbench.models.source import find_source, first_line, local_folder, quiet
+from petbench.models.checks import runs_code
+from petbench.models.source import find_source, first_line, has_file, quiet
 from petbench.tasks.toy import LEXICON
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ def _read(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBa
         raise _cannot_load(spec, error) from error
     if tokenizer.init_kwargs.get("auto_map"):
         raise runs_code(f"model.tokenizer: the tokenizer of '{name}'")
-    check_files(spec, tokenizer, local_folder(source))
+    files = (
+        {*tokenizer.vocab_files_names.values(), "tokenizer.json"} if tokenizer.vocab_files_names else set()
+    )
+    if files and not any(has_file(source, file) for file in files):
+        # transformers has made one of the special tokens alone, without a word.
+        raise _cannot_load(spec, FileNotFoundError(f"there is none of {', '.join(sorted(files))}."))
     if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so the end token serves
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -42,7 +42,7 @@ class Prepared:
     @property
     def identity(self) -> dict[str, Any]:
         """All that makes it this run: what its id is the hash of."""
-        return {"config": self.spec.identity(), **self.content.values()}
+        return self.spec.identity() | self.content.values()
 
     @property
     def folder(self) -> Path:

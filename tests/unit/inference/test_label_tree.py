@@ -130,5 +130,6 @@ def test_scoring_and_writing_agree_where_writing_is_legal() -> None:
         optimizer.step()
         optimizer.zero_grad()
     scored = label_scores(model, batch, labels).argmax(-1).tolist()
-    written = written_answers(model, batch, tokenizer, longest)
+    written, finite = written_answers(model, batch, tokenizer, longest)
+    assert finite.tolist() == [True] * 12
     assert [strings.index(text.strip()) for text in written] == scored == wanted

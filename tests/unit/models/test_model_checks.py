@@ -144,11 +144,13 @@ def test_an_encoder_decoders_end_is_the_tokenizers(tmp_path: Path) -> None:
 def test_missing_tokenizer_files_are_named(name: str, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "m", name, plain_class(name))
     (folder / "tokenizer.json").unlink()
-    refused(lambda: loaded(folder), "model.tokenizer: the tokenizer of", "there is no file with its tokens")
-    (
-        folder / "tokenizer_config.json"
-    ).unlink()  # now transformers makes one of the special tokens, without a word
-    refused(lambda: loaded(folder), "model.tokenizer: no tokenizer files in", "tokenizer.json")
+    for _ in range(2):
+        refused(
+            lambda: loaded(folder),
+            f"model.tokenizer: the tokenizer of '{folder}' cannot be read: there is no",
+        )
+        # Without this file, too, transformers makes a tokenizer of the special tokens, without a word.
+        (folder / "tokenizer_config.json").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("name", ["tiny_bert", "tiny_roberta", "tiny_t5", "tiny_gpt2"])
@@ -264,7 +266,7 @@ def test_a_bert_of_one_segment(tmp_path: Path) -> None:
 # --- lengths -----------------------------------------------------------------------------------------------
 
 TABLES = {
-    "tiny_bert": 512, "tiny_albert": 512, "tiny_electra": 512, "tiny_distilbert": 512, "tiny_gpt2": 1024,
+    "tiny_bert": 512, "tiny_albert": 512, "tiny_electra": 512, "tiny_distilbert": 512, "tiny_gpt2": 512,
     "tiny_roberta": None, "tiny_mpnet": None,
 }  # fmt: skip
 FIRST = {"tiny_roberta": 2, "tiny_mpnet": 2}  # places of the table before the first token

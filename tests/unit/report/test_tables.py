@@ -47,6 +47,30 @@ def test_a_cell_where_all_failed_is_shown(make) -> None:
     assert entry.summary is None and entry.cell.count("diverged") == 1
 
 
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_run_that_failed_early_stands_in_the_column_of_its_cell(make, status: str) -> None:
+    """It knows neither the digest of its rows nor the precision that `auto` meant there."""
+
+    def early(adapter: str, task: str):
+        record = make(adapter, task, status=status)
+        return record.model_copy(update={"provenance": {}})
+
+    records = [make("lora", task, seed=seed, precision="bf16") for task in ("rte", "cola") for seed in (0, 1)]
+    table = table_of([*records, early("krona", "rte"), early("lora", "cola")])
+    assert [column.label for column in table.columns] == ["cola", "rte"]
+    assert entry_of(table, "krona", "rte").cell.count(status) == 1
+    assert entry_of(table, "lora", "cola").cell.count(status) == 1
+    assert [row.label for row in table.rows].count("lora") == 1
+
+
+def test_a_failed_run_of_its_own_settings_stays_apart(make) -> None:
+    other = make("krona", task_config={"max_length": 64}, status="failed").model_copy(
+        update={"provenance": {}}
+    )
+    table = table_of([make("krona", seed=0), other])
+    assert len(table.columns) == 2
+
+
 def test_the_top_group_is_what_is_not_told_from_the_highest(make) -> None:
     records = [make("krona", seed=seed, value=0.800 + seed / 1000) for seed in range(5)]
     records += [make("lora", seed=seed, value=0.801 + seed / 1000) for seed in range(5)]

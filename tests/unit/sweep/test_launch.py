@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from petbench.compose.expand import expand
@@ -62,22 +63,15 @@ def test_missing_plugins_are_named_with_their_extra(
     argument: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine where `hydra_plugins` itself is absent: Hydra then knows no choice of that name."""
-    monkeypatch.setattr("hydra.core.plugins.Plugins.discover", lambda *arguments: [])
-    monkeypatch.setattr(ConfigStore.instance(), "repo", _without_plugins())
+    Plugins.instance()  # fills the store with what is installed here
+    repo = copy.deepcopy(ConfigStore.instance().repo)
+    for kind in ("launcher", "sweeper"):
+        repo["hydra"][kind] = {"basic.yaml": repo["hydra"][kind]["basic.yaml"]}
+    monkeypatch.setattr(ConfigStore.instance(), "repo", repo)
     with pytest.raises(UserError) as found:
         expand(["adapter=krona", argument])
     assert str(found.value) == f"{argument}: not installed. Run: pip install 'petbench[{extra}]'"
     assert len(expand(["adapter=krona", "hydra/launcher=basic"])) == 1
-
-
-def _without_plugins() -> dict[str, Any]:
-    """What Hydra's own store holds when no plugin has put its choices in."""
-    repo = copy.deepcopy(ConfigStore.instance().repo)
-    for kind, own in (("launcher", "basic"), ("sweeper", "basic")):
-        repo["hydra"][kind] = {
-            name: node for name, node in repo["hydra"][kind].items() if name == f"{own}.yaml"
-        }
-    return repo
 
 
 def test_an_unknown_launcher_names_the_nearest() -> None:

@@ -186,3 +186,52 @@ def test_real_rows_repeat_no_more_than_glue_itself(task):
     repeated = sum(row in train | selection for row in made_cut.report["validation"].rows())
     assert repeated == REPEATS[task]
     assert not rows_of(made_cut.selection) & rows_of(made_cut.report["validation"])
+
+
+def split_of(name, labels, texts=None, idx=None):
+    texts = texts or [f"text {name} {n}" for n in range(len(labels))]
+    return Split(name, idx or list(range(len(labels))), {"sentence1": texts, "sentence2": texts}, labels)
+
+
+def splits_of(train, validation, task="rte"):
+    return Splits(task, "local", "made", {"train": train, "validation": validation})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "train", "validation", "part"),
+    [
+        ("petbench", split_of("train", [0]), split_of("validation", [0, 1]), "train"),
+        (
+            "petbench",
+            split_of("train", [0, 1] * 9, ["equal"] * 18),
+            split_of("validation", [0, 1]),
+            "selection",
+        ),
+        (
+            "glue_test",
+            split_of("train", [0, 1] * 9, ["equal"] * 18),
+            split_of("validation", [0, 1]),
+            "selection",
+        ),
+        ("compacter", split_of("train", [0, 1]), split_of("validation", [0]), "selection"),
+    ],
+)
+def test_a_part_without_rows_is_an_error(protocol, train, validation, part):
+    with pytest.raises(UserError, match=f"protocol={protocol}: the {part} part would be empty"):
+        made("rte", protocol, DataSpec(), splits_of(train, validation))
+
+
+def test_a_part_with_one_label_is_said():
+    said = made(
+        "rte", "petbench", DataSpec(), splits_of(split_of("train", [1] * 20), split_of("validation", [0] * 4))
+    )
+    assert said.warnings == (
+        "all 18 train rows have one label (not_entailment)",
+        "all 2 selection rows have one label (not_entailment)",
+        "all 4 validation rows have one label (entailment)",
+    )
+    assert set(said.warnings) <= set(said.marks)
+    mixed = splits_of(split_of("train", [0, 1] * 10), split_of("validation", [0, 1]))
+    assert made("rte", "petbench", DataSpec(), mixed).warnings == ()
+    scores = splits_of(split_of("train", [2.5] * 20), split_of("validation", [1.0, 2.0]), "stsb")
+    assert "all 18 train rows have one label (2.5)" in made("stsb", "petbench", DataSpec(), scores).warnings

@@ -8,10 +8,9 @@ With X (tokens, d) the layer's input, K_i and O_i (tokens, p) the frozen key and
 
 With h heads: query h·r_q(d + p) + 2·s_q·d + d, value 2·h·p·r_v + 2·s_v·d + d, output h·r_v(p + d) + 2·s_v·d + d
 parameters. All is linear in X, so it merges exactly; the value's per-head part goes through W_K, which itself
-never changes. The lite forms have no shared part. The two pairs of a target draw a dropout mask each. Init
-`lora` (the authors' `He`): A uniform within 1/√(r·its input), so 1/√(r·p) for value and output, C within 1/√d,
-the rest zero, so step 0 is the backbone; `houlsby` (as released): everything N(0, 1) folded to (-2, 2) times
-0.01, so it is not.
+never changes. The lite forms have no shared part. Each pair draws a dropout mask of its own. Init `lora` (the
+authors' `He`): A uniform within 1/√(r·p), in the query 1/√(r·d), C within 1/√d, the rest zero, so step 0 is the
+backbone; `houlsby` (as released): everything N(0, 1) folded to (-2, 2) times 0.01, so it is not.
 
 Chen, Hazarika, Namazifar, Liu, Jin and Hakkani-Tur, Empowering parameter-efficient transfer learning by
 recognizing the kernel structure in self-attention, Findings of NAACL 2022, arXiv 2205.03720.
@@ -94,14 +93,12 @@ class KernelMixAdapter(FoldingAdapter):
             for parameter in self.parameters():
                 parameter.copy_(torch.fmod(torch.randn(parameter.shape), 2) * 0.01)
             return
-        for name in ("A", "C"):
-            if hasattr(self, name):
-                # A holds the matrices of all heads, (h, r, width), so its fan-in is r·width, as in the authors' code.
-                nn.init.kaiming_uniform_(getattr(self, name), a=math.sqrt(5))
+        for name, parameter in self.named_parameters():
+            if name in ("A", "C"):  # A is (h, r, width), so its fan-in is r·width, as in the authors' code
+                nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
 
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """(down (k, d_in), up (d_out, k)) of the heads' own parts, then of the shared part: each changes the
-        target by source · downᵀ · upᵀ. The heads' are block-diagonal; k is h·r, so the zeros cost little."""
+        """(down (k, d_in), up (d_out, k)) of all heads, block-diagonal, then of the shared part; k is h·r and s."""
         found = []
         if self.has_heads:
             heads, rank, _ = self.A.shape
@@ -112,7 +109,7 @@ class KernelMixAdapter(FoldingAdapter):
         return found
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """Both pairs as one: two products serve all heads and the shared part."""
+        """Both pairs as one: the change is source · downᵀ · upᵀ, two thin products for all that is added."""
         downs, ups = zip(*self.pairs(), strict=True)
         return torch.cat(downs), torch.cat(ups, dim=1)
 
@@ -199,15 +196,9 @@ class KernelMix(Method[KernelMixSpec]):
             yield from self._at(spec, layout, site)
 
     def _at(self, spec: KernelMixSpec, layout: Layout, site: Site) -> Iterator[Attachment]:
-        def adapter(d_in: int, rank: int, shared: int, *, splits: bool, mixes: bool, bias: bool) -> Adapter:
-            return KernelMixAdapter(
-                *(d_in, site.d_out, site.heads, rank, shared),
-                splits=splits,
-                mixes=mixes,
-                bias=bias,
-                init=spec.init,
-                dropout=spec.dropout,
-            )
+        def adapter(d_in: int, rank: int, shared: int, **flags: bool) -> Adapter:
+            sizes = (d_in, site.d_out, site.heads, rank, shared)
+            return KernelMixAdapter(*sizes, **flags, init=spec.init, dropout=spec.dropout)
 
         if site.role == "query":
             ranks = spec.query_rank, spec.shared_query_rank
