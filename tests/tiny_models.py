@@ -1,6 +1,7 @@
 """Tiny random models and batches for the parity tests, with and without padding."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from petbench.compose.expand import choice
 from petbench.config.spec import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.tuned.attach import Tuned, attach
+
+CONF = Path(__file__).parents[1] / "conf"
 
 
 @cache

@@ -1,5 +1,7 @@
 """`petbench submit`: gather finished runs into the GLUE zip, or check a zip."""
 
+from pathlib import Path
+
 from petbench.commands.arguments import Arguments, new_file, path
 from petbench.console import say
 from petbench.errors import UserError
@@ -38,6 +40,8 @@ def submit_main(argv: list[str]) -> int:
         )
     submission = gather(asked.runs, asked.results_dir) if asked.runs else None
     if asked.check:
+        if not Path(asked.check).is_file():
+            raise UserError(f"--check: there is no {asked.check}. Give a zip of `petbench submit --out`.")
         problems = check_submission(asked.check, submission.counts if submission else None)
         say("\n".join(problems) if problems else f"{asked.check}: a right GLUE submission.")
         return 1 if problems else 0

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from petbench.config.tree import option_path
 from petbench.conformance.case import Case, NotApplicable, disturb
 from petbench.conformance.maths import fast_path, gradients, lanes
 from petbench.conformance.resume import resuming
@@ -30,9 +31,10 @@ NORMS = ("attention_norm", "ffn_norm", "final_norm")
 
 def documented(case: Case) -> None:
     """1. The YAML says what it is and gives a learning rate; paper, count and class are documented."""
-    head = case.yaml.read_text(encoding="utf-8").splitlines()
-    assert head[0].startswith("# ") and "petbench train" in head[1], f"{case.yaml} lacks its two header lines"
-    assert case.values.get("tuning", {}).get("lr"), f"{case.yaml} has no tuning.lr"
+    yaml = option_path("adapter", case.name)
+    head = yaml.read_text(encoding="utf-8").splitlines()
+    assert head[0].startswith("# ") and "petbench train" in head[1], f"{yaml} lacks its two header lines"
+    assert case.values.get("tuning", {}).get("lr"), f"{yaml} has no tuning.lr"
     text = sys.modules[type(case.method).__module__].__doc__ or ""
     cited = any(re.search(r"\b(19|20)\d\d\b", place) for place in (text, head[0]))
     assert cited, "neither the method file's docstring nor the YAML cites a paper with its year"

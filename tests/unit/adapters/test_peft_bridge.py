@@ -27,6 +27,15 @@ def attached(model: str, **fields: Any) -> Tuned:
     return attach(made.model, method, spec, made.layout)
 
 
+def attached_or_refused(model: str, path: Path) -> Tuned | None:
+    """A preset on a model; None for PEFT's prefix where the installed versions cannot do it, which is said."""
+    try:
+        return attached(model, **preset(path))
+    except UserError as error:
+        assert path.stem == "prefix" and "PEFT's keys and values do not get into a" in str(error)
+        return None
+
+
 def preset(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {key: value for key, value in values.items() if key != "tuning"}
@@ -40,7 +49,9 @@ def test_every_preset_trains_or_says_why_not(path: Path, model: str) -> None:
         with pytest.raises(UserError, match="adapter=peft/"):
             attached(model, **values)
         return
-    tuned = attached(model, **values)
+    tuned = attached_or_refused(model, path)
+    if tuned is None:
+        return
     counted = count_params(tuned)
     assert counted.adapter == tuned.method.count(tuned.spec, tuned.layout) > 0
     assert counted.head == (0 if model == "tiny_t5" else sum(p.numel() for p in head(backbone(model))))
@@ -71,7 +82,9 @@ def head(made: Any) -> list[Any]:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_merge_and_unmerge(path: Path) -> None:
-    tuned = attached("tiny_bert", **preset(path))
+    tuned = attached_or_refused("tiny_bert", path)
+    if tuned is None:
+        return
     values = batch("tiny_bert")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -60,12 +60,16 @@ TABLE: list[tuple[str, str]] = [
         (f"report --wandb {name}", WANDB)
         for name in ("a/b/c", "a#b", "a?b", "a%b", "a:b", "a\\b", "x" * 129, "/b", "a/")
     ),
+    ("power nowhere", r"'nowhere' is no setting\. Legal: task=NAME, seeds=3,5,10"),
+    ("power seeds=1", r"seeds: got '1'\. Legal: whole numbers from 2 to 1,000"),
+    ("power --seeds-std 1", r"--seeds-std needs the number of report rows, at least 2"),
+    ("power --difference 0", r"--difference: got 0\. Legal: points above 0, up to 100"),
     ("compare a", r"the following arguments are required: B"),
     ("compare adapter=krona adapter=lora", r"no records in results/runs"),
     ("submit", r"submit: no runs named"),
     ("submit nowhere --out glue.zip", r"no run 'nowhere'"),
     ("submit nowhere --out taken/x.zip", BELOW_FILE),
-    ("submit --check nowhere.zip", r"nowhere\.zip"),
+    ("submit --check nowhere.zip", r"--check: there is no nowhere\.zip\. Give a zip"),
     ("sync nowhere", r"results folder 'nowhere' does not exist"),
     ("sync taken", r"results folder 'taken' does not exist"),
     ("data check nowhere", r"nowhere"),

@@ -10,6 +10,7 @@ from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.report.published.numbers import COSTS, recipes, target
 from petbench.training.plan import plan
+from petbench.training.prepare import run_id_of, start_id
 
 # The table of the KronA paper's settings: learning rate, shape of A or scale, biases.
 KRONA = {
@@ -253,9 +254,9 @@ def test_a_start_is_the_run_id_of_its_cell() -> None:
         "trainer.max_steps=3",
         "trainer.batch_size=8",
     ]
-    mnli, rte, again = expand([*toy, "task=mnli"]) + expand([*toy, "task=rte", "seed=0,4"])
-    from petbench.training.prepare import run_id_of
-
+    mnli, rte, again = expand([*toy, "task=mnli"], None, start_id) + expand(
+        [*toy, "task=rte", "seed=0,4"], None, start_id
+    )
     expected = run_id_of(parse(mnli.values, spec_of))
     assert mnli.values["init_from"] is None
     assert rte.values["init_from"] == again.values["init_from"] == expected

@@ -1,13 +1,13 @@
 """Made-up inputs: every family takes them with a head, for one number, and as text."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from petbench.adapters.registry import method_named
+from petbench.compose.expand import choice
 from petbench.config.spec import ModelSpec
 from petbench.config.tree import options
 from petbench.errors import UserError
@@ -23,10 +23,7 @@ LENGTHS = (9, 4, 7)
 
 @cache
 def made(name: str, form: Form, labels: int = 2) -> Backbone:
-    import yaml
-
-    path = Path(__file__).parents[3] / "conf" / "model" / f"{name}.yaml"
-    spec = ModelSpec.model_validate(yaml.safe_load(path.read_text()))
+    spec = ModelSpec.model_validate(choice("model", name))
     return load(spec, form, labels, labels == 1, seed=0)
 
 

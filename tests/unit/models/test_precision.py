@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from petbench.config.tree import options
-from petbench.inference.ask import answers, head_answerer
+from petbench.inference.ask import head_answerer, replies
 from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.precision import in_float32
 from petbench.tasks.encode.encode import Encoded
@@ -67,7 +67,8 @@ def test_regression_answers_are_not_quantised_by_bf16(name: str, adapter: str) -
     found: dict[str, list[Any]] = {}
     for precision in ("bf16", "no"):
         accelerator = Accelerator(cpu=True, mixed_precision=precision)
-        found[precision] = answers(accelerator, tuned.model, rows(128), answerer, 32, 0)
+        said = replies(accelerator, tuned.model, rows(128), answerer, 32, 0)
+        found[precision] = [reply.answer for reply in said]
         accelerator.state._reset_state(reset_partial_state=True)
     assert len(set(found["bf16"])) > 125  # with a bf16 head 95 to 123, and 7 near 2.5
     assert torch.tensor(found["bf16"]) == pytest.approx(torch.tensor(found["no"]), abs=0.05)

@@ -1,7 +1,6 @@
 """Nothing trains unconnected: the guard lets methods of every kind pass and stops what hangs beside the model."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from petbench.errors import RunError
 from petbench.training.guard import STEPS, Guard
 from petbench.tuned.attach import Tuned
 
-CONF = Path(__file__).parents[3] / "conf"
 WHOLE = Stage(share=1.0)
 # One of each architecture and of each way to hang on: output, input, parallel, fused slice, reader, vectors,
 # backbone parameters, PEFT's layers.
@@ -28,7 +26,7 @@ PAIRS = [
 
 
 def case_of(method: str, model: str) -> Case:
-    return build_case(CONF / f"adapter/{method}.yaml", CONF / f"model/{model}.yaml")
+    return build_case(method, model)
 
 
 def optimizer_of(tuned: Tuned, lr: float = 1e-2) -> torch.optim.AdamW:

@@ -14,7 +14,7 @@ from petbench.adapters.method import Method, Stage
 from petbench.adapters.registry import method_named, spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
-from petbench.errors import UserError
+from petbench.errors import DiskError, UserError
 from petbench.training.resume import Progress, load_resume, save_resume
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.checkpoint import load_tensors, save_adapter, save_tensors, start_from
@@ -220,7 +220,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("petbench.tuned.checkpoint.save_file", full)
-    with pytest.raises(UserError, match=r"cannot write .*a\.safetensors: No space left.*another results_dir"):
+    with pytest.raises(DiskError, match=r"cannot write .*a\.safetensors: No space left.*another results_dir"):
         save_tensors({"a": torch.ones(2)}, path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
