@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from petbench.config.spec import (
+from petbench.config.sections import (
     AdapterSpec,
     DataSpec,
     EvalSpec,
@@ -20,11 +20,10 @@ from petbench.config.spec import (
     ModelSpec,
     OptimSpec,
     ProtocolSpec,
-    RunSpec,
     TaskSpec,
     TrainerSpec,
-    canonical_json,
 )
+from petbench.config.spec import RunSpec, canonical_json
 from petbench.record import Best, Cost, Headline, Merge, Metrics, Params, Record, write_record
 
 # task: (metric, level of a good method, spread over seeds, report rows, majority share)

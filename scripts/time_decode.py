@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import yaml
 
-from petbench.config.spec import DataSpec, ModelSpec, TaskSpec
+from petbench.config.sections import DataSpec, ModelSpec, TaskSpec
 from petbench.config.tree import option_path
 from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.load import Backbone, load

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.tuned.attach import Tuned, attach
 

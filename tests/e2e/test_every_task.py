@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from petbench.adapters.registry import spec_of
 from petbench.commands.submit import submit_main
 from petbench.compose.expand import expand
-from petbench.config.spec import DataSpec, RunSpec, TaskSpec, parse
+from petbench.config.sections import DataSpec, TaskSpec
+from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError
 from petbench.inference.ask import answerer_of, replies
 from petbench.models.load import load

@@ -11,7 +11,8 @@ import petbench
 from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
-from petbench.config.spec import DataSpec, parse
+from petbench.config.sections import DataSpec
+from petbench.config.spec import parse
 from petbench.errors import UserError
 from petbench.record import Record
 from petbench.tasks.glue import task_named

@@ -8,7 +8,7 @@ import pytest
 
 from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.models.load import skeleton
 from petbench.record import Params
 from petbench.tuned.attach import attach

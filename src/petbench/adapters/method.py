@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Attachment
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 

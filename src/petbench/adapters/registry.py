@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from petbench.adapters.method import Method
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.console import warn
 from petbench.errors import UserError, unknown
 

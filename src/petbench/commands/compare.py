@@ -7,8 +7,9 @@ from petbench.commands.arguments import Arguments, path
 from petbench.console import say
 from petbench.errors import UserError
 from petbench.report.cells import group
+from petbench.report.sentences import verdict
 from petbench.report.settings import parse_where, select
-from petbench.report.verdicts import as_table, judge, pick, verdict
+from petbench.report.verdicts import as_table, judge, pick
 from petbench.report.write import answers_in, load
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from petbench.adapters.method import Method
 from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
-from petbench.config.spec import AdapterSpec, ModelSpec
+from petbench.config.sections import AdapterSpec, ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.models.made_up import made_up
 from petbench.training.guard import STEPS, Guard

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from petbench.config.spec import OptimSpec
+from petbench.config.sections import OptimSpec
 from petbench.conformance.case import Case, NotApplicable
 from petbench.training.optim import make_optimizer, make_schedule
 from petbench.training.resume import Progress, ResumeState, load_resume, save_resume

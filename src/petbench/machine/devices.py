@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import torch
 
-from petbench.config.spec import TrainerSpec
+from petbench.config.sections import TrainerSpec
 from petbench.errors import UserError
 
 T = TypeVar("T")

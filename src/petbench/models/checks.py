@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.tasks.splits import Split
 

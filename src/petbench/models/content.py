@@ -5,7 +5,8 @@ import json
 from fnmatch import fnmatch
 from pathlib import Path
 
-from petbench.config.spec import ModelSpec, canonical_json
+from petbench.config.sections import ModelSpec
+from petbench.config.spec import canonical_json
 from petbench.errors import UserError
 from petbench.models.file_digests import remembered_sha256
 from petbench.models.source import PACKAGES, Source, cannot_load, config_of, find_source, local_folder

@@ -45,10 +45,9 @@ class Tower:
 class Family:
     """One architecture. missing: role -> why there is no such place.
 
-    more_keys: whether attention can take keys and values beside the tokens': transformers computes it by a
-    function of its registry, which is an open door. positions: the module in the body that is called with the
-    tokens' positions and gives their embeddings or rotations; none where attention itself knows distances.
-    new: modules of the body that a checkpoint need not hold, and that one made with another head may hold in vain.
+    more_keys: whether attention can take keys and values beside the tokens': transformers then computes it by a
+    function of its registry. positions: the module that gives the tokens' positions their embeddings or rotations;
+    none where attention itself knows distances. new: modules that a checkpoint may lack or hold in vain.
     """
 
     towers: tuple[Tower, ...]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.models.agreement import Head, HeadLabels, agree
 from petbench.models.checks import check_padding, check_tokenizer, positions_of, refuse_pickles

@@ -5,7 +5,8 @@ import string
 from functools import cache
 from typing import TYPE_CHECKING
 
-from petbench.config.spec import ModelSpec, canonical_json
+from petbench.config.sections import ModelSpec
+from petbench.config.spec import canonical_json
 from petbench.errors import UserError
 from petbench.models.checks import runs_code
 from petbench.models.source import find_source, first_line, has_file, quiet

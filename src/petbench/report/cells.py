@@ -49,6 +49,11 @@ class Cell:
         """The finished runs, by seed."""
         return tuple(record for record in self.records if record.status == "done")
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All settings but those of the task."""
+        return {**self.table_settings, **self.row_settings}
+
     def count(self, status: str) -> int:
         """Runs with this status."""
         return self.counts.get(status, 0)

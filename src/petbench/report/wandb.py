@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from petbench import __version__
-from petbench.config.spec import LoggerSpec
+from petbench.config.sections import LoggerSpec
 from petbench.report.layout import Report
 from petbench.report.settings import Where
 from petbench.report.writers.spreadsheet import FIELDS, to_csv

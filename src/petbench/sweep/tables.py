@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from petbench.config.spec import TrainerSpec
+from petbench.config.sections import TrainerSpec
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.record import read_records

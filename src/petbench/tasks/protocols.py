@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import Task, require_trainable, task_named
 from petbench.tasks.sampling import group_cut, paper_permutation, stratified_order

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from petbench.config.spec import TaskSpec
+from petbench.config.sections import TaskSpec
 from petbench.tasks.glue import LABEL_RANGE, Task, task_named
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")

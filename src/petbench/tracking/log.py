@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from petbench.config.spec import LoggerSpec
+from petbench.config.sections import LoggerSpec
 from petbench.files import unwritable, write_text
 from petbench.tracking.wandb import WandbTracker, wanted_mode
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from petbench.config.spec import LoggerSpec
+from petbench.config.sections import LoggerSpec
 from petbench.console import shown
 from petbench.files import write_json
 from petbench.tracking.sync import MARKER, base_url, has_key, offline_folders, reachable

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from petbench.adapters.method import Method
-from petbench.config.spec import AdapterSpec, BudgetSpec
+from petbench.config.sections import AdapterSpec, BudgetSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 from petbench.tuned.attach import attach

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from petbench.config.spec import OptimSpec
+from petbench.config.sections import OptimSpec
 
 
 def make_optimizer(

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from petbench.adapters.registry import method_named
-from petbench.config.spec import BudgetSpec, RunSpec, canonical_json
+from petbench.config.sections import BudgetSpec
+from petbench.config.spec import RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.inference.label_tree import check_decodable
 from petbench.models.checkpointing import no_checkpointing

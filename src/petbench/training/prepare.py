@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from petbench.adapters.registry import spec_of
-from petbench.config.spec import BudgetSpec, RunSpec, parse
+from petbench.config.sections import BudgetSpec
+from petbench.config.spec import RunSpec, parse
 from petbench.console import is_main_process, warn
 from petbench.errors import UserError
 from petbench.record import run_folder

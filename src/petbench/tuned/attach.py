@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from petbench import AttachModule
 from petbench.adapters.method import Installed, Method, Stage
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.models.content import backbone_content
 from petbench.tuned.content import located_model, refuse_another

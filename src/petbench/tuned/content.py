@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.config.spec import ModelSpec, RunSpec
+from petbench.config.sections import ModelSpec
+from petbench.config.spec import RunSpec
 from petbench.errors import NotHere, UserError
 from petbench.machine.devices import choose_device, choose_precision
 from petbench.models.content import backbone_content

@@ -10,7 +10,8 @@ from torch import nn
 
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
-from petbench.config.spec import AdapterSpec, RunSpec, parse
+from petbench.config.sections import AdapterSpec
+from petbench.config.spec import RunSpec, parse
 from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed

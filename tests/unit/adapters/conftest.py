@@ -3,7 +3,7 @@
 import pytest
 
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.models.load import skeleton
 from petbench.models.sites import Layout
 

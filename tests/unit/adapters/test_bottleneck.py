@@ -11,7 +11,7 @@ from petbench.adapters.adapter import Attachment
 from petbench.adapters.methods.bottleneck_base import BottleneckAdapter
 from petbench.adapters.methods.compacter import LowRankPHMProjection
 from petbench.adapters.registry import method_named
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

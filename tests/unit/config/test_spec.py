@@ -7,7 +7,8 @@ import pytest
 
 from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
-from petbench.config.spec import NAMES_OF_CONTENT, NOT_IDENTITY, ModelSpec, RunSpec, canonical_json, parse
+from petbench.config.sections import ModelSpec
+from petbench.config.spec import NAMES_OF_CONTENT, NOT_IDENTITY, RunSpec, canonical_json, parse
 from petbench.errors import UserError
 
 # Options that documents and scripts rely on (`adapter.*`: by a method that has the option).

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from petbench.config.spec import TrainerSpec
+from petbench.config.sections import TrainerSpec
 from petbench.machine.clock import StepClock, peak_memory_bytes, reset_peak_memory
 from petbench.machine.devices import free_dead_model, prepare_process, uses_tf32
 

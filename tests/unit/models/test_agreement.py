@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from model_folders import FAMILIES, Tensors, edit, head_folder, model_folder, plain_class
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.tasks.glue import TASKS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.models.load import load, skeleton
 from tiny_models import backbone

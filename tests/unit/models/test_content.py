@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from model_folders import edit_json, other_tokenizer, other_weights, write_model
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import NotHere, UserError
 from petbench.models import hub_commit
 from petbench.models.content import backbone_content

@@ -8,7 +8,7 @@ import torch
 
 from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.models.load import Backbone, Form, load

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from model_folders import FAMILIES, edit, model_folder, plain_class
-from petbench.config.spec import ModelSpec, TaskSpec
+from petbench.config.sections import ModelSpec, TaskSpec
 from petbench.errors import UserError
 from petbench.inference.label_tree import label_scores
 from petbench.models.checks import check_first_rows, check_length, positions_of

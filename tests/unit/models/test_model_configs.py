@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.models.load import resolve_form, skeleton
 
 CONF = Path(__file__).parents[3] / "conf" / "model"

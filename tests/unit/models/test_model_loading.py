@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from petbench.compose.expand import choice
-from petbench.config.spec import ModelSpec
+from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.models.file_digests import file_sha256
 from petbench.models.load import Backbone, draw, load, resolve_form, skeleton

@@ -10,7 +10,8 @@ import pytest
 from petbench.commands.compare import compare_main
 from petbench.errors import UserError
 from petbench.record import Answers, Record, write_answers, write_record
-from petbench.report.verdicts import as_table, judge, pick, sentence, verdict
+from petbench.report.sentences import sentence, verdict
+from petbench.report.verdicts import as_table, judge, pick
 
 TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from petbench.config.spec import TaskSpec
+from petbench.config.sections import TaskSpec
 from petbench.errors import UserError
 from petbench.models.tokenizer import build_tokenizer
 from petbench.tasks.encode.cutting import longest_first

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from made_glue import REAL_GLUE
-from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.tasks.encode import token_cache
 from petbench.tasks.encode.batches import batch_order, padding_fraction
 from petbench.tasks.encode.encode import Encoded, collate, encode

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from petbench.config.spec import DataSpec
+from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.rows import fetch as fetching

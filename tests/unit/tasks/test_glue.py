@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from petbench.compose.expand import choice
-from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS, require_trainable, task_named

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from made_glue import RTE, write_parquet
-from petbench.config.spec import DataSpec
+from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.tasks.rows import hub
 from petbench.tasks.rows.load import load_splits, require_source

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from made_glue import REAL_GLUE
-from petbench.config.spec import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.protocols import cut

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from made_glue import REAL_GLUE, RTE, write_lines, write_parquet
-from petbench.config.spec import DataSpec
+from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.tasks.rows.load import companion_splits, load_splits
 

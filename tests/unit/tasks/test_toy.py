@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from petbench.config.spec import DataSpec
+from petbench.config.sections import DataSpec
 from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.toy import LEXICON

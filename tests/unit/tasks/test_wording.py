@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from made_glue import REAL_T5
-from petbench.config.spec import TaskSpec
+from petbench.config.sections import TaskSpec
 from petbench.tasks.encode.encode import encode, target_ids
 from petbench.tasks.glue import TASKS
 from petbench.tasks.splits import Split

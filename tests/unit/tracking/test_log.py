@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from petbench.config.spec import LoggerSpec
+from petbench.config.sections import LoggerSpec
 from petbench.errors import RunError, UserError
 from petbench.tracking import log as tracking
 from petbench.tracking import sync as wandb_sync

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from petbench.config.spec import TaskSpec
+from petbench.config.sections import TaskSpec
 from petbench.errors import Diverged
 from petbench.inference.ask import Answerer, answers, head_answerer, scoring_answerer, writing_answerer
 from petbench.models.load import load, resolve_form

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_linear_schedule_with_warmup
 
-from petbench.config.spec import OptimSpec
+from petbench.config.sections import OptimSpec
 from petbench.conformance.case import build_case, disturb
 from petbench.training.optim import make_optimizer, make_schedule
 from toy_runs import adapter_file, train

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.folding import FoldingAdapter, may_fold
 from petbench.adapters.method import Method
-from petbench.config.spec import AdapterSpec, PositiveInt
+from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 

@@ -28,7 +28,7 @@ from petbench.adapters.methods.bottleneck_base import (
 )
 from petbench.adapters.methods.phm_adapter import check_terms, phm_options
 from petbench.adapters.registry import register
-from petbench.config.spec import PositiveInt
+from petbench.config.sections import PositiveInt
 from petbench.models.sites import Site
 
 

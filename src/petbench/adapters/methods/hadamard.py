@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Adapter, Affine, At, Attachment
 from petbench.adapters.method import Method, Stage
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.models.sites import Layout, Site
 
 Position = Literal["before_output_dense", "after_output_dense"]

@@ -31,7 +31,7 @@ from petbench.adapters.maths.lowrank import lowrank_product
 from petbench.adapters.method import Method, target_sites
 from petbench.adapters.methods.hadamard import NO_OUTPUT_BIAS
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec, Fraction, PositiveInt
+from petbench.config.sections import AdapterSpec, Fraction, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 

@@ -32,7 +32,7 @@ from petbench.adapters.maths.kronecker import (
 )
 from petbench.adapters.method import Method, target_sites
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
 

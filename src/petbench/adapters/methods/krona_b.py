@@ -36,7 +36,7 @@ from petbench.adapters.maths.kronecker import (
 from petbench.adapters.method import Method
 from petbench.adapters.methods.krona import FactorShape, init_factors, shape_for
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec, PositiveInt
+from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.models.sites import Layout, Site
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.method import Method
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

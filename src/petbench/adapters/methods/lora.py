@@ -21,7 +21,7 @@ from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.maths.lowrank import lowrank_product
 from petbench.adapters.method import Method, target_sites
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec, Fraction
+from petbench.config.sections import AdapterSpec, Fraction
 from petbench.errors import UserError
 from petbench.models.sites import Layout
 

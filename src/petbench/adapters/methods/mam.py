@@ -16,7 +16,7 @@ from petbench.adapters.method import Method
 from petbench.adapters.methods.parallel_adapter import ParallelAdapter, ParallelAdapterSpec
 from petbench.adapters.methods.prefix import Attentions, check_all_layers, count_prefix, prefix_attachments
 from petbench.adapters.registry import register
-from petbench.config.spec import PositiveInt
+from petbench.config.sections import PositiveInt
 from petbench.models.sites import Layout
 
 

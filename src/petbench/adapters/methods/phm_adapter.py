@@ -25,7 +25,7 @@ from petbench.adapters.methods.bottleneck_base import (
     Projector,
 )
 from petbench.adapters.registry import register
-from petbench.config.spec import PositiveInt
+from petbench.config.sections import PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Site
 

@@ -27,7 +27,7 @@ from petbench.adapters.attention import add_keys, move_positions
 from petbench.adapters.method import Method
 from petbench.adapters.methods.prompt import embedding_site
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec, PositiveInt
+from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 

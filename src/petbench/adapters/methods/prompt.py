@@ -25,7 +25,7 @@ from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.hooks import install_hooks
 from petbench.adapters.method import Installed, Method
 from petbench.adapters.registry import register
-from petbench.config.spec import AdapterSpec, PositiveInt
+from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from petbench.adapters.method import target_sites
-from petbench.config.spec import AdapterSpec
+from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.notices import without_notices
 from petbench.models.sites import Layout, Site, Stack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from petbench.config.spec import TaskSpec
+from petbench.config.sections import TaskSpec
 from petbench.tasks.encode import token_cache
 from petbench.tasks.encode.cutting import check_room, refuse_empty, within
 from petbench.tasks.glue import Task

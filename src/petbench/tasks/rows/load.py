@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from petbench.config.spec import DataSpec
+from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.tasks.glue import Task, task_named
 from petbench.tasks.rows.checks import checked_split, split_notes

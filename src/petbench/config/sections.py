@@ -1,0 +1,229 @@
+"""Frozen specs of a run's parts: model, adapter, task, data, protocol, trainer, optimiser, logger."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from petbench.config.paths import at_home
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
+
+
+PathText = Annotated[str, AfterValidator(at_home)]
+
+
+_NOT_IN_WANDB_NAMES = "/\\#?%:"
+
+
+def wandb_name(text: str) -> str:
+    """A name that W&B takes for a project or a team. Raises ValueError that says what is legal."""
+    wrong = [sign for sign in text if sign in _NOT_IN_WANDB_NAMES or not sign.isprintable()]
+    if wrong or text != text.strip() or not 1 <= len(text) <= 128:
+        team, _, project = text.partition("/")
+        apart = f"; team and project apart: logger.entity={team} logger.project={project}" if project else ""
+        raise ValueError(
+            f"got {text!r}. Legal: 1 to 128 characters, none of {' '.join(_NOT_IN_WANDB_NAMES)}{apart}"
+        )
+    return text
+
+
+WandbName = Annotated[str, AfterValidator(wandb_name)]
+
+
+class Frozen(BaseModel):
+    """A validated value that never changes; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, raw: Any, info: ValidationInfo) -> Any:
+        """`optim.lr=true` is no learning rate of 1, though Python counts so."""
+        field = cls.model_fields[str(info.field_name)]
+        parts = raw if isinstance(raw, list | tuple) else [raw]
+        if any(isinstance(part, bool) for part in parts) and not _takes(field.annotation, bool, Any):
+            shown = str(raw).lower() if isinstance(raw, bool) else repr(raw)
+            words = "a number" if _takes(field.annotation, int, float) else "text"
+            raise ValueError(f"got {shown}. Legal: {words}, not true or false")
+        return raw
+
+
+class KnownModel(Frozen):
+    """What petbench knows of a hub name by heart, so that planning needs neither network nor weights."""
+
+    name: str
+    label: str
+    config: dict[str, Any]  # arguments of the architecture's transformers config, `model_type` among them
+    sha256: str | None = None  # of model.safetensors, for weights that come in a package
+
+
+class ModelSpec(Frozen):
+    """Which backbone: a hub id, a folder, `package:<module>/<folder>`, or a config with random weights."""
+
+    name: PathText
+    weights: Literal["pretrained", "random"] = "pretrained"
+    revision: str | None = None
+    tokenizer: PathText = "same"  # same | built (petbench's own small one) | a hub id or folder
+    attn: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    known: KnownModel | None = None
+    label: str = ""  # the short name in tables
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_what_is_known_of_another_name(cls, raw: Any) -> Any:
+        """`model.name=X` on top of a YAML for Y: what the YAML knows of Y does not hold for X."""
+        if isinstance(raw, Mapping):
+            raw = dict(raw)
+            known = raw.get("known")
+            if isinstance(known, Mapping) and known.get("name") != raw.get("name"):
+                raw["known"] = known = None
+            if not raw.get("label"):
+                name = str(raw.get("name", ""))
+                raw["label"] = known["label"] if known else name.rstrip("/").rsplit("/", 1)[-1]
+        return raw
+
+
+class AdapterSpec(Frozen):
+    """What every method's spec holds; each method file subclasses it with its own fields."""
+
+    method: str
+    name: str = ""  # the label in tables; empty: the method's name
+    layers: Literal["all"] | str | tuple[int, ...] = "all"  # all | last:8 | first:4 | [0, 3, 5]
+    train_norms: bool = False  # also train every norm of the encoder and decoder
+
+    @property
+    def label(self) -> str:
+        """What tables call it: the chosen YAML's name."""
+        return self.name or self.method
+
+
+class BudgetSpec(Frozen):
+    """How many tuned parameters (all but the head) are wanted; the method's size is solved for, nearest from below."""
+
+    params: PositiveInt | None = None
+    percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of the backbone
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "BudgetSpec":
+        if self.params is not None and self.percent is not None:
+            raise ValueError("give params or percent, not both")
+        return self
+
+
+class TaskSpec(Frozen):
+    """Which GLUE task, in which form and wording."""
+
+    name: str
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
+    wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
+    stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
+    max_length: PositiveInt = 128  # tokens of input, special tokens included
+    train_examples: PositiveInt | None = None  # low-resource cut: nested, stratified
+    sample_seed: Seed = 0  # which low-resource sample
+
+
+class DataSpec(Frozen):
+    """Where the rows come from."""
+
+    source: Literal["auto", "local", "hub", "toy"] = "auto"
+    dir: PathText | None = None
+    allow_partial: bool = False
+    max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
+    toy_train: Annotated[int, Field(ge=8)] = 512  # rows of generated train splits
+    toy_validation: Annotated[int, Field(ge=8)] = 128
+
+
+class ProtocolSpec(Frozen):
+    """Which rows pick the checkpoint and which are reported."""
+
+    name: Literal["petbench", "compacter", "glue_dev", "glue_test"] = "petbench"
+    split_seed: Seed = 0
+    selection_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # of train, `petbench` and `glue_test`
+    selection_max: PositiveInt = 1000  # rows at most
+
+
+class TrainerSpec(Frozen):
+    """How long, how many at once, on what."""
+
+    epochs: Annotated[float, Field(gt=0)] = 3
+    max_steps: PositiveInt | None = None  # overrides epochs
+    batch_size: PositiveInt = 32  # examples per optimiser step
+    gradient_accumulation: PositiveInt = 1  # micro-batches per step; batch_size stays what a step sees
+    eval_batch_size: PositiveInt = 64
+    eval_every: Literal["epoch"] | PositiveInt = "epoch"  # or a number of steps
+    select: Literal["best", "last"] = "best"  # which checkpoint is reported
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
+    bucket: bool = True  # batches of like lengths, in a seeded order
+    deterministic: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: PositiveInt | None = None  # null: what the machine gives
+    log_every: PositiveInt = 10
+    progress: Literal["auto", "off"] = "auto"
+    keep_resume_state: bool = False  # keep the optimiser state of a finished run
+
+
+class OptimSpec(Frozen):
+    """AdamW with warm-up and linear decay; linear_hf is transformers' form of it, for recipes that used that."""
+
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    warmup_ratio: Fraction = 0.06  # of all steps, when warmup_steps is null
+    schedule: Literal["linear", "linear_hf", "constant"] = "linear"
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+
+class EvalSpec(Frozen):
+    """How a text-to-text model answers."""
+
+    decode: Literal["score", "generate"] = "score"
+
+
+class LoggerSpec(Frozen):
+    """Where the numbers go besides the run's own folder (JSONL is always written there)."""
+
+    name: Literal["none", "jsonl", "wandb"] = "jsonl"
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: WandbName = "petbench"
+    entity: WandbName | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    artifact: bool = False  # upload the adapter folder
+
+
+class TuningNote(Frozen):
+    """What a run was to a tuning sweep, and what choosing its setting cost."""
+
+    role: Literal["trial", "final"]
+    runs: int | None = None
+    seconds: float | None = None
+
+
+def _takes(annotation: Any, *wanted: Any) -> bool:
+    """Whether one of these types is in an annotation, at any depth."""
+    inside = get_args(annotation)
+    if any(value in wanted or type(value) in wanted for value in (annotation, *inside)):
+        return True
+    return any(_takes(part, *wanted) for part in inside)
