@@ -1,6 +1,5 @@
 """Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petbench import AttachModule
 from petbench.adapters.method import Installed, Method, Stage
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
@@ -181,4 +179,3 @@ def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, s
 
 
 # `petbench.attach(model, adapter="krona")` is this module, called.
-sys.modules[__name__].__class__ = AttachModule
