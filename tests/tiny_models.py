@@ -1,5 +1,6 @@
 """Tiny random models and batches for the parity tests, with and without padding."""
 
+import inspect
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def logits(model: nn.Module, values: dict[str, Tensor]) -> Tensor:
     """Evaluation-mode logits."""
     result: Tensor = model.eval()(**values).logits
     return result
+
+
+def takes_past_key_values(model: Any) -> bool:
+    """Whether a model or its body names an argument as PEFT's prefix tuning does (not from transformers 5.24 on)."""
+    return any(
+        "past_key_values" in inspect.signature(part.forward).parameters for part in (model, model.base_model)
+    )
 
 
 def copy_values(pairs: dict[str, Tensor], into: nn.Module) -> None:
