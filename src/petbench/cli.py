@@ -60,7 +60,8 @@ def run_command(argv: Sequence[str]) -> int:
     except RunError as error:
         return _failed(error, 1, debug)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        with suppress(OSError):
+            print("interrupted", file=sys.stderr)
         return 130
     except OSError as error:
         return _world_broke(error, arguments, debug)
