@@ -16,8 +16,11 @@ PACKAGE = SOURCE / "petbench"
 LEVELS = {
     "petbench": 0,  # the version; its public doors are lazy
     "petbench.errors": 0,
+    "petbench.paths": 0,
+    "petbench.console": 1,
     "petbench.atomic": 1,
     "petbench.config": 1,
+    "petbench.config_values": 1,
     "petbench.config_errors": 1,
     "petbench.record": 2,  # values and files, no tensors: all that measures may fill it
     "petbench.adapters.kronecker": 2,
@@ -108,6 +111,7 @@ def test_only_the_door_knows_hydra() -> None:
     doors = (
         "petbench.cli",
         "petbench.compose",
+        "petbench.overrides",
         "petbench.expand",
         "petbench.launch",
         "petbench.train_command",

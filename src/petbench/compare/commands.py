@@ -7,7 +7,7 @@ from petbench.arguments import Arguments, new_folder, path
 from petbench.compare.report import derive, differences, load, write_page, write_plots, write_tables
 from petbench.compare.settings import parse_where, select
 from petbench.compare.verdicts import pick, verdict
-from petbench.config import wandb_name
+from petbench.config_values import wandb_name
 from petbench.console import Output, say
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
