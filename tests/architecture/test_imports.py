@@ -16,8 +16,11 @@ PACKAGE = SOURCE / "petbench"
 LEVELS = {
     "petbench": 0,  # the version; its public doors are lazy
     "petbench.errors": 0,
+    "petbench.config.paths": 0,
+    "petbench.console": 1,
     "petbench.files": 1,
     "petbench.config.spec": 1,
+    "petbench.config.values": 1,
     "petbench.config.mistakes": 1,
     "petbench.record": 2,  # values and files, no tensors: all that measures may fill it
     "petbench.adapters.maths.kronecker": 2,
@@ -108,6 +111,7 @@ def test_only_the_door_knows_hydra() -> None:
     doors = (
         "petbench.cli",
         "petbench.compose.hydra",
+        "petbench.compose.overrides",
         "petbench.compose.expand",
         "petbench.sweep.launch",
         "petbench.commands.train",

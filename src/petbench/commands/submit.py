@@ -1,6 +1,6 @@
 """`petbench submit`: gather finished runs into the GLUE zip, or check a zip."""
 
-from petbench.commands.arguments import Arguments, new_file, path
+from petbench.commands.arguments import Arguments, file, new_file, path
 from petbench.console import say
 from petbench.errors import UserError
 
@@ -25,7 +25,7 @@ def submit_main(argv: list[str]) -> int:
     parser.add_argument(
         "--check",
         metavar="ZIP",
-        type=path,
+        type=file,
         help="only check this zip; runs, if named, say how many rows each file must have",
     )
     asked = parser.parse_args(argv)

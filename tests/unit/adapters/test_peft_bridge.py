@@ -13,7 +13,7 @@ from petbench.conformance.checks import merging
 from petbench.errors import UserError
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.params import count_params
-from tiny_models import backbone, batch, logits
+from tiny_models import backbone, batch, logits, takes_past_key_values
 
 ADAPTERS, MODELS = (Path(__file__).parents[3] / "conf" / group for group in ("adapter", "model"))
 PRESETS = sorted((ADAPTERS / "peft").glob("*.yaml"))
@@ -40,6 +40,8 @@ def test_every_preset_trains_or_says_why_not(path: Path, model: str) -> None:
         with pytest.raises(UserError, match="adapter=peft/"):
             attached(model, **values)
         return
+    if refused_here(model, path):
+        return
     tuned = attached(model, **values)
     counted = count_params(tuned)
     assert counted.adapter == tuned.method.count(tuned.spec, tuned.layout) > 0
@@ -65,12 +67,25 @@ def test_every_preset_trains_or_says_why_not(path: Path, model: str) -> None:
     assert moved & tuned.adapter_names
 
 
+def refused_here(model: str, path: Path) -> bool:
+    """A prefix where the installed transformers has renamed what PEFT hands it in by: refused, naming both."""
+    if path.stem != "prefix" or model == "tiny_t5" or takes_past_key_values(backbone(model).model):
+        return False
+    with pytest.raises(
+        UserError, match=rf"do not get into a {model[5:]} model here \(peft .*, transformers 5"
+    ):
+        attached(model, **preset(path))
+    return True
+
+
 def head(made: Any) -> list[Any]:
     return [p for n, p in made.model.named_parameters() if n.split(".")[0] in made.layout.head_modules]
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_merge_and_unmerge(path: Path) -> None:
+    if refused_here("tiny_bert", path):
+        return
     tuned = attached("tiny_bert", **preset(path))
     values = batch("tiny_bert")
     generator = torch.Generator().manual_seed(0)

@@ -209,7 +209,7 @@ def test_train_takes_a_cell_of_a_recipe_of_ones_own(
 
 
 def test_outside_folders_join_the_search_path_once(own_folder: Path) -> None:
-    assert search_path_override([], str(own_folder)) == [f"hydra.searchpath=[file://{own_folder}]"]
+    assert search_path_override([], str(own_folder)) == [f"hydra.searchpath=['file://{own_folder}']"]
     assert search_path_override(["hydra.searchpath=[x]"], str(own_folder)) == []
 
 
