@@ -1,5 +1,6 @@
 """Tiny random models and batches for the parity tests, with and without padding."""
 
+import inspect
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
 from petbench.config.sections import ModelSpec
 from petbench.models.load import Backbone, load, resolve_form
+from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned, attach
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -54,18 +56,15 @@ def disturb(model: nn.Module, names: frozenset[str], scale: float = 0.2) -> None
 
 def batch(name: str, padded: bool = True) -> dict[str, Tensor]:
     """Two rows of nine tokens, the second padded from the sixth on; labels for T5 alone."""
-    generator = torch.Generator().manual_seed(2)
-    ids = torch.randint(5, 99, (2, 9), generator=generator)
-    mask = torch.ones_like(ids)
-    if padded:
-        mask[1, 5:] = 0
-        ids[1, 5:] = 1 if "roberta" in name else 0  # the pad id
-    values = {"input_ids": ids, "attention_mask": mask}
-    if "bert" in name and "roberta" not in name and "distil" not in name:
-        values["token_type_ids"] = torch.tensor([[0] * 4 + [1] * 5] * 2)
-    if "t5" in name:
-        values["labels"] = torch.tensor([[7, 8, 9], [6, 5, 1]])
+    values = made_up(_model(name), (9, 5 if padded else 9), seed=2)
+    if "t5" not in name:
+        del values["labels"]
     return values
+
+
+@cache
+def _model(name: str) -> nn.Module:
+    return backbone(name).model
 
 
 @torch.no_grad()
@@ -73,6 +72,13 @@ def logits(model: nn.Module, values: dict[str, Tensor]) -> Tensor:
     """Evaluation-mode logits."""
     result: Tensor = model.eval()(**values).logits
     return result
+
+
+def takes_past_key_values(model: Any) -> bool:
+    """Whether a model or its body names an argument as PEFT's prefix tuning does (not from transformers 5.24 on)."""
+    return any(
+        "past_key_values" in inspect.signature(part.forward).parameters for part in (model, model.base_model)
+    )
 
 
 def copy_values(pairs: dict[str, Tensor], into: nn.Module) -> None:

@@ -65,7 +65,8 @@ def run_command(argv: Sequence[str]) -> int:
         return _failed(error, 1, debug)
     except KeyboardInterrupt as stop:
         status = exit_status(stop)
-        print("interrupted" if status == 130 else f"interrupted ({stop})", file=sys.stderr)
+        with suppress(OSError):
+            print("interrupted" if status == 130 else f"interrupted ({stop})", file=sys.stderr)
         return status
     except OSError as error:
         return _world_broke(error, arguments, debug)

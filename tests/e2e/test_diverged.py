@@ -123,7 +123,7 @@ def test_logits_of_an_evaluation(name: str, value: float, monkeypatch: pytest.Mo
     monkeypatch.setattr(Fit, "resume", loaded)
     said, _ = diverged(name)
     assert re.match(r"the logits of \d+ of \d+ rows are NaN or infinite \(step 2, learning rate ", said)
-    assert "; last finite at step 2)" in said
+    assert "; last finite at step 1)" in said
 
 
 def test_a_sum_that_overflows_when_merged_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

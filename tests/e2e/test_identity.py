@@ -298,15 +298,15 @@ def test_a_sweep_runs_what_was_replaced_and_leaves_the_rest(
 ) -> None:
     for name in ("a", "b"):
         write_model(tmp_path / name, seed=ord(name))
-    words = ["train", "-m", *FEW, "model.name=a,b", "seed=0,1"]
+    words = ["train", "-m", *FEW, "model.name=a,b"]
     assert run_command(words) == 0
-    assert len(list(read_records("results"))) == 4
+    assert len(list(read_records("results"))) == 2
     other_weights(tmp_path / "b")
     capsys.readouterr()
     assert run_command(words) == 0
-    assert "2 of 4 runs are done already" in capsys.readouterr().out
+    assert "1 of 2 runs are done already" in capsys.readouterr().out
     records = list(read_records("results"))
-    assert len(records) == 6 and {record.status for record in records} == {"done"}
+    assert len(records) == 3 and {record.status for record in records} == {"done"}
 
 
 def test_a_sweep_takes_starts_that_it_makes_itself(capsys: pytest.CaptureFixture[str]) -> None:

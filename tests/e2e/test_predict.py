@@ -95,6 +95,27 @@ def test_without_out_the_labels_go_to_standard_output(
     assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
 
 
+def test_every_line_gets_an_answer_or_is_named(
+    finished: tuple[Record, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, results = finished
+    fields = task_named(record.task).text_fields
+    header, row = "\t".join(fields), "\t".join("a fine film" for _ in fields)
+    file = tmp_path / "new.tsv"
+    file.write_text(f"{header}\n{row}\n\n{row}\n\n")
+    status = run_command(["predict", record.run_id, str(file), "--results", str(results)])
+    printed = capsys.readouterr()
+    if len(fields) == 1:
+        assert status == 0
+        answers = [line.split("\t") for line in printed.out.splitlines()[1:]]
+        assert [number for number, _ in answers] == ["0", "1", "2", "3"]
+        assert answers[0][1] == answers[2][1] and answers[1][1] == answers[3][1]
+        assert "2 of 4 rows have an empty sentence; they are labelled, too" in printed.err
+    else:
+        assert status == 2 and "new.tsv, line 3: empty; a row here has 2 fields" in printed.err
+        assert printed.out == ""
+
+
 def test_a_loaded_run_holds_what_was_saved(finished: tuple[Record, Path]) -> None:
     record, results = finished
     loaded = load_run(record.run_id, results)

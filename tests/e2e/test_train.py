@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from petbench.cli import run_command
+from petbench.console import shown
 from petbench.inference.ask import head_answerer, replies
 from petbench.record import Record, read_record
 from petbench.tasks.encode.encode import encode
@@ -211,6 +212,29 @@ def test_a_plan_prints_and_writes_nothing(capsys: pytest.CaptureFixture[str], tm
     assert "budget 1,000: lora rank=3" in text
     assert "Plan: lora on tiny_bert, 4 sites\n" in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold]x", ":smile:", "\x1b[31mred", "=1+1", "<b>"])
+def test_a_name_is_text_from_the_command_line_to_the_record(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = train("adapter=krona", f"adapter.name='{name}'", "trainer.max_steps=1")
+    assert (record.status, record.adapter) == ("done", name)
+    printed = capsys.readouterr().out
+    assert printed.count(shown(name)) >= 2 and "\x1b" not in printed
+    assert run_command(["report", "results", "--tables-only"]) == 0
+    assert shown(name) in capsys.readouterr().out
+
+
+def test_a_folder_is_made_where_it_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the one that Hydra itself makes for a sweep."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for text in ("~/r", "lr=1e-3", "res (1)", "übung"):
+        words = [*BASE, "adapter=krona", "trainer.max_steps=1", f"results_dir={text}"]
+        assert run_command(words if text != "~/r" else ["train", "-m", *words[1:]]) == 0
+        folder = tmp_path / "home" / "r" if text == "~/r" else Path(text)
+        assert len(list(folder.glob("runs/*/record.json"))) == 1
+    assert not Path("~").exists()
 
 
 def test_a_cut_of_train_is_marked() -> None:

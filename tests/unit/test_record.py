@@ -66,7 +66,7 @@ VALUES = [
     ("headline.n", 1.5, "valid integer"),
     ("metrics.selection.accuracy", NAN, "finite number"),
     ("metrics.report.validation.accuracy", -1.5, "greater than or equal"),
-    ("metrics.report", [1], "valid dictionary"),
+    ("metrics.report", [1], "should be an object"),
     ("metrics.unparsable", {"validation": -2}, "greater than or equal to 0"),
     ("params.adapter", -10, "greater than or equal to 0"),
     ("params.adapter_percent", INF, "finite number"),
@@ -83,7 +83,7 @@ VALUES = [
     ("seed", "x", "valid integer"),
     ("schema_version", 99, "less than or equal"),
     ("extra", 1, "Extra inputs"),
-    ("wandb", 3, "valid dictionary"),
+    ("wandb", 3, "should be an object"),
     ("task", None, "valid string"),
 ]
 TEXTS = {

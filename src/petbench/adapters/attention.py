@@ -168,7 +168,7 @@ def _attend(
 
 
 def _is_causal(module: nn.Module, keywords: dict[str, Any]) -> bool:
-    """What sdpa does with queries without a mask: as it finds it out."""
+    """Whether sdpa, given no mask, shows a query the keys up to its own alone: found out as sdpa does."""
     said = keywords.get("is_causal")
     return bool(getattr(module, "is_causal", True) if said is None else said)
 

@@ -50,6 +50,14 @@ def folder(text: str) -> str:
     return found
 
 
+def file(text: str) -> str:
+    """The type of an option that names a file which is there."""
+    found = path(text)
+    if not Path(found).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {found}")
+    return found
+
+
 def existing_folder(option: str, text: str) -> str:
     """As `folder`, for an option that no parser reads. Raises UserError."""
     try:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from petbench.commands.arguments import Arguments, new_folder, path
-from petbench.config.sections import wandb_name
+from petbench.config.values import wandb_name
 from petbench.console import Output, say
 from petbench.report.settings import parse_where, select
 from petbench.report.write import derive, differences, write_page, write_plots, write_tables

@@ -15,16 +15,15 @@ from petbench.config.sections import (
     BudgetSpec,
     DataSpec,
     EvalSpec,
-    Frozen,
     LoggerSpec,
     ModelSpec,
     OptimSpec,
-    PathText,
     ProtocolSpec,
     TaskSpec,
     TrainerSpec,
     TuningNote,
 )
+from petbench.config.values import Frozen, PathText
 from petbench.errors import UserError
 
 RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it

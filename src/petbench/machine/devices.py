@@ -60,7 +60,8 @@ def prepare_process(spec: TrainerSpec) -> None:
     # Also for runs that need no determinism: cuBLAS reads it once, and a later run of the process may need it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(spec.deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a write of every new tensor
+    # Else every new tensor would be written once more.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

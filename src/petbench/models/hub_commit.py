@@ -6,10 +6,24 @@ from pathlib import Path
 from petbench.errors import NotHere
 
 ASK_SECONDS = 10.0
-FORGET_SECONDS = 60.0  # after which a name that was not found is looked up again
+FORGET_SECONDS = 60.0  # after which a hub or a name that was not found is looked for again
 
 _FOUND: dict[tuple[str | None, ...], str] = {}
 _NOT_FOUND: dict[tuple[str | None, ...], tuple[float, str]] = {}
+_REACHED: dict[tuple[str, bool], tuple[float, bool]] = {}
+
+
+def in_reach() -> bool:
+    """Whether the hub answers (it gets 3 s); asked once a minute, since a sweep plans many members."""
+    from huggingface_hub import constants
+
+    from petbench.machine.network import hub_reachable
+
+    key = (constants.ENDPOINT, constants.HF_HUB_OFFLINE)
+    since, answer = _REACHED.get(key, (0.0, False))
+    if not since or time.monotonic() - since > FORGET_SECONDS:
+        _REACHED[key] = time.monotonic(), (answer := hub_reachable())
+    return answer
 
 
 def commit_of(name: str, revision: str | None, offline: bool) -> str:

@@ -58,10 +58,9 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
         )
     if _is_path(name):
         raise no_such_folder(name, key)
-    from petbench.machine.network import hub_reachable
-    from petbench.models.hub_commit import commit_of
+    from petbench.models.hub_commit import commit_of, in_reach
 
-    hub = Source("hub", name, revision, offline=not hub_reachable(), key=key)
+    hub = Source("hub", name, revision, offline=not in_reach(), key=key)
     try:
         return replace(hub, revision=commit_of(name, revision, hub.offline))
     except NotHere as error:
@@ -70,7 +69,7 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
         raise cannot_load(name, hub, error) from error
 
 
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".json", ".gguf", ".onnx", ".msgpack")
 
 

@@ -227,7 +227,6 @@ class Fit:
         named = self.tuned.model.named_parameters()
         if not finite(p for name, p in named if name in self.tuned.trained_names):
             raise self.diverged("trained values are NaN or infinite")
-        self.progress.finite_step = self.progress.step
 
     def diverged(self, what: str) -> Diverged:
         """The error for what is not finite, with the step, its learning rate and the last step that was finite."""
@@ -250,7 +249,7 @@ class Fit:
         began = time.perf_counter()
         with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
             scores = self.scorer.selection()
-        progress.due_loss = None
+        progress.due_loss, progress.finite_step = None, progress.step
         progress.eval_seconds += time.perf_counter() - began
         name = self.prepared.plan.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total

@@ -22,10 +22,8 @@ class Progress:
     """How far a run is. Plain values, kept in the resume file's metadata."""
 
     step: int = 0  # optimiser steps done
-    finite_step: int = 0  # the last one at which loss and values were seen to be finite
-    due_loss: float | None = (
-        None  # of this step, when its evaluation was asked for and did not come to its end
-    )
+    finite_step: int = 0  # the last one after which all was seen to be finite
+    due_loss: float | None = None  # of this step, when its evaluation is still to be made
     stage: int = 0
     best_score: float | None = None
     best_step: int = 0

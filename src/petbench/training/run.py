@@ -94,9 +94,8 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         _write_end(prepared, "failed", str(error))
         raise
     except Exception as error:
-        if (
-            asked := signals.asked()
-        ) is not None:  # another process of this run stopped first: its pipe broke
+        asked = signals.asked()
+        if asked is not None:  # another process of this run stopped first, and its pipe broke
             _write_interrupted(prepared, asked)
             raise asked from error
         reason = f"{type(error).__name__}: {error}"

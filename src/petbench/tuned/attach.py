@@ -176,6 +176,3 @@ def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, s
     """Old name -> new name of the backbone's parameters: a wrapper such as PEFT's moves them."""
     now = {id(parameter): name for name, parameter in installed.model.named_parameters()}
     return {name: now[id(parameter)] for name, parameter in body.items()}
-
-
-# `petbench.attach(model, adapter="krona")` is this module, called.

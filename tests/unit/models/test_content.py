@@ -251,6 +251,17 @@ def test_in_reach_the_hub_says_the_commit(fake_hub: None, hub_cache: Path) -> No
         find_source("lab/none")
 
 
+def test_the_hub_is_asked_once_for_many_members(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(hub_commit, "_REACHED", {})
+    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda: asked.append(1))
+    for _ in range(5):
+        backbone_content(ModelSpec(name="lab/tiny"))
+        with pytest.raises(NotHere):
+            find_source("lab/none")
+    assert len(asked) == 1
+
+
 def test_what_is_loaded_is_the_commit_that_was_named(hub_cache: Path) -> None:
     digests = {
         revision: load(ModelSpec(name="lab/tiny", revision=revision), "head", 2, False, 0).digest
@@ -273,6 +284,7 @@ NAMES = {
     r"C:\models\base": NO_FOLDER + r".* Folders are written with / here\.",
     r"models\base": NO_FOLDER,
     "with space": NO_FOLDER,
+    "übung/modell": NO_FOLDER,
     "": NO_FOLDER + "''",
     "m/a_file": r"model\.name: m/a_file is a file\. Give the folder that holds it with its config\.json: m",
     "lab/none": r"'lab/none' is not in the local cache and the hub is not in reach",

@@ -31,9 +31,8 @@ from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
 
-Kind = Literal[
-    "encoder", "decoder", "cross"
-]  # the encoder's attention, the decoder's own, the decoder's to the encoder
+# The encoder's attention, the decoder's own, and the decoder's to the encoder.
+Kind = Literal["encoder", "decoder", "cross"]
 # Left out of the config where it is null, so that runs from before there was a choice keep their ids.
 Attentions = Annotated[tuple[Kind, ...] | None, Field(exclude_if=lambda value: value is None)]
 
