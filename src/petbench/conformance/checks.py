@@ -31,8 +31,7 @@ NORMS = ("attention_norm", "ffn_norm", "final_norm")
 
 def documented(case: Case) -> None:
     """1. The YAML says what it is and gives a learning rate; paper, count and class are documented."""
-    yaml = option_path("adapter", case.name)
-    head = yaml.read_text(encoding="utf-8").splitlines()
+    head = (yaml := option_path("adapter", case.name)).read_text(encoding="utf-8").splitlines()
     assert head[0].startswith("# ") and "petbench train" in head[1], f"{yaml} lacks its two header lines"
     assert case.values.get("tuning", {}).get("lr"), f"{yaml} has no tuning.lr"
     text = sys.modules[type(case.method).__module__].__doc__ or ""
