@@ -145,12 +145,12 @@ def _attend(
     from transformers import AttentionInterface
 
     # Each family has its own eager code, which is in no registry.
-    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    compute = AttentionInterface().get_interface(base, eager)
+    eager: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    compute: Any = AttentionInterface().get_interface(base, eager)
     keys: _Keys | None = keywords.pop(_KEYWORD, None)
     positions = keywords.pop(QUERY_POSITIONS, None)
     if keys is None:
-        return compute(module, query, key, value, attention_mask, **keywords)  # type: ignore[no-any-return]
+        return compute(module, query, key, value, attention_mask, **keywords)
     length, own, queries = keys.pair.shape[-2], key.shape[-2], query.shape[-2]
     if attention_mask is None and base == "sdpa" and queries > 1 and _is_causal(module, keywords):
         attention_mask = torch.ones(queries, own, dtype=torch.bool, device=key.device).tril()[None, None]
@@ -164,7 +164,7 @@ def _attend(
         keywords["position_bias"] = torch.cat([further, bias], dim=-1)
     before = keys.pair.to(key.dtype).unsqueeze(1).expand(-1, len(key), -1, -1, -1)
     key, value = torch.cat([before[0], key], dim=-2), torch.cat([before[1], value], dim=-2)
-    return compute(module, query, key, value, attention_mask, **keywords)  # type: ignore[no-any-return]
+    return compute(module, query, key, value, attention_mask, **keywords)
 
 
 def _is_causal(module: nn.Module, keywords: dict[str, Any]) -> bool:

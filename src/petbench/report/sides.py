@@ -33,7 +33,7 @@ def side_of(cell: Cell, read: Read = no_answers) -> Side:
         if kept is None or (seen is not None and not np.array_equal(kept.ids, seen.ids)):
             return Side(scores)
         seen = kept
-        values = row_values(cell.metric, kept.labels, kept.answers)
+        values = row_values(cell.metric, kept.labels.astype(np.float64), kept.answers.astype(np.float64))
         if values is None:
             return Side(scores)
         rows.append(values)

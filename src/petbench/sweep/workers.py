@@ -57,7 +57,7 @@ def stop_workers(results_dir: Path) -> None:
 
     below = {process.pid for process in psutil.Process().children(recursive=True)}
     claims = [owner_here(path) for path in results_dir.glob("runs/*")]
-    asked = {pid: started(pid) for pid in claims if pid in below}
+    asked = {pid: started(pid) for pid in claims if pid is not None and pid in below}
     for pid in asked:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

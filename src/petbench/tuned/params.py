@@ -15,16 +15,16 @@ def count_params(tuned: Tuned) -> Params:
         for names in (tuned.adapter_names, tuned.head_names, tuned.norm_names, tuned.other_names)
     )
     backbone = sum(sizes.values()) - adapter - head
-    tuned = adapter + norm + other
-    trainable = tuned + head
+    method = adapter + norm + other
+    trainable = method + head
     return Params(
-        tuned=tuned,
+        tuned=method,
         adapter=adapter,
         norm=norm,
         other=other,
         head=head,
         trainable=trainable,
         backbone=backbone,
-        tuned_percent=100 * tuned / backbone,
+        tuned_percent=100 * method / backbone,
         trainable_percent=100 * trainable / backbone,
     )

@@ -68,7 +68,8 @@ class PrefixAdapter(StackAdapter):
     def forward(self, layer: int) -> Tensor:
         """One attention's keys and values: (2, heads, n, head width)."""
         if isinstance(self.mlp, nn.Sequential):
-            *before, last = self.mlp
+            *before, last = list(self.mlp)
+            assert isinstance(last, nn.Linear)
             hidden = self.P
             for part in before:
                 hidden = part(hidden)
