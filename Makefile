@@ -58,9 +58,10 @@ conformance: env ## what every method must pass; METHOD=krona for one
 smoke: env ## a tiny run end to end, in seconds
 	$(PETBENCH) train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke results_dir=results/smoke
 
-lint: env ## formatting and style, without changing files
+lint: env ## formatting, style and the rule who imports whom, without changing files
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports
 
 format: env ## format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)

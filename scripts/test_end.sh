@@ -21,5 +21,5 @@ uv pip install -q -p "$venv/bin/python" --resolution "$resolution" -e '.[dev]'
 "$venv/bin/python" scripts/fetch_weights.py
 "$venv/bin/python" scripts/note_tested.py "$end"
 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false "$venv/bin/python" -m pytest "$@" tests/parity tests/conformance \
-  tests/unit/adapters tests/unit/models tests/unit/test_attach.py tests/unit/test_hooks.py
+  tests/unit/adapters tests/unit/models tests/unit/tuned
 "$venv/bin/python" scripts/note_tested.py "$end" --write
