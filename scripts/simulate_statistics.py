@@ -100,7 +100,9 @@ def verdicts(
             prior = world.prior(n)
         rows, first = world.rows(m), world.method(m)
         second = first if twins else world.method(m)
-        found = difference(side(world.runs(rows, first, n, points)), side(world.runs(rows, second, n)), prior)
+        found = difference(
+            side(world.runs(rows, first, n, points)), side(world.runs(rows, second, n)), (prior, prior)
+        )
         assert found is not None
         yield found.p <= 0.05
 
