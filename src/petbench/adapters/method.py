@@ -1,4 +1,4 @@
-"""The contract of a tuning method, and the registry that finds every method by itself.
+"""The contract of a tuning method: which adapters hang where, what else trains, and what it claims.
 
 A method is a formula in small pure modules. An `Adapter` maps two tensors of a site, `(source, target)`, to a
 new target. A `Method` says which adapters hang on which sites, what else trains, and what it claims: counts,

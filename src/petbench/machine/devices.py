@@ -1,4 +1,4 @@
-"""Runtime: device, precision, threads, seeds, step clock, memory and provenance of the machine."""
+"""Device, precision, threads and determinism of a run, and freeing what an earlier one left."""
 
 import gc
 import os

@@ -76,7 +76,7 @@ def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
     shared = len(set(known.values())) == 1 and len(known) == len(priors)
     for label, prior in known.items():
         where = "" if shared else f" on {label}"
-        worth = "all cells scatter alike" if isinf(prior.d0) else f"worth {prior.d0:.1f} runs each"
+        worth = "all cells scatter alike" if isinf(prior.d0) else f"worth {prior.d0:.1f} degrees of freedom"
         yield (
             f"spread of seeds{where}: every cell's is drawn toward {100 * sqrt(prior.s0_squared):.2f} points, "
             f"{worth} (empirical Bayes over {prior.cells} cells)"

@@ -9,7 +9,7 @@ d0 and s0² are fitted to all cells by matching the moments of log v (Smyth, Lin
 methods, SAGMB 3(1), 2004, section 6.2).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, isinf, log
 
@@ -68,13 +68,6 @@ def moderated(value: float, df: float, prior: Prior | None) -> Variance:
         return Variance(prior.s0_squared, max(df, prior.df))
     weight = prior.d0 + df
     return Variance((prior.d0 * prior.s0_squared + df * value) / weight, max(df, min(weight, prior.df)))
-
-
-def moderated_variances(samples: Iterable[Sequence[float]]) -> Prior | None:
-    """The prior of cells given as their scores, one list a cell."""
-    from statistics import variance
-
-    return fit_prior([(variance(s), len(s) - 1) for s in samples if len(s) > 1])
 
 
 def _trigamma_inverse(x: float) -> float:
