@@ -13,8 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from petbench import console
 from petbench.cli import run_command
+from petbench.commands import tables as shown_tables
+from petbench.console import print_table
 from petbench.record import Headline, Metrics, Record
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
@@ -77,8 +78,8 @@ def tables() -> str:
     printed = io.StringIO()
     row = {"adapter": "krona", "params": params, "mergeable": True}
     with contextlib.redirect_stdout(printed):
-        console.print_table(console.params_table([row], "Parameters: krona on roberta_base"))
-        console.print_table(console.scores_table(record))
+        print_table(shown_tables.params_table([row], "Parameters: krona on roberta_base"))
+        print_table(shown_tables.scores_table(record))
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()) + "\n"
 
 

@@ -114,7 +114,7 @@ def test_many_mistakes_are_one_message(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_folder_without_the_task_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     Path("glue/cola").mkdir(parents=True)
     text = refused(capsys, "data=local", "data.dir=glue")
-    assert "data.dir=glue holds no folder for task=rte; there: cola." in text
+    assert "glue holds no folder for task=rte; there: cola." in text
     assert "petbench data fetch" in text
 
 
@@ -160,7 +160,7 @@ def test_a_missing_split_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_parquet_file_cut_short_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     Path("glue/rte").mkdir(parents=True)
     Path("glue/rte/train.parquet").write_bytes(b"PAR1 and no more")
-    assert "cannot read glue/rte/train.parquet" in refused(capsys, *LOCAL)
+    assert "/glue/rte/train.parquet" in refused(capsys, *LOCAL)
 
 
 def made_checkpoint(folder: Path) -> None:

@@ -53,7 +53,7 @@ def test_export_writes_an_adapter_and_the_random_backbone(
 
 def test_mistakes_exit_with_2(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["export", str(run), "--out", str(tmp_path / "a"), "--max-rank", "none"]) == 2
-    assert "--max-rank: got 'none'. Give a whole number" in capsys.readouterr().err
+    assert "--max-rank: got 'none'. Legal: a whole number from 1 up" in capsys.readouterr().err
     assert run_command(["merge", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a")]) == 2
     assert "no trained run at" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()

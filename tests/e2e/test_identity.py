@@ -21,6 +21,7 @@ from petbench.models import hub_commit
 from petbench.record import Record, read_records
 from petbench.training.prepare import prepare
 from petbench.tuned.load import load_run
+from toy_runs import replacing
 
 FEW = ["task=stsb", "adapter=krona", "data=toy", "data.toy_train=16", "data.toy_validation=16", "trainer.max_steps=1",
        "trainer.batch_size=8", "trainer.precision=fp32", "trainer.device=cpu"]  # fmt: skip
@@ -35,7 +36,7 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(*overrides: str, status: int = 0, results: Path | str = "results") -> list[Record]:
     """One run; the records of the folder after it."""
-    assert run_command(["train", *FEW, f"results_dir={results}", *overrides]) == status
+    assert run_command(replacing(["train", *FEW, f"results_dir={results}"], *overrides)) == status
     return list(read_records(results))
 
 

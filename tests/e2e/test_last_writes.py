@@ -152,9 +152,9 @@ def test_a_full_disk_is_exit_1_and_keeps_all(
 
 
 def test_a_mistake_leaves_nothing_that_was_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """A broken start adapter shows only when the weights are loaded."""
+    """A start adapter without weights is named before anything is written."""
     Path("other").mkdir()
     Path("other", checkpoint.CONFIG_FILE).write_text("{}")
     assert run_command(["train", *SMALL, "init_from=other", "cache_dir=cache"]) == 2
-    assert "has schema None" in capsys.readouterr().err
+    assert "other/adapter.safetensors" in capsys.readouterr().err
     assert not list(Path("results").glob("runs/*"))

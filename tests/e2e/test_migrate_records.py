@@ -121,7 +121,7 @@ def test_what_cannot_be_known_stays_and_is_named(script: ModuleType, tmp_path: P
     assert "there is no folder" in left[gone]
     assert left[failed] == "it is failed and does not say what it was made of: run it again"
     assert "its rows cannot be told from its id" in left[rows]
-    assert left["twin"] == f"by content it is the same run as {once.run_id}: keep one of them"
+    assert f"is the record of run {once.run_id}, not of this folder" in left["twin"]
     assert {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()} == before
 
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM
 from model_folders import edit, head_folder, model_folder
 from petbench.cli import run_command
 from petbench.record import Record
-from toy_runs import train
+from toy_runs import replacing, train
 
 FEW = ("trainer.max_steps=2", "trainer.batch_size=8", "data.toy_train=64", "data.toy_validation=32")
 
@@ -28,8 +28,8 @@ def run_on(folder: Path, *overrides: str, status: int = 0) -> Record:
 
 def refused(capsys: pytest.CaptureFixture[str], folder: Path, *overrides: str) -> str:
     arguments = ["train", "adapter=krona", "task=rte", "model=tiny_bert", "data=toy", f"model.name={folder}"]
-    arguments += ["model.weights=pretrained", "model.tokenizer=same", *FEW, *overrides, "results_dir=nothing"]
-    assert run_command(arguments) == 2
+    arguments += ["model.weights=pretrained", "model.tokenizer=same", *FEW, "results_dir=nothing"]
+    assert run_command(replacing(arguments, *overrides)) == 2
     assert not list(Path("nothing").glob("runs/*"))
     return capsys.readouterr().err
 
@@ -43,7 +43,7 @@ def test_the_order_of_a_heads_labels_makes_no_difference(capsys: pytest.CaptureF
     as_glue = head_folder(Path("as_glue"), "tiny_bert", ("negative", "positive"))
     other = head_folder(Path("other"), "tiny_bert", ("positive", "negative"), change=flipped)
     one = run_on(as_glue, "task=sst2", "optim.lr=1e-9")
-    assert "The head of 'as_glue' is kept: its labels are the task's." in capsys.readouterr().out
+    assert "as_glue' is kept: its labels are the task's." in capsys.readouterr().out
     two = run_on(other, "task=sst2", "optim.lr=1e-9")
     assert "kept and reordered: its labels were positive, negative." in capsys.readouterr().out
     assert (one.provenance["model"]["head"], two.provenance["model"]["head"]) == ("kept", "reordered")
@@ -94,13 +94,13 @@ def test_cut_rows_are_counted_and_warned_of(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("adapter", "length", "message"),
     [
-        ("krona", 25, "got 25, but 'm' has 24 positions. Legal here: at most 24."),
+        ("krona", 25, "got 25, but '[^']*m' has 24 positions. Legal here: at most 24."),
         (
             "prompt_tuning",
             10,
-            "got 10 and 20 learned vectors before them, but 'm' has 24 positions. .* at most 4.",
+            "got 10 and 20 learned vectors before them, but '[^']*m' has 24 positions. .* at most 4.",
         ),
-        ("peft/prompt_tuning", 10, "learned vectors before them, but 'm' has 24 positions"),
+        ("peft/prompt_tuning", 10, "learned vectors before them, but '[^']*m' has 24 positions"),
     ],
 )
 def test_a_row_too_long_is_found_in_the_plan(

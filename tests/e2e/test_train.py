@@ -42,7 +42,7 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert record.status == "done"
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
-        "adapter", "config.yaml", "metrics.jsonl", "predictions", "record.json", "row_ids.json",
+        "adapter", "answers.npz", "config.yaml", "metrics.jsonl", "predictions", "record.json", "row_ids.json",
     }  # fmt: skip
 
     # Scores are those of the answers on disk.

@@ -40,7 +40,7 @@ def test_accumulation_is_the_same_step() -> None:
 def test_accumulation_weighs_target_tokens_in_text_form() -> None:
     """Pieces with targets of unlike lengths: their losses are means over tokens, not over rows."""
     words = ["task=qqp", "adapter=lora", "trainer.max_steps=3", "trainer.batch_size=15", "model=tiny_t5"]
-    words += ["++model.known.config.dropout_rate=0", "trainer.max_steps=3"]
+    words += ["++model.known.config.dropout_rate=0"]
     whole = train(*words)
     pieces = train(*words, "trainer.gradient_accumulation=4", results="pieces")
     one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
@@ -133,8 +133,9 @@ def test_written_scores_are_read_as_the_protocol_says(
     """compacter: any number that Python reads, not clamped, and -1 for none, as in that paper's code."""
     texts = ["3.5", "7.5", "1e3", "no", "-2"]
 
-    def written(model: Any, batch: dict[str, torch.Tensor], *_: Any) -> list[str]:
-        return [texts[int(ids.sum()) % 5] for ids in batch["input_ids"]]
+    def written(model: Any, batch: dict[str, torch.Tensor], *_: Any) -> tuple[list[str], torch.Tensor]:
+        rows = batch["input_ids"]
+        return [texts[int(ids.sum()) % 5] for ids in rows], torch.ones(len(rows), dtype=torch.bool)
 
     monkeypatch.setattr("petbench.inference.ask.written_answers", written)
     words = ["task=stsb", "model=tiny_t5", "adapter=lora", f"protocol={protocol}", "eval.decode=generate"]

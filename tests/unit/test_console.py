@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from petbench import console
 from petbench.cli import run_command
+from petbench.commands import tables
 from petbench.commands.tables import params_table
 from petbench.console import print_table, say
 from petbench.training.screen import RunScreen
@@ -20,7 +20,7 @@ def test_plain_lines_come_at_evaluations_and_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("petbench.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("petbench.training.screen.time.monotonic", lambda: now[0])
     screen = RunScreen("krona on rte", 100, 0, "auto")
     screen.step(1, 0.5)
     now[0] = 16.0  # a line every 15 s
@@ -145,6 +145,6 @@ def test_every_method_is_listed_with_formula_and_paper(capsys: pytest.CaptureFix
 
 
 def test_rows_without_a_measured_value_are_blank() -> None:
-    assert console._cell(None) == ""
-    assert console._cell(True) == "yes"
-    assert console._cell(12345) == "12,345"
+    assert tables._cell(None) == ""
+    assert tables._cell(True) == "yes"
+    assert tables._cell(12345) == "12,345"

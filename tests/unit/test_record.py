@@ -69,7 +69,7 @@ VALUES = [
     ("metrics.report", [1], "should be an object"),
     ("metrics.unparsable", {"validation": -2}, "greater than or equal to 0"),
     ("params.adapter", -10, "greater than or equal to 0"),
-    ("params.adapter_percent", INF, "finite number"),
+    ("params.tuned_percent", INF, "finite number"),
     ("cost.train_seconds", -1, "greater than or equal to 0"),
     ("cost.train_seconds", NAN, "finite number"),
     ("cost.padding_fraction", 1.5, "less than or equal to 1"),

@@ -185,7 +185,7 @@ def impossible_shape(case: Case) -> None:
 
 def overfits(case: Case) -> None:
     """13. Eight examples are learnt by heart: the loss falls to a tenth in 200 steps at one of three learning
-    rates, or in 400 at the preset's own.
+    rates, or in 600 at the preset's own.
 
     A frozen random T5 cannot be steered to certainty by every method: there to half of the start.
     """
@@ -196,7 +196,7 @@ def overfits(case: Case) -> None:
     goal = start * (0.5 if case.backbone.form == "text" else 0.1)
     ends = []
     own = case.values.get("tuning", {}).get("lr", 1e-3)
-    for lr, steps in [*((lr, 200) for lr in LEARNING_RATES), (own, 400)]:
+    for lr, steps in [*((lr, 200) for lr in LEARNING_RATES), (own, 600)]:
         ends.append(case.train(case.tuned(), steps=steps, lr=lr, until=lambda loss: loss < goal))
         if ends[-1] < goal:
             return

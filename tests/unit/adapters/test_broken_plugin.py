@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from petbench.adapters import method as base
+from petbench.adapters import registry
 from petbench.cli import run_command
 from petbench.errors import UserError
 
@@ -32,23 +32,23 @@ def plugin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(str(tmp_path))
     value = f"{module}:nothing" if request.param == "has no such attribute" else module
     point = EntryPoint("gain", value, "petbench.adapters")
-    monkeypatch.setattr(base, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     monkeypatch.setattr("petbench.compose.hydra.entry_points", lambda group: [point])
-    monkeypatch.setattr(base, "_BROKEN", {})
-    monkeypatch.setattr(base, "_REGISTRY", dict(base.methods()))
-    base._load_all.cache_clear()
+    monkeypatch.setattr(registry, "_BROKEN", {})
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.methods()))
+    registry._load_all.cache_clear()
     yield module
-    base._load_all.cache_clear()
+    registry._load_all.cache_clear()
     sys.modules.pop(module, None)
 
 
 def test_only_its_own_methods_are_gone(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert base.method_named("krona").name == "krona"
+    assert registry.method_named("krona").name == "krona"
     said = capsys.readouterr().err
     assert said.startswith(f"warning: plug-in gain does not load and is left out ({plugin}")
     assert "\x1b" not in said
     with pytest.raises(UserError, match=rf"'gain' is unknown.*The plug-in gain does not load \({plugin}"):
-        base.method_named("gain")
+        registry.method_named("gain")
     assert capsys.readouterr().err == ""  # once is enough
 
 

@@ -186,7 +186,7 @@ def test_a_hub_model_is_its_commit(hub_cache: Path, revision: str | None, commit
         ("weights", "config", "tokenizer"), f"hub:{COMMITS[commit]}"
     )
     assert find_source("lab/tiny", revision).arguments == {
-        "revision": COMMITS[commit], "local_files_only": True,
+        "revision": COMMITS[commit], "local_files_only": True, "trust_remote_code": False,
     }  # fmt: skip
 
 
@@ -246,7 +246,11 @@ def test_in_reach_the_hub_says_the_commit(fake_hub: None, hub_cache: Path) -> No
     assert hub_commit.commit_of("lab/tiny", None, offline=False) == COMMITS["main"]  # gone there, cached here
     with pytest.raises(NotHere, match="404"):
         hub_commit.commit_of("lab/none", None, offline=False)
-    assert find_source("lab/new").arguments == {"revision": "c" * 40, "local_files_only": False}
+    assert find_source("lab/new").arguments == {
+        "revision": "c" * 40,
+        "local_files_only": False,
+        "trust_remote_code": False,
+    }
     with pytest.raises(NotHere, match=r"model\.name: cannot load 'lab/none' from the hub: .*404"):
         find_source("lab/none")
 

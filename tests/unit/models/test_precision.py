@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from petbench.config.tree import options
@@ -66,6 +67,7 @@ def test_regression_answers_are_not_quantised_by_bf16(name: str, adapter: str) -
     answerer = head_answerer(True, made.layout.head_modules)
     found: dict[str, list[Any]] = {}
     for precision in ("bf16", "no"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # of whatever ran before in this process
         accelerator = Accelerator(cpu=True, mixed_precision=precision)
         said = replies(accelerator, tuned.model, rows(128), answerer, 32, 0)
         found[precision] = [reply.answer for reply in said]

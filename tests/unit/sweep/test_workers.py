@@ -19,7 +19,8 @@ PARENT = """
 import subprocess, sys, time
 from pathlib import Path
 from petbench.cli import run_command
-from petbench import signals, workers
+from petbench.machine import signals
+from petbench.sweep import workers
 
 place, deep = Path(sys.argv[1]), sys.argv[2] == "deep"
 
@@ -38,7 +39,7 @@ sys.exit(run_command(["doctor"]))
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from petbench import signals
+from petbench.machine import signals
 from petbench.training.claim import claimed
 from petbench.sweep.workers import Worker
 

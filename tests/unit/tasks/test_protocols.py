@@ -207,12 +207,6 @@ def splits_of(train, validation, task="rte"):
             split_of("validation", [0, 1]),
             "selection",
         ),
-        (
-            "glue_test",
-            split_of("train", [0, 1] * 9, ["equal"] * 18),
-            split_of("validation", [0, 1]),
-            "selection",
-        ),
         ("compacter", split_of("train", [0, 1]), split_of("validation", [0]), "selection"),
     ],
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from petbench.config.sections import TaskSpec
 from petbench.errors import Diverged
-from petbench.inference.ask import Answerer, answers, head_answerer, scoring_answerer, writing_answerer
+from petbench.inference.ask import Answerer, head_answerer, replies, scoring_answerer, writing_answerer
 from petbench.models.load import load, resolve_form
 from petbench.tasks.encode.encode import Encoded, encode, target_ids
 from petbench.tasks.glue import task_named
@@ -90,8 +90,8 @@ def test_a_row_with_a_logit_that_is_not_finite_has_no_answer(
 ) -> None:
     made, encoded, answerer, pad = asked(model, task, way)
     place = Accelerator(cpu=True)
-    assert len(answers(place, made, encoded, answerer, 2, pad)) == 4
+    assert len(replies(place, made, encoded, answerer, 2, pad)) == 4
     name = next(n for n in ("lm_head", "classifier", "score") if hasattr(made, n))
     getattr(made, name).register_forward_hook(spoilt(value))
     with pytest.raises(Diverged, match=r"^the logits of 1 of 4 rows are NaN or infinite$"):
-        answers(place, made, encoded, answerer, 2, pad)
+        replies(place, made, encoded, answerer, 2, pad)
