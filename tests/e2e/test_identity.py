@@ -185,7 +185,7 @@ def test_a_state_of_another_run_is_refused_with_the_difference(
     other_tokenizer(tmp_path / "t")
     words = ["model.name=m", "trainer.max_steps=2", "trainer.eval_every=1", "trainer.keep_resume_state=true"]
     other, message = STATES[case]
-    (record,) = train(*words, *other)
+    (record,) = train(*replacing(words, *other))
     own = tmp_path / "results/runs" / id_of(*words)
     own.mkdir()
     shutil.copy(own.with_name(record.run_id) / "resume.safetensors", own)

@@ -100,7 +100,7 @@ def test_cut_rows_are_counted_and_warned_of(capsys: pytest.CaptureFixture[str]) 
             10,
             "got 10 and 20 learned vectors before them, but '[^']*m' has 24 positions. .* at most 4.",
         ),
-        ("peft/prompt_tuning", 10, "learned vectors before them, but '[^']*m' has 24 positions"),
+        ("peft/prompt", 10, "learned vectors before them, but '[^']*m' has 24 positions"),
     ],
 )
 def test_a_row_too_long_is_found_in_the_plan(
@@ -135,4 +135,6 @@ def test_nothing_is_left_of_a_run_that_its_model_cannot_take(capsys: pytest.Capt
     assert "got 2, which leaves no room" in refused(
         capsys, model_folder(Path("m"), "tiny_bert"), "task.max_length=2"
     )
-    assert "model.tokenizer: got 'nosuch'" in refused(capsys, Path("m"), "model.tokenizer=nosuch")
+    assert "model.tokenizer: 'nosuch' is not in the local cache" in refused(
+        capsys, Path("m"), "model.tokenizer=nosuch"
+    )

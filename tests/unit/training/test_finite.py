@@ -57,7 +57,12 @@ def asked(model: str, name: str, way: str) -> tuple[Any, Encoded, Answerer, int]
     made = load(spec, form, task.num_labels, task.regression, 0)
     encoded = encode(ROWS, task, task_spec, form, made.tokenizer)
     if way == "head":
-        return made.model, encoded, head_answerer(task.regression), made.tokenizer.pad_token_id
+        return (
+            made.model,
+            encoded,
+            head_answerer(task.regression, made.layout.head_modules),
+            made.tokenizer.pad_token_id,
+        )
     wording = wording_of(task_spec)
     labels = target_ids(wording, made.tokenizer)
     answerer = (
