@@ -7,14 +7,21 @@ from typing import Any
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
+# Keys whose value is text whatever it looks like: `model.revision=1234567` is no number, `adapter.name=[a]` no list.
+TEXT_KEYS = (
+    *PATH_KEYS,
+    *("adapter.name", "model.label", "model.revision"),
+    *("logger.project", "logger.entity", "logger.group"),
+)
+
 
 def readable(override: str) -> str:
     """An override that Hydra reads as what it says: text that its grammar has no place for is quoted.
 
-    `a=b`, `res (1)`, `it's`, `übung` and `~/x` are such text; a path is text even where it looks like a list or a
-    number, and `~` in it is expanded. Lists, sweeps, null, quoted text and what Hydra reads as a value stay as they
-    are. A comma that no quotes hold makes a sweep, so text that Hydra cannot read and that has one is left for it
-    to refuse.
+    `a=b`, `res (1)`, `it's`, `übung` and `~/x` are such text; so is the value of a path or a name (TEXT_KEYS) where
+    it looks like a list or a number, and `~` in a path is expanded. Lists of other keys, sweeps, null, quoted text
+    and what else Hydra reads stay as they are. A comma that no quotes hold makes a sweep, so text that Hydra cannot
+    read and that has one is left for it to refuse.
     """
     key, equals, value = override.partition("=")
     plain_key = key.lstrip("+")
@@ -26,7 +33,7 @@ def readable(override: str) -> str:
         if "," in value or not _can_be_read(f"{key}=x"):
             return override
         return f"{key}={quoted(_text(plain_key, value))}"
-    if plain_key not in PATH_KEYS or parsed.is_sweep_override() or parsed.value() is None:
+    if plain_key not in TEXT_KEYS or parsed.is_sweep_override() or parsed.value() is None:
         return override
     content = getattr(parsed._value, "text", value)  # of a quoted text: what the quotes hold
     text = _text(plain_key, content)

@@ -2,7 +2,7 @@
 
 import os
 
-# The config's keys that hold a path: their values are text, whatever they look like.
+# The config's keys that hold a path.
 PATH_KEYS = ("results_dir", "cache_dir", "data.dir", "init_from", "model.name", "model.tokenizer")
 
 

@@ -9,7 +9,7 @@ from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.compose.hydra import forgiving
-from petbench.compose.overrides import readable, require_once
+from petbench.compose.overrides import TEXT_KEYS, readable, require_once
 from petbench.config.paths import PATH_KEYS
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError
@@ -57,17 +57,34 @@ def test_a_tilde_is_the_home_folder_in_every_path(key: str, home: Path) -> None:
         spec(f"{key}=~nobody_of_that_name/a")
 
 
-def test_the_path_keys_are_those_that_the_config_expands() -> None:
-    def paths(model: Any, prefix: str = "") -> set[str]:
-        found = set()
+def test_the_keys_of_texts_and_paths_are_those_of_the_config() -> None:
+    def texts(model: Any, prefix: str = "") -> dict[str, bool]:
+        """Every key that takes a text and nothing else -> whether `~` is expanded in it."""
+        found: dict[str, bool] = {}
         for name, field in model.model_fields.items():
+            whole = f"{field.annotation} {field.metadata}"
             if hasattr(field.annotation, "model_fields"):
-                found |= paths(field.annotation, f"{prefix}{name}.")
-            elif "at_home" in f"{field.annotation} {field.metadata}":
-                found.add(f"{prefix}{name}")
+                found |= texts(field.annotation, f"{prefix}{name}.")
+            elif "str" in whole and not any(
+                word in whole for word in ("Literal", "tuple", "Mapping", "dict")
+            ):
+                found[f"{prefix}{name}"] = "at_home" in whole
         return found
 
-    assert paths(RunSpec) == set(PATH_KEYS)
+    keys = texts(RunSpec)
+    assert {key for key, is_path in keys.items() if is_path} == set(PATH_KEYS)
+    choices = {"adapter.method", "task.name", "recipe"}  # a list or a number is a mistake there, and said
+    assert set(keys) - choices == set(TEXT_KEYS)
+
+
+@pytest.mark.parametrize("text", ["[/]", "[a]", "2024", "1234567", "true", "{x}", "1e5", "a (b)=ü"])
+@pytest.mark.parametrize(
+    "key", ["adapter.name", "model.label", "model.revision", "logger.project", "logger.group"]
+)
+def test_a_name_is_the_text_that_stands_there(key: str, text: str) -> None:
+    text = text.replace("/", "") if key == "logger.project" else text
+    group, _, leaf = key.partition(".")
+    assert getattr(getattr(spec(f"{key}={text}"), group), leaf) == text
 
 
 @pytest.mark.parametrize(
