@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from petbench.config.values import BelowOne, Frozen, PathText, Seed, WandbName
 
@@ -11,6 +11,22 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+SOURCES = ("split", "sample", "order")  # of variance, that a run's seed may draw
+USUAL = ("order",)  # what it draws where nothing else is said: records leave it out
+
+
+def _in_order(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Each source once, in one order, so that equal choices are equal runs."""
+    return tuple(source for source in SOURCES if source in sources)
+
+
+Vary = Annotated[
+    tuple[Literal["split", "sample", "order"], ...],
+    AfterValidator(_in_order),
+    Field(exclude_if=lambda value: value == USUAL),
+]
 
 
 class KnownModel(Frozen):
