@@ -86,7 +86,10 @@ class Params(_Part):
 
 
 class Cost(_Part):
-    """What the run cost; seconds and bytes; null where it was not measured."""
+    """What the run cost; seconds and bytes; null where it was not measured.
+
+    Of a run that did not end, `train_seconds` is the whole time that it took: a failed trial has its price, too.
+    """
 
     step_seconds_median: Amount | None = None
     train_seconds: Amount | None = None
@@ -230,8 +233,9 @@ def read_answers(folder: Path, split: str) -> Answers | None:
             ids, labels, answers = (arrays[f"{split}/{name}"] for name in ("ids", "labels", "answers"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
-    if not len(ids) == len(labels) == len(answers):
-        raise UserError(
-            f"{path}: {len(ids)} ids, {len(labels)} labels, {len(answers)} answers. Move it away."
-        )
+    counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}
+    counts |= {} if logits is None else {"rows of logits": len(logits)}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise UserError(f"{path}: {found}. Move it away.")
     return Answers(ids, labels, answers, logits)
