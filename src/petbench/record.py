@@ -220,8 +220,11 @@ def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
     return path
 
 
-def read_answers(folder: Path, split: str) -> Answers | None:
-    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file."""
+def read_answers(folder: Path, split: str, logits: bool = True) -> Answers | None:
+    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file.
+
+    logits: whether they are wanted, too; without them a file is read in half the time.
+    """
     path = folder / ANSWERS_FILE
     if not path.is_file():
         return None
@@ -229,13 +232,13 @@ def read_answers(folder: Path, split: str) -> Answers | None:
         with np.load(path, allow_pickle=False) as arrays:
             if f"{split}/ids" not in arrays:
                 return None
-            logits = arrays.get(f"{split}/logits")
+            odds = arrays.get(f"{split}/logits") if logits else None
             ids, labels, answers = (arrays[f"{split}/{name}"] for name in ("ids", "labels", "answers"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
     counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}
-    counts |= {} if logits is None else {"rows of logits": len(logits)}
+    counts |= {} if odds is None else {"rows of logits": len(odds)}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise UserError(f"{path}: {found}. Move it away.")
-    return Answers(ids, labels, answers, logits)
+    return Answers(ids, labels, answers, odds)

@@ -171,7 +171,7 @@ def test_letters_are_shared_by_what_is_not_told_apart() -> None:
     parts = parts_of(values, {})
     assert parts is not None
     column = all_pairs(parts)
-    letters, names = column.letters(), column.names
+    letters, names = column.letters, column.names
     for i, one in enumerate(names):
         for j, two in enumerate(names):
             assert bool(set(letters[one]) & set(letters[two])) == (not column.apart[i, j])
