@@ -62,9 +62,9 @@ def verdict_of(pairs: Column | None, name: str) -> Verdict:
     if pairs is None or name not in pairs.names:
         return "none", None, ""
     if not pairs.apart.any():
-        return "level", pairs.p_from_top()[name], ""
+        return "level", pairs.p_from_top[name], ""
     standing: Standing = "top" if name in pairs.top else "behind"
-    return standing, pairs.p_from_top()[name], pairs.letters()[name]
+    return standing, pairs.p_from_top[name], pairs.letters[name]
 
 
 def judge_average(
