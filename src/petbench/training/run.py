@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
@@ -11,7 +12,7 @@ from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Provenance, Record, Status, read_record, write_record
 from petbench.training.claim import LOCK_FILE, claimed
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
@@ -123,6 +124,7 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         run_id=prepared.run_id,
         status=status,
         reason=reason,
+        date=datetime.now(UTC).replace(microsecond=0),
         task=spec.task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -130,7 +132,7 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        provenance={"content": prepared.content.values()},
+        provenance=Provenance(content=prepared.content.facts, tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         earlier = read_record(prepared.folder)
