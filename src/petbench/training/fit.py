@@ -20,6 +20,7 @@ from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
 from petbench.tracking.log import Tracker, drop_after
+from petbench.training.claim import Claim
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import MicroBatches, train
@@ -46,9 +47,11 @@ class Fit:
         accelerator: Accelerator,
         model: Any,
         scorer: Scorer,
+        claim: Claim | None = None,
     ) -> None:
         self.prepared, self.spec = prepared, prepared.spec
         self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
+        self.claim = claim
         self.pad_id: int = backbone.tokenizer.pad_token_id
         self.train_rows: Encoded = scorer.encode(prepared.rows.train)
         size = self.spec.trainer.batch_size
@@ -182,6 +185,8 @@ class Fit:
         def on_step(loss: Tensor) -> None:
             last = progress.step == self.total_steps
             due = progress.step % self.eval_every == 0 or last
+            if self.claim is not None:
+                self.claim.require()  # before anything is written
             value = None
             if progress.step % trainer.log_every == 0 or due:
                 value = self._checked(loss)
@@ -272,6 +277,8 @@ class Fit:
         """Write the resume state: the run can go on from here."""
         if not self.accelerator.is_main_process:
             return
+        if self.claim is not None:
+            self.claim.require()
         self.progress.step_seconds = self.clock.seconds
         state, memory = self.tuned.state(), self.tuned.installed.memory()
         identity = self.prepared.identity

@@ -12,7 +12,7 @@ from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
 from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
-from petbench.training.claim import LOCK_FILE, claimed
+from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
 
@@ -32,17 +32,17 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
         return earlier
-    try:
-        with (
-            signals.stop_signals(),
-            claimed(prepared.folder) if is_main_process() else contextlib.nullcontext(),
-        ):
+    with (
+        signals.stop_signals(),
+        claimed(prepared.folder) if is_main_process() else contextlib.nullcontext() as claim,
+    ):
+        try:
             # Another process may have finished it between the first look and the claim.
-            return _done(prepared, since) or _train(prepared, group)
-    except UserError:
-        if not was_there and is_main_process():
-            _remove_unfinished(prepared.folder)
-        raise
+            return _done(prepared, since) or _train(prepared, group, claim)
+        except UserError:
+            if not was_there and is_main_process():
+                _remove_unfinished(prepared.folder)
+            raise
 
 
 def note_failure(spec: RunSpec, reason: str) -> None:
@@ -70,7 +70,7 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
     return record
 
 
-def _train(prepared: Prepared, group: str | None) -> Record:
+def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
     """Train and score; a record is written whatever the end."""
     from petbench.machine.devices import free_dead_model  # the slow imports wait until something really runs
     from petbench.training.session import train_and_score
@@ -80,26 +80,26 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         if is_main_process():
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
-        record = train_and_score(prepared, group=group, started=started)
+        record = train_and_score(prepared, claim, group=group, started=started)
         free_dead_model()
     except KeyboardInterrupt as stop:
-        _write_interrupted(prepared, stop)
+        _write_interrupted(prepared, claim, stop)
         raise
-    except UserError:
+    except (UserError, Busy):  # Busy: what is in the folder is another's now
         raise
     except Diverged as error:
-        _write_end(prepared, "diverged", str(error))
+        _write_end(prepared, "diverged", str(error), claim)
         raise
     except RunError as error:
-        _write_end(prepared, "failed", str(error))
+        _write_end(prepared, "failed", str(error), claim)
         raise
     except Exception as error:
         asked = signals.asked()
         if asked is not None:  # another process of this run stopped first, and its pipe broke
-            _write_interrupted(prepared, asked)
+            _write_interrupted(prepared, claim, asked)
             raise asked from error
         reason = f"{type(error).__name__}: {error}"
-        _write_end(prepared, "failed", reason, traceback.format_exc())
+        _write_end(prepared, "failed", reason, claim, traceback.format_exc())
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
@@ -108,14 +108,16 @@ def _train(prepared: Prepared, group: str | None) -> Record:
     return record
 
 
-def _write_interrupted(prepared: Prepared, stop: KeyboardInterrupt) -> None:
+def _write_interrupted(prepared: Prepared, claim: Claim | None, stop: KeyboardInterrupt) -> None:
     by = "the user" if signals.exit_status(stop) == 130 else str(stop)
-    _write_end(prepared, "interrupted", f"stopped by {by}")
+    _write_end(prepared, "interrupted", f"stopped by {by}", claim)
 
 
-def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
-    """Record an end that is not `done`, if the disk still takes it. What came after `done` was written changes
-    nothing any more."""
+def _write_end(
+    prepared: Prepared, status: Status, reason: str, claim: Claim | None = None, trace: str | None = None
+) -> None:
+    """Record an end that is not `done`, if the disk still takes it and the run is still ours. What came after `done`
+    was written changes nothing any more."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -133,6 +135,8 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         provenance={"content": prepared.content.values()},
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
+        if claim is not None:
+            claim.require()
         earlier = read_record(prepared.folder)
         if earlier is not None and earlier.status == "done":
             return

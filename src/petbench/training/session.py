@@ -18,6 +18,7 @@ from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone, load
 from petbench.record import Record, Status, write_record
 from petbench.tracking.log import Fanout, Tracker, open_tracker
+from petbench.training.claim import Claim
 from petbench.training.fit import Fit
 from petbench.training.outcome import Outcome, finished_record, write_predictions
 from petbench.training.prepare import Prepared
@@ -28,8 +29,11 @@ from petbench.tuned.checkpoint import adapter_folder, save_adapter, start_from
 from petbench.tuned.content import content_of, refuse_another
 
 
-def train_and_score(prepared: Prepared, *, group: str | None, started: float) -> Record:
-    """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state."""
+def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | None, started: float) -> Record:
+    """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state.
+
+    claim: what the main process holds; None in the others. Raises Busy when another took the run over.
+    """
     spec = prepared.spec
     require_threads(spec.trainer)
     prepare_process(spec.trainer)
@@ -45,7 +49,7 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
     scorer = Scorer(prepared, backbone, accelerator, model)
-    fit = Fit(prepared, backbone, tuned, accelerator, model, scorer)
+    fit = Fit(prepared, backbone, tuned, accelerator, model, scorer, claim)
     load_seconds = time.perf_counter() - started
     if prepared.splits.source == "toy":
         say("The rows are generated (data=toy): scores say nothing about GLUE.")
@@ -78,6 +82,8 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             scorer.cut_rows,
         )
         adapter_bytes = 0
+        if claim is not None:
+            claim.require()
         if accelerator.is_main_process:
             facts = {
                 "form": backbone.form,
@@ -103,6 +109,8 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             )
         if spec.logger.artifact:
             tracker.artifact("adapter", prepared.folder / "adapter")
+        if claim is not None:
+            claim.require()
         if accelerator.is_main_process:
             write_record(record, spec.results_dir)  # after everything else that a run leaves behind
         status = record.status
