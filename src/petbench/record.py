@@ -36,6 +36,7 @@ def _finite(values: Any) -> Any:
 Score = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]  # a correlation may be off by a rounding
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
 Values = Annotated[dict[str, Any], AfterValidator(_finite)]
 
 
@@ -137,6 +138,8 @@ class Record(_Part):
     cost: Cost = Cost()
     best: Best | None = None
     merge: Merge | None = None
+    adapter_sha256: Digest | None = None  # of `adapter/adapter.safetensors`
+    changes: tuple[str, ...] = ()  # what could not be as the config says, or not all the way: a sentence each
     curve: tuple[dict[str, float], ...] = ()  # one entry an evaluation: step, epoch, seconds, loss, score
     provenance: Values = {}
     wandb: Values = {}

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.adapters.method import Stage
-from petbench.console import say
+from petbench.console import say, warn
 from petbench.errors import Diverged
 from petbench.machine import signals
 from petbench.machine.clock import StepClock
@@ -25,7 +25,14 @@ from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import MicroBatches, train
 from petbench.training.optim import make_optimizer, make_schedule
-from petbench.training.resume import Progress, load_resume, require_same, save_resume
+from petbench.training.resume import (
+    BrokenState,
+    Progress,
+    drop_resume,
+    load_resume,
+    require_same,
+    save_resume,
+)
 from petbench.training.scoring import Scorer
 from petbench.training.screen import RunScreen
 from petbench.tuned.attach import Tuned
@@ -69,7 +76,11 @@ class Fit:
 
     def resume(self) -> bool:
         """Take up the state of an interrupted run, if there is one."""
-        self._resumed = load_resume(self.prepared.folder)
+        try:
+            self._resumed = load_resume(self.prepared.folder)
+        except BrokenState as error:
+            warn(f"{error}. The run begins afresh.")
+            drop_resume(self.prepared.folder)
         if self._resumed is None:
             return False
         require_same(self._resumed, self.prepared.folder, self.prepared.identity)

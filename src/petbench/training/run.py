@@ -9,12 +9,23 @@ from pathlib import Path
 from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
-from petbench.files import write_text
+from petbench.files import half_written, write_text
 from petbench.machine import signals
 from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
+from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
+from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
+
+FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
+BEGUN = (
+    "config.yaml",
+    "error.txt",
+    METRICS,
+    CLAIM_FILE,
+    LOCK_FILE,
+)  # files of a run that has nothing trained
 
 
 def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
@@ -38,7 +49,10 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     ):
         try:
             # Another process may have finished it between the first look and the claim.
-            return _done(prepared, since) or _train(prepared, group, claim)
+            if (earlier := _done(prepared, since)) is not None:
+                return earlier
+            _refuse_links(prepared.folder)
+            return _train(prepared, group, claim)
         except UserError:
             if not was_there and is_main_process():
                 _remove_unfinished(prepared.folder)
@@ -147,16 +161,32 @@ def _write_end(
 
 def _remove_half_written(folder: Path) -> None:
     """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
-    for place in (folder, folder / "adapter", folder / "predictions", folder / "plots"):
-        for path in place.glob(".*"):
-            if path.name != LOCK_FILE and path.is_file():
-                path.unlink(missing_ok=True)
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        for path in half_written(place):
+            path.unlink(missing_ok=True)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Take away the folder of a run that a mistake ended, unless something trained is in it."""
-    if not (folder / RESUME_FILE).exists() and not (folder / "adapter").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+    """Take away the new folder of a run that a mistake ended, unless something trained is in it; what petbench did not
+    make stays."""
+    if (folder / RESUME_FILE).exists() or (folder / "adapter").exists():
+        return
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # refuses a link
+    for path in [*half_written(folder), *(folder / name for name in BEGUN)]:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise UserError where a run would write or delete through a symbolic link in its folder."""
+    places = [path for path in (folder, *(folder / name for name in FOLDERS)) if path.is_dir()]
+    links = sorted(path for place in places for path in place.iterdir() if path.is_symlink())
+    if links:
+        raise UserError(
+            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or put what "
+            "it points to in its place."
+        )
 
 
 def _as_yaml(spec: RunSpec) -> str:

@@ -1,6 +1,8 @@
 """A session: the part of a run with weights in memory, from loading the backbone to the finished record."""
 
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -25,7 +27,7 @@ from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
 from petbench.training.scoring import Scorer
 from petbench.tuned.attach import Tuned, attach
-from petbench.tuned.checkpoint import adapter_folder, save_adapter, start_from
+from petbench.tuned.checkpoint import adapter_folder, publish, save_adapter, start_from
 from petbench.tuned.content import content_of, refuse_another
 
 
@@ -69,19 +71,7 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
         with accelerator.autocast():
             latency_ms = tuned_latency(tuned)
         padding = scorer.padding_fraction
-        outcome = Outcome(
-            fit.progress,
-            fit.clock,
-            scored,
-            merge,
-            latency_ms,
-            padding,
-            load_seconds,
-            peak,
-            precision,
-            scorer.cut_rows,
-        )
-        adapter_bytes = 0
+        adapter_bytes, adapter_sha256 = 0, None
         if claim is not None:
             claim.require()
         if accelerator.is_main_process:
@@ -92,9 +82,24 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
                 "content": prepared.content.values(),
                 "run_id": prepared.run_id,
             }
-            adapter_bytes = save_adapter(prepared.folder / "adapter", spec, state, facts)
+            adapter_bytes, adapter_sha256 = save_adapter(prepared.folder / "adapter", spec, state, facts)
+        outcome = Outcome(
+            fit.progress,
+            fit.clock,
+            scored,
+            merge,
+            latency_ms,
+            padding,
+            load_seconds,
+            peak,
+            precision,
+            adapter_bytes,
+            adapter_sha256,
+            scorer.cut_rows,
+        )
+        if accelerator.is_main_process:
             write_predictions(prepared, outcome, scorer.no_number)
-        record = finished_record(prepared, backbone, tuned, outcome, adapter_bytes, device, tracker)
+        record = finished_record(prepared, backbone, tuned, outcome, device, tracker)
         if record.headline is not None and spec.logger.name == "wandb":
             from petbench.tracking.pictures import send_pictures  # only W&B shows them
 
@@ -107,8 +112,10 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
                 answered.rows.labels or (),
                 answered.answers,
             )
-        if spec.logger.artifact:
-            tracker.artifact("adapter", prepared.folder / "adapter")
+        if spec.logger.artifact and accelerator.is_main_process:
+            with TemporaryDirectory() as public:
+                publish(prepared.folder / "adapter", Path(public))
+                tracker.artifact("adapter", Path(public))
         if claim is not None:
             claim.require()
         if accelerator.is_main_process:
