@@ -15,7 +15,7 @@ from petbench.errors import DiskError, UserError
 # A place that cannot be written whatever is free on the disk: its name is the mistake.
 _WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
-    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTEMPTY),
 }
 
 HALF = ".half-"  # in the hidden names of files and folders that are being written

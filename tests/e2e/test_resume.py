@@ -142,3 +142,18 @@ def test_a_broken_state_is_dropped_and_the_run_begins_afresh(
     )
     assert "going on from" not in said.out
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_another_number_of_threads_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It changes how sums are rounded, so a resumed run is not to the last bit one of a single number."""
+    overrides = [*CASES["krona"], "logger=none"]
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(1, patch)
+        trained(tmp_path, overrides)
+    monkeypatch.setattr(fit.torch, "get_num_threads", lambda: 2)
+    record = trained(tmp_path, overrides)
+    (change,) = record.changes
+    assert change.startswith("1 threads up to step 3, 2 after it: sums are rounded otherwise")
+    assert change in capsys.readouterr().err

@@ -66,9 +66,11 @@ def _parser(command: str, description: str) -> Arguments:
 
 def _base_model(loaded: "Loaded", out: Path) -> str:
     """What the adapter's config names as its backbone: a hub id, or what is beside it in `--out`. Of a folder or a
-    package its last name alone: what is published says nothing of this machine."""
+    package its short name alone: what is published says nothing of this machine."""
     model = loaded.spec.model
-    return str(out / "base") if model.weights == "random" else public_name(model.name)
+    if model.weights == "random":
+        return str(out / "base")
+    return model.name if public_name(model.name) == model.name else model.label
 
 
 def _write_base(loaded: "Loaded", folder: Path) -> None:

@@ -19,6 +19,7 @@ from petbench.export.forms import peft_form
 from petbench.export.lowrank import PeftForm
 from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned
+from petbench.tuned.published import public_name
 
 # Logits before and after may differ by rounding: another order of the same sums.
 TOLERANCE = 1e-4
@@ -83,6 +84,7 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
     if not _within(gap, before):
         raise RunError(f"the merged model's logits differ by {gap:.1e}: nothing was written.")
     logging.disable_progress_bar()
+    plain.config._name_or_path = public_name(str(plain.config._name_or_path))
     with _full_disks_said():
         plain.save_pretrained(folder)
     if tokenizer is not None:

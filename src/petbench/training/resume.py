@@ -36,6 +36,10 @@ class Progress:
     tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
+    threads: int = 0  # that the last steps were taken with; 0: not noted
+    accumulation: int = (
+        0  # micro-batches a step, where the device had no room for those of the config; else 0
+    )
     changes: list[str] = field(default_factory=list)  # see `Record.changes`
 
 

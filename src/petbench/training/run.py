@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
-from petbench.console import is_main_process, say
+from petbench.console import is_main_process, say, without_secrets
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
@@ -17,6 +17,7 @@ from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
+from petbench.training.space import warn_of_space
 
 FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
 BEGUN = (
@@ -52,6 +53,8 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
             if (earlier := _done(prepared, since)) is not None:
                 return earlier
             _refuse_links(prepared.folder)
+            if is_main_process():
+                warn_of_space(prepared)
             return _train(prepared, group, claim)
         except UserError:
             if not was_there and is_main_process():
@@ -155,7 +158,7 @@ def _write_end(
         if earlier is not None and earlier.status == "done":
             return
         if trace is not None:
-            write_text(prepared.folder / "error.txt", trace)
+            write_text(prepared.folder / "error.txt", without_secrets(trace))
         write_record(record, spec.results_dir)
 
 

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from petbench.adapters.registry import method_named
 from petbench.console import say
@@ -58,6 +59,11 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
     reset_peak_memory(device)
 
     resumed = fit.resume()
+    if accelerator.num_processes > 1 and drops(tuned.model):
+        fit.note(
+            f"{accelerator.num_processes} processes draw dropout apart, each for its own rows: values differ from "
+            "those of one process (without dropout they do not)"
+        )
     tracker = _tracker(prepared, group, resumed) if accelerator.is_main_process else Fanout([])
     status: Status = "failed"
     try:
@@ -133,6 +139,13 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
     if accelerator.is_main_process and not spec.trainer.keep_resume_state:
         drop_resume(prepared.folder)
     return record
+
+
+def drops(model: nn.Module) -> bool:
+    """Whether a model draws dropout while it trains."""
+    own = any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
+    rates = (value for name, value in vars(getattr(model, "config", model)).items() if "drop" in name)
+    return own or any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
 def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
