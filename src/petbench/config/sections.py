@@ -79,7 +79,7 @@ class TaskSpec(Frozen):
     """Which GLUE task, in which form and wording."""
 
     name: str
-    form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text where the family answers in text
     wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included

@@ -82,8 +82,7 @@ def _ln_tuning(tuned: Tuned) -> PeftForm:
 
 def _prompt(tuned: Tuned) -> PeftForm:
     layout = tuned.layout
-    pooled = getattr(tuned.model.config, "classifier_pooling", "cls")
-    if layout.head_modules and ("decoder" in layout.layers or pooled == "mean"):
+    if layout.head_modules and layout.head_reads != "first":
         raise UserError(
             f"prompt_tuning on {layout.family} with a head cannot be exported: under PEFT the head no longer knows "
             "which tokens are real, so the logits would differ."
@@ -106,7 +105,7 @@ def _prompt(tuned: Tuned) -> PeftForm:
 
 def _prefix(tuned: Tuned) -> PeftForm:
     layout = tuned.layout
-    if layout.encoder_decoder or (layout.family != "bert" and "encoder" in layout.layers):
+    if layout.encoder_decoder or ("encoder" in layout.layers and not layout.pooled_head):
         why = (
             "PEFT gives a table to the decoder's own attention alone, and spreads it otherwise over the layers"
             if layout.encoder_decoder

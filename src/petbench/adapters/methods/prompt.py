@@ -27,7 +27,7 @@ from petbench.adapters.method import Installed, Method
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
-from petbench.models.sites import Layout, Site
+from petbench.models.sites import HeadReads, Layout, Site
 
 
 class PromptTuningSpec(AdapterSpec):
@@ -42,8 +42,9 @@ class PromptAdapter(StackAdapter):
 
     vectors = frozenset({"P"})
 
-    def __init__(self, length: int, d: int) -> None:
+    def __init__(self, length: int, d: int, head_reads: HeadReads) -> None:
         super().__init__()
+        self.head_reads = head_reads
         self.P = nn.Parameter(torch.empty(length, d))
         nn.init.uniform_(self.P, -0.5, 0.5)
 
@@ -70,7 +71,7 @@ class PromptAdapter(StackAdapter):
         handles: list[Handle] = [body.register_forward_pre_hook(put, with_kwargs=True)]
         if model.config.is_encoder_decoder:
             handles.append(_hang_memory(model.get_decoder(), length, is_on))
-        elif _reads_by_position(model):
+        elif self.head_reads != "first":  # what follows the body finds tokens by their position in the input
             handles.append(body.register_forward_hook(_without_prompt(length, is_on)))
         return handles
 
@@ -84,7 +85,7 @@ class PromptTuning(Method[PromptTuningSpec]):
 
     def attachments(self, spec: PromptTuningSpec, layout: Layout) -> Iterable[Attachment]:
         site = embedding_site(layout, "encoder")
-        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out))
+        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out, layout.head_reads))
 
     def count(self, spec: PromptTuningSpec, layout: Layout) -> int:
         return spec.prompt_length * embedding_site(layout, "encoder").d_out
@@ -178,13 +179,6 @@ def _hang_memory(decoder: nn.Module, length: int, is_on: Callable[[], bool]) -> 
         return (), given
 
     return decoder.register_forward_pre_hook(put, with_kwargs=True)
-
-
-def _reads_by_position(model: Any) -> bool:
-    """Whether what follows the body finds tokens by their position in the input."""
-    config = model.config
-    causal = config.model_type in ("gpt2", "llama", "qwen2", "qwen3")
-    return causal or getattr(config, "classifier_pooling", "cls") == "mean"
 
 
 def _without_prompt(length: int, is_on: Callable[[], bool]) -> Callable[..., Any]:

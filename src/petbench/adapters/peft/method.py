@@ -226,10 +226,10 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
     decoder_only = set(layout.layers) == {"decoder"}
     prefix = spec.kind == "PREFIX_TUNING"
     if layout.encoder_decoder:
-        reason, instead = "takes no input vectors", "task.form=text"
+        reason, instead = "takes no input vectors", "adapter=prompt_tuning or adapter=prefix_tuning"
     elif decoder_only and not prefix:
         reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
-    elif prefix and not decoder_only and layout.family != "bert":
+    elif prefix and not decoder_only and not layout.pooled_head:
         reason, instead = (
             "is not called by PEFT's prefix tuning",
             ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),
