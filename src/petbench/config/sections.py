@@ -48,6 +48,15 @@ class ModelSpec(Frozen):
         return raw
 
 
+# What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
+ABOUT_THE_METHOD = ("tuning", "citation")
+
+
+def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a method's YAML that its spec takes."""
+    return {key: value for key, value in values.items() if key not in ABOUT_THE_METHOD}
+
+
 class AdapterSpec(Frozen):
     """What every method's spec holds; each method file subclasses it with its own fields."""
 

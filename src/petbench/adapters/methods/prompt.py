@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.hooks import install_hooks
 from petbench.adapters.method import Installed, Method
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
@@ -103,6 +104,29 @@ class PromptTuning(Method[PromptTuningSpec]):
         """1 to 200 vectors."""
         for length in range(1, 201):
             yield spec.model_copy(update={"prompt_length": length})
+
+    def peft_form(
+        self, spec: PromptTuningSpec, layout: Layout, installed: Installed, ranks: Ranks
+    ) -> PeftForm:
+        if layout.head_modules and layout.head_reads != "first":
+            raise UserError(
+                f"prompt_tuning on {layout.family} with a head cannot be exported: under PEFT the head no longer knows "
+                "which tokens are real, so the logits would differ."
+            )
+        (attachment,) = installed.attachments
+        adapter = attachment.adapter
+        assert isinstance(adapter, PromptAdapter)
+        length, width = adapter.P.shape
+        # PEFT wants heads and layers even for a prompt, and does not find them under every family's names.
+        arguments = {
+            "num_virtual_tokens": length,
+            "token_dim": width,
+            "num_attention_heads": layout.sites("query")[0].heads,
+            "num_layers": next(iter(layout.layers.values())),
+            "num_transformer_submodules": 1,
+        }
+        values = {"prompt_encoder.default.embedding.weight": adapter.P.detach()}
+        return PeftForm("PROMPT_TUNING", arguments, values, f"prompt tuning of {length} vectors")
 
     def install(self, model: nn.Module, spec: PromptTuningSpec, layout: Layout) -> Installed:
         """Raises UserError when no room is left for tokens, or the table has too few rows to start from."""
