@@ -2,8 +2,8 @@
 
 import pytest
 
-from petbench.errors import UserError
 from petbench.config.tree import options
+from petbench.errors import UserError
 from petbench.report.citations import bibtex, citation_of
 from petbench.report.published.beside import ours_beside_theirs, reproduction
 from petbench.report.published.costs import costs_beside
