@@ -93,7 +93,8 @@ def ia3_form(scales: Iterable[tuple[Site, At, Tensor]], layout: Layout, note: st
     """Factors on the inputs (d_in) or outputs (d_out) of sites as one PEFT (IA)^3."""
     values: dict[str, Tensor] = {}
     inputs: list[str] = []
-    transposed, modules = False, dict.fromkeys(())
+    modules: dict[str, None] = {}
+    transposed = False
     for site, at, vector in scales:
         name = f"{ROOT}{site.module}.ia3_l.default"
         modules |= {site.module: None}
