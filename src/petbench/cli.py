@@ -32,6 +32,7 @@ USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
   petbench bench                            step time, memory and latency, side by side
   petbench data fetch|check DIR             GLUE on disk, with checksums
   petbench conformance NAME                 hold a method to the list
+  petbench new method NAME --dir DIR        a package with a method of your own
   petbench sync [RESULTS_DIR]               upload offline W&B runs
   petbench doctor                           what is installed, what is in reach
 
@@ -177,6 +178,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("petbench.commands.export", "export_main"),
     "bench": ("petbench.commands.bench", "bench_main"),
     "conformance": ("petbench.commands.conformance", "conformance_main"),
+    "new": ("petbench.commands.new", "new_main"),
     "sync": ("petbench.commands.sync", "sync_main"),
     "doctor": ("petbench.commands.doctor", "doctor_main"),
 }

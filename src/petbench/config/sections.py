@@ -65,6 +65,15 @@ class ModelSpec(Frozen):
         return raw
 
 
+# What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
+ABOUT_THE_METHOD = ("tuning", "citation")
+
+
+def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a method's YAML that its spec takes."""
+    return {key: value for key, value in values.items() if key not in ABOUT_THE_METHOD}
+
+
 class AdapterSpec(Frozen):
     """What every method's spec holds; each method file subclasses it with its own fields."""
 
@@ -96,7 +105,7 @@ class TaskSpec(Frozen):
     """Which GLUE task, in which form and wording."""
 
     name: str
-    form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text where the family answers in text
     wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included

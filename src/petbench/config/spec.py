@@ -24,6 +24,7 @@ from petbench.config.sections import (
     TrainerSpec,
     TuningNote,
     Vary,
+    hyper_parameters,
 )
 from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
@@ -137,8 +138,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = dict(values.pop("adapter", None) or {})
-    adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
+    adapter_raw = hyper_parameters(values.pop("adapter", None) or {})
     problems: list[str] = [*_secrets(raw)]
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
-from petbench.config.sections import AdapterSpec
+from petbench.config.sections import AdapterSpec, hyper_parameters
 from petbench.config.spec import RunSpec, parse
 from petbench.config.tree import option_path
 from petbench.errors import UserError
@@ -145,9 +145,8 @@ def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     import yaml
 
     values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
-    values.pop("tuning", None)  # learning rates: for sweeps, not the method
     spec_class = spec_of(str(values["method"]))
     try:
-        return spec_class.model_validate({"name": name, **values, **fields})
+        return spec_class.model_validate({"name": name, **hyper_parameters(values), **fields})
     except ValidationError as error:
         raise UserError("\n".join(mistakes(error, spec_class, prefix="adapter"))) from error
