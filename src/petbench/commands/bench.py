@@ -38,13 +38,11 @@ def bench_main(argv: list[str]) -> int:
 
     import torch
 
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
     from petbench.machine.devices import choose_device
     from petbench.machine.provenance import device_name
     from petbench.measure.bench import PARTS, Shape, measure
     from petbench.measure.latency import clock_of
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
 
     parts = parsed.what.split(",")
     if not set(parts) <= set(PARTS):
@@ -59,7 +57,7 @@ def bench_main(argv: list[str]) -> int:
     # The plan refuses more tokens than the model has positions; here they come from --length.
     given = [*(o for o in given if key_of(o) != "task.max_length"), f"task.max_length={parsed.length}"]
     for member in expand(given):
-        spec = parse(member.values, spec_of)
+        spec = spec_from(member.values)
         try:
             specs.append(plan(spec).spec)
         except UserError as error:

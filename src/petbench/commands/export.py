@@ -1,7 +1,7 @@
 """`petbench merge` and `petbench export`: a finished run as files that need no petbench."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petbench.commands.arguments import Arguments, new_folder, path, whole
 from petbench.commands.predict import add_backbone_options
@@ -16,10 +16,12 @@ def merge_main(argv: list[str]) -> int:
     parser = _parser("merge", "Fold a run's adapters into a plain checkpoint that transformers loads alone.")
     parsed = parser.parse_args(argv)
     from petbench.export.write import merge_to_folder
+    from petbench.inference.pipeline import in_units, name_labels
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
-    _name_labels(loaded.tuned.model.config, loaded.task.labels)
+    in_units(loaded)
+    name_labels(loaded.tuned.model.config, loaded.task.labels)
     say(f"{merge_to_folder(loaded.tuned, loaded.tokenizer, parsed.out)}: {parsed.out}")
     return 0
 
@@ -36,9 +38,11 @@ def export_main(argv: list[str]) -> int:
     )
     parsed = parser.parse_args(argv)
     from petbench.export.write import export_peft
+    from petbench.inference.pipeline import in_units
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
+    in_units(loaded)
     base = _base_model(loaded, parsed.out)
     line = export_peft(loaded.tuned, parsed.out, parsed.max_rank, parsed.approximate, base_model=base)
     loaded.tokenizer.save_pretrained(parsed.out)
@@ -73,10 +77,3 @@ def _write_base(loaded: "Loaded", folder: Path) -> None:
 
     task, spec = loaded.task, loaded.spec
     load(spec.model, loaded.form, task.num_labels, task.regression, seed=0).model.save_pretrained(folder)
-
-
-def _name_labels(config: Any, names: tuple[str, ...]) -> None:
-    """Give the checkpoint the task's label names, as transformers' pipelines show them."""
-    if names and getattr(config, "num_labels", 0) == len(names):
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: number for number, name in enumerate(names)}

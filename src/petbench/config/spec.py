@@ -23,6 +23,7 @@ from petbench.config.sections import (
     TrainerSpec,
     TuningNote,
 )
+from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
 from petbench.errors import UserError
 
@@ -40,8 +41,10 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
+    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
     ("data", "dir"),
     ("data", "source"),
+    *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
@@ -96,6 +99,8 @@ class RunSpec(Frozen):
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
+        if self.task.glue is None:
+            config["task"].pop("name")
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from petbench.record import Record
 from petbench.report.settings import identity
+from petbench.tasks.metric_table import one_answer
 
 TABLE_GROUPS = ("model", "protocol")
 COLUMN_GROUPS = ("task", "data")
@@ -100,19 +101,16 @@ def is_trial(record: Record) -> bool:
 def collapsed(record: Record) -> bool:
     """Whether a finished run learnt nothing: it gives every report row one answer.
 
-    True when a report split's Matthews or Pearson correlation is exactly 0, when its accuracy equals the
-    recorded majority share (`provenance.data.majority`: split -> share), or when its scoring warned that all
-    predictions are one (whichever class that is).
+    True when a metric of a report split has the value that its row of the metric table says (0, or the recorded
+    majority share, `provenance.data.majority`: split -> share), or when its scoring warned that all predictions are
+    one (whichever class that is).
     """
     if record.status != "done":
         return False
     majority = _part(record.provenance, "data").get("majority")
     for split, values in record.metrics.report.items():
-        if 0 in (values.get("matthews_correlation"), values.get("pearson")):
-            return True
         share = majority.get(split) if isinstance(majority, Mapping) else None
-        accuracy = values.get("accuracy")
-        if share is not None and accuracy is not None and abs(accuracy - share) < 1e-9:
+        if any(one_answer(name, value, share) for name, value in values.items()):
             return True
     return any(
         _ONE_ANSWER.search(text) for text in record.metrics.warnings if not text.startswith("selection")
@@ -128,6 +126,11 @@ def data_source(record: Record) -> str:
     """Where the rows came from: local, hub, toy; `made` for records of scripts/make_records.py."""
     found = _part(record.provenance, "data").get("source")
     return str(found or _part(record.config, "data").get("source", ""))
+
+
+def kind_of_rows(record: Record) -> str:
+    """`glue`, or `own` for a task that is none of GLUE's."""
+    return "own" if _part(record.config, "task").get("glue", True) is None else "glue"
 
 
 def precision(record: Record) -> str:
@@ -158,7 +161,7 @@ def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
         head = path.partition(".")[0]
         (table if head in TABLE_GROUPS else column if head in COLUMN_GROUPS else row)[path] = value
     column["digest"] = str(_part(record.provenance, "data").get("digest", ""))[:8]
-    table["rows"] = source if (source := data_source(record)) in ("toy", "made") else "glue"
+    table["rows"] = source if (source := data_source(record)) in ("toy", "made") else kind_of_rows(record)
     table["low_resource"] = column.get("task.train_examples") is not None
     row["precision"] = precision(record)
     row.pop("trainer.precision", None)  # the recorded one says more than `auto`

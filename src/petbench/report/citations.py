@@ -71,7 +71,7 @@ def keys_of(method: str) -> tuple[str, ...] | None:
 
 def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
     """Every entry once, methods first; a comment names what has none."""
-    from petbench.tasks.glue import TASKS
+    from petbench.tasks.glue import bibtex_of
 
     keys: list[str] = []
     unknown = []
@@ -82,8 +82,8 @@ def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
         keys += found or ()
     parts = [entries()[key] for key in dict.fromkeys(keys)]
     for task in dict.fromkeys(tasks):
-        if task in TASKS:
-            parts += TASKS[task].bibtex.split("\n\n")
+        if found_text := bibtex_of(task):
+            parts += found_text.split("\n\n")
         else:
             unknown.append(task)
     if unknown:

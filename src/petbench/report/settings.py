@@ -46,6 +46,8 @@ def identity(record: Record) -> dict[str, Any]:
         for path, part in _BY_CONTENT.items():
             digest = content.get(part)
             settings[path] = None if digest is None else str(digest).rpartition(":")[2][:8]
+        if content.get("task") is not None:  # a definition that the task's name does not say
+            settings["task.definition"] = str(content["task"])[:8]
     for path in _LEFT_OUT:
         if path in settings:
             del settings[path]

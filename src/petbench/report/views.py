@@ -15,6 +15,7 @@ from petbench.report.costs import LORA
 from petbench.report.layout import Entry, Report, Row, Span, Table
 from petbench.report.notes import cell_marks
 from petbench.report.series import learning_rate, low_resource, tuning
+from petbench.tasks.metric_table import METRICS
 
 SCALE = 100
 DECIMALS = 1  # of scores in tables
@@ -43,6 +44,7 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         "tables": tables,
         "cells": cells,
         "runs": _runs(records),
+        "metrics": {name: metric.words for name, metric in METRICS.items()},
         "low": low_resource(report),
         "tuning": tuning(report, records),
     }

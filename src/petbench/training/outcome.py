@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from petbench.config.task import Task
 from petbench.files import write_text
 from petbench.machine.clock import StepClock
 from petbench.machine.devices import uses_tf32
 from petbench.machine.provenance import device_name, git_state, versions
 from petbench.models.load import Backbone
 from petbench.record import Answers, Best, Cost, Headline, Merge, Metrics, Record, write_answers
-from petbench.report.statistics.influence import NO_LABEL
-from petbench.tasks.glue import Task
+from petbench.tasks.by_row import NO_LABEL
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
 from petbench.training.prepare import Prepared

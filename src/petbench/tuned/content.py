@@ -11,6 +11,8 @@ from petbench.errors import NotHere, UserError
 from petbench.machine.devices import choose_device, choose_precision
 from petbench.models.content import backbone_content
 from petbench.models.file_digests import remembered_sha256
+from petbench.tasks.glue import is_glue
+from petbench.tasks.splits import content_digest
 from petbench.tuned.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder
 
 
@@ -24,11 +26,13 @@ class Content:
     tokenizer: str
     precision: str  # the one that is used, never `auto`
     start: str | None  # digest of the adapter that `init_from` names
+    task: str | None = None  # digest of the task's definition; of GLUE's tasks the name says it
     missing: tuple[str, ...] = ()
 
     def values(self) -> dict[str, str | None]:
         """The part that makes the run's id."""
-        return {name: value for name, value in asdict(self).items() if name != "missing"}
+        found = {name: value for name, value in asdict(self).items() if name != "missing"}
+        return found if self.task is not None else {name: v for name, v in found.items() if name != "task"}
 
 
 def content_of(spec: RunSpec, rows: str) -> Content:
@@ -52,7 +56,10 @@ def content_of(spec: RunSpec, rows: str) -> Content:
         except (UserError, OSError) as error:
             missing.append(f"init_from: {error}")
             start = f"not here: {spec.init_from}"
-    return Content(rows=rows, **backbone, precision=_precision(spec), start=start, missing=tuple(missing))
+    task = None if is_glue(spec.task) else content_digest(spec.task.definition())
+    return Content(
+        rows=rows, **backbone, precision=_precision(spec), start=start, task=task, missing=tuple(missing)
+    )
 
 
 def _precision(spec: RunSpec) -> str:
@@ -71,6 +78,8 @@ def located(spec: RunSpec) -> RunSpec:
     data = spec.data
     if data.dir is not None:
         data = data.model_copy(update={"dir": whole_path(data.dir)})
+    if data.file is not None:
+        data = data.model_copy(update={"file": str(Path(data.file).absolute())})
     start = spec.init_from
     if start is not None and any(
         (Path(start) / inside / CONFIG_FILE).is_file() for inside in ("", "adapter")

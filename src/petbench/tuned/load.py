@@ -12,12 +12,12 @@ from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
 from petbench.config.sections import AdapterSpec
 from petbench.config.spec import RunSpec, parse
+from petbench.config.task import Task
 from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
 from petbench.models.load import Backbone, Form, load, resolve_form
-from petbench.tasks.glue import Task, task_named
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
 from petbench.tuned.checkpoint import (
@@ -71,7 +71,7 @@ def load_run(
         raise UserError(f"{folder / CONFIG_FILE} holds no config. Train the run again.") from error
     spec = parse(values, spec_of)
     spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
-    task = task_named(spec.task.name)
+    task = spec.task
     form = resolve_form(spec.model, spec.task.form)
     head_seed = derive_seed(spec.seed, "head")
     backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)

@@ -7,18 +7,13 @@ from petbench.console import shown
 from petbench.report.layout import Column, Report, Table
 from petbench.report.writers.markdown import average_text, counts_line, entry_text
 from petbench.report.writers.numerals import COST_HEADS, NOTHING, cost_cells, rank_line, used
+from petbench.tasks.metric_table import METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-METRIC_SHORT = {
-    "matthews_correlation": "MCC",
-    "accuracy": "acc",
-    "accuracy_f1": "acc, F1",
-    "pearson_spearman": "corr",
-}
 PADDING = 2  # columns of space that rich puts beside a cell
 
 
@@ -96,7 +91,8 @@ def _cuts(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 
 def _head(column: Column) -> str:
     """`rte` above the metric, in short."""
-    return f"{column.label}\n{METRIC_SHORT.get(column.metric, column.metric)}"
+    known = METRICS.get(column.metric)
+    return f"{column.label}\n{known.short if known else column.metric}"
 
 
 def _text(text: str, bold: bool) -> "Text":
