@@ -180,7 +180,7 @@ def test_numbers_come_in_their_own_units_from_predict_pipeline_and_the_merged_ch
     status, said, told = ran(f"petbench predict {run} quality.tsv")
     answers = [float(line.split("\t")[1]) for line in said.splitlines()[1:]]
     assert status == 0 and "pearson_spearman" in told and "absolute_error" in told
-    assert 0 < sum(answers) / len(answers) < 100 and max(answers) - min(answers) > 5
+    assert sum(answers) / len(answers) == pytest.approx(50, abs=15) and max(answers) > min(answers)
     text = (tour.folder / "quality.tsv").read_text().splitlines()[1].split("\t")[0]
     plain = AutoModelForSequenceClassification.from_pretrained(tour.folder / "plain")
     tokenizer = AutoTokenizer.from_pretrained(tour.folder / "plain")
@@ -221,7 +221,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_exit_2_and_leaves_nothing(tour: Tour, mistake: str) -> None:
-    status, said, told = ran(f"petbench train adapter=lora model=tiny_bert results_dir=wrong {mistake}")
+    status, _, told = ran(f"petbench train adapter=lora model=tiny_bert results_dir=wrong {mistake}")
     assert status == 2 and MISTAKES[mistake] in told, told
     assert not (tour.folder / "wrong").exists()
 

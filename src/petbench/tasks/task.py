@@ -11,8 +11,9 @@ from petbench.config.tree import options
 from petbench.console import is_main_process, tell
 from petbench.errors import UserError, unknown
 from petbench.tasks.glue import NAMES
-from petbench.tasks.rows.files import Raw
-from petbench.tasks.rows.own import files_of, own_rows, own_task, sample_of, stamp
+from petbench.tasks.rows.own import own_task
+from petbench.tasks.rows.places import files_of, own_rows, sample_of, stamp
+from petbench.tasks.rows.raw import Raw
 
 
 def settled(spec: RunSpec) -> RunSpec:

@@ -236,8 +236,7 @@ def toy_splits(task: Task, train_rows: int, validation_rows: int) -> Splits:
 def _toy_split(task: Task, name: str, size: int, *, held_out: bool) -> Split:
     """Distinct rows while the lexicon gives new ones; after many repeats in a row a repeat is taken."""
     rng = random.Random(f"petbench toy {TOY_VERSION} {task.name} {name}")
-    make = _MAKERS.get(task.name) if task.glue is not None else None
-    make = make or partial(_by_schema, task)
+    make = _MAKERS[task.name] if task.glue is not None else partial(_by_schema, task)
     rows: list[Row] = []
     seen: set[tuple[str, ...]] = set()
     repeats = 0

@@ -6,38 +6,19 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from petbench.console import progress_bar
 from petbench.errors import UserError
+from petbench.tasks.rows.parquet import read_parquet
+from petbench.tasks.rows.raw import Raw, no_column
 
 TEXT_KINDS = (".tsv", ".csv", ".jsonl")
 KINDS = (*TEXT_KINDS, ".parquet")
 BAR_BYTES = 64 * 2**20  # a file that takes seconds to read gets a bar
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", codecs.BOM_UTF32_BE: "UTF-32"}
-
-
-@dataclass
-class Raw:
-    """Columns as read. `lines`: the line on which every row starts, or its number in a Parquet file."""
-
-    path: str
-    columns: dict[str, list[Any]]
-    lines: list[int] = field(default_factory=list)
-    names: dict[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # column -> class names that the file itself has
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def place(self, row: int) -> str:
-        """`file, line 12`."""
-        what = "row" if self.path.endswith(".parquet") else "line"
-        return f"{self.path}, {what} {self.lines[row]}" if row < len(self.lines) else self.path
 
 
 def read_file(
@@ -55,7 +36,8 @@ def read_file(
     if kind not in KINDS:
         raise UserError(f"{path}: ending '{kind}'. Legal: {', '.join(KINDS)}.")
     if kind == ".parquet":
-        return _parquet(path, wanted, needs, most)
+        with _bar(path) as told:
+            return read_parquet(path, wanted, needs, most, told)
     try:
         with path.open("rb") as file, _bar(path) as told:
             return read_lines(file, kind, str(path), wanted, needs, most, told)
@@ -77,6 +59,19 @@ def read_lines(
     if kind == ".jsonl":
         return _objects(path, lines, wanted, needs, most)
     reader = {".tsv": _tabs, ".csv": _commas}[kind](path, lines, wanted, needs)
+    return _columns(path, reader, most)
+
+
+def read_tabs(file: Iterable[bytes], path: str, names: Sequence[str], needs: str) -> Raw:
+    """Rows of tab-separated texts without a header: `names` are their columns."""
+    header = "\t".join(names)
+    return _columns(
+        path, _tabs(path, chain([header], _decoded(file, path, None)), names, needs, first=0), None
+    )
+
+
+def _columns(path: str, reader: Iterator[Any], most: int | None) -> Raw:
+    """What a reader gives, the names first, as columns."""
     raw = Raw(path, {str(name): [] for name in next(reader, ())})
     columns = list(raw.columns.values())
     for number, values in islice(reader, most):
@@ -109,16 +104,18 @@ def _decoded(file: Iterable[bytes], path: str, told: Any) -> Iterator[str]:
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _tabs(path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs: str) -> Iterator[Any]:
-    """The names of the columns, then the rows of a TSV."""
+def _tabs(
+    path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs: str, first: int = 1
+) -> Iterator[Any]:
+    """The names of the columns, then the rows of a TSV. first: the number of the line that holds the names."""
     width, places = 0, list[int]()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=first):
         if "\r" in line:
             raise UserError(
                 f"{path}, line {number}: a carriage return inside a row. End lines with \\n or \\r\\n only."
             )
         fields = line.split("\t")
-        if number == 1:
+        if number == first:
             width, places = len(fields), _places(path, fields, wanted, needs)
             yield [fields[place] for place in places]
             continue
@@ -214,53 +211,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         double = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
         raise ValueError(f"the key '{double}' is there twice")
     return found
-
-
-def _parquet(path: Path, wanted: Sequence[str] | None, needs: str, most: int | None) -> Raw:
-    """The wanted columns of a Parquet file, row group by row group, with class names that `datasets` wrote."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            for name in there if wanted is None else wanted:
-                if name not in there:
-                    raise no_column(str(path), name, there, needs)
-                if there.count(name) > 1:
-                    raise UserError(f"{path}: {there.count(name)} columns are called '{name}'. Leave one.")
-            names = list(there if wanted is None else wanted)
-            raw = Raw(str(path), {name: [] for name in names}, names=_class_names(file.schema_arrow))
-            with _bar(path) as told:
-                for batch in file.iter_batches(most or 65_536, columns=names):
-                    for name in names:
-                        raw.columns[name] += with_names(batch.column(name).to_pylist(), raw.names.get(name))
-                    if told is not None:
-                        told(path.stat().st_size * batch.num_rows // max(1, file.metadata.num_rows))
-                    if most is not None:
-                        break
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}. Replace the file.") from error
-    raw.lines = list(range(len(next(iter(raw.columns.values()), []))))
-    return raw
-
-
-def with_names(codes: list[Any], names: Sequence[str] | None) -> list[Any]:
-    """Class codes as the names that the file or data set itself has for them; -1, no label, stays."""
-    return [names[code] if code is not None and code >= 0 else code for code in codes] if names else codes
-
-
-def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
-    """Column -> class names, where `datasets` wrote the file and the column is a ClassLabel."""
-    try:
-        kept = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = kept.get("info", {}).get("features", {})
-        return {name: tuple(kind["names"]) for name, kind in features.items() if "names" in kind}
-    except (ValueError, AttributeError, TypeError):
-        return {}
-
-
-def no_column(place: str, name: str, there: Sequence[str], needs: str) -> UserError:
-    """The error for a column that is not there."""
-    tail = f" {needs}." if needs else ""
-    return UserError(f"{place}: no column '{name}'; there: {', '.join(there) or 'nothing'}.{tail}")

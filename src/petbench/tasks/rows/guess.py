@@ -8,7 +8,7 @@ from petbench.config.sections import DataSpec
 from petbench.errors import UserError, nearest
 from petbench.tasks.rows.checks import name_of, number_of
 from petbench.tasks.rows.columns import columns_of
-from petbench.tasks.rows.files import Raw
+from petbench.tasks.rows.raw import Raw
 
 # Names of columns, in lower case, the likelier first.
 LABELS = (

@@ -11,7 +11,7 @@ from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.machine.network import hub_reachable
 from petbench.tasks.rows.checks import checked_split, split_notes
-from petbench.tasks.rows.files import Raw, with_names
+from petbench.tasks.rows.raw import Raw, with_names
 from petbench.tasks.splits import Splits
 
 

@@ -9,8 +9,9 @@ from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.checks import checked_split, split_notes
-from petbench.tasks.rows.files import Raw
-from petbench.tasks.rows.own import own_rows, own_splits
+from petbench.tasks.rows.own import own_splits
+from petbench.tasks.rows.places import own_rows
+from petbench.tasks.rows.raw import Raw
 from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
 from petbench.tasks.splits import Split, Splits
 

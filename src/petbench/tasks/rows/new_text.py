@@ -1,7 +1,5 @@
 """Rows of new text from a TSV, CSV, JSONL or Parquet file, in a task's columns, with labels where they are there."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,11 +8,9 @@ from typing import Any
 from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.tasks.rows.columns import columns_of, texts_of
-from petbench.tasks.rows.files import Raw, read_file, read_lines
+from petbench.tasks.rows.files import read_file, read_lines, read_tabs
+from petbench.tasks.rows.raw import Raw, require_texts
 from petbench.tasks.splits import Split
-
-# No tokenizer takes half a surrogate pair; a NUL is the mark of a file that is no UTF-8 text.
-_NO_TEXT = {"\0": "a NUL character", "\ud800-\udfff": "half of a surrogate pair"}
 
 
 def read_new_text(
@@ -54,9 +50,7 @@ def read_stream(stream: Iterable[bytes], task: Task) -> Split:
     if first.lstrip().startswith(b"{"):
         raw = read_lines(whole, ".jsonl", "standard input", names, needs)
     else:
-        header = "\t".join(names).encode() + b"\n"
-        raw = read_lines(chain([header], whole), ".tsv", "standard input", names, needs)
-        raw.lines = [line - 1 for line in raw.lines]
+        raw = read_tabs(whole, "standard input", names, needs)
     return _as_rows(raw, task, task.columns)
 
 
@@ -75,28 +69,6 @@ def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
     for name in columns_of(task.text_fields, columns):
         require_texts(raw, name)
     return Split("new", list(range(len(raw))), texts_of(raw.columns, task.text_fields, columns), None)
-
-
-def require_texts(raw: Raw, name: str) -> None:
-    """Raise UserError with the first row of a column that is no text, or holds characters that are none."""
-    for row, text in enumerate(raw.columns[name]):
-        if not isinstance(text, str):
-            raise UserError(f"{raw.place(row)}: '{name}' is {_shown(text)}. Give a text in quotes.")
-    odd = re.compile(f"[{''.join(_NO_TEXT)}]")
-    for row, text in enumerate(raw.columns[name]):
-        if text.isascii() and "\0" not in text:
-            continue
-        if found := odd.search(text):
-            raise UserError(f"{raw.place(row)}: '{name}' holds {_named(found)}. Mend it.")
-
-
-def _named(found: re.Match[str]) -> str:
-    what = next(name for signs, name in _NO_TEXT.items() if re.match(f"[{signs}]", found[0]))
-    return f"{what} (\\u{ord(found[0]):04x}, character {found.start() + 1})"
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)[:40]
 
 
 def labels_of(values: Sequence[Any], task: Task) -> list[int] | list[float] | None:
