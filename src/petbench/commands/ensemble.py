@@ -7,6 +7,7 @@ from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.record import read_record
 from petbench.report.cells import is_trial
+from petbench.tasks.task import task_in
 from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_config
 
 
@@ -35,8 +36,7 @@ def runs_at(run: str, results_dir: str) -> tuple[list[Path], Task]:
 
 def task_of(saved: dict[str, Any]) -> Task:
     """The task of a saved adapter."""
-    known = saved.get("config", {}).get("task") or {"name": saved.get("task")}
-    return Task.model_validate({key: value for key, value in known.items() if key in Task.model_fields})
+    return task_in(saved.get("config") or {}, str(saved.get("task")))
 
 
 def _asked(task: Task) -> tuple[Any, ...]:
