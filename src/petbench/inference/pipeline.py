@@ -19,6 +19,7 @@ def pipeline(run: str | Path, results_dir: str | Path = "results", **options: An
     """
     import transformers
 
+    make: Any = transformers.pipeline  # its overloads name the tasks one by one
     loaded = load_run(run, results_dir)
     if loaded.form != "head":
         raise UserError(
@@ -29,7 +30,7 @@ def pipeline(run: str | Path, results_dir: str | Path = "results", **options: An
     ways: dict[str, Any] = {"truncation": True, "max_length": loaded.spec.task.max_length}
     if loaded.task.regression:
         ways["function_to_apply"] = "none"
-    return transformers.pipeline(
+    return make(
         "text-classification", model=loaded.tuned.model, tokenizer=loaded.tokenizer, **ways, **options
     )
 

@@ -77,7 +77,9 @@ class Wording:
 
     @cached_property
     def _decimals(self) -> int:
-        """Of a number's targets: one, or as many as tell the steps of the grid apart."""
+        """Of a number's targets: one for STS-B, else as many as tell the steps of the grid apart, at least one."""
+        if self.task.glue is not None:
+            return 1
         return max(1, 1 - math.floor(math.log10(self._grid)))
 
     def _written(self, value: float) -> str:

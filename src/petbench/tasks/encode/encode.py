@@ -114,9 +114,11 @@ def scaled(labels: Sequence[int] | Sequence[float], task: Task) -> np.ndarray:
 def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
     """Token ids of every legal label string, in label order, with the end token that the tokenizer adds.
 
-    Raises UserError where two labels become the same tokens: no answer could tell them apart.
+    Raises UserError where two names of the user's own become the same tokens: no answer could tell them apart.
     """
     found = [list(ids) for ids in tokenizer(list(wording.targets))["input_ids"]]
+    if wording.task.glue is not None:
+        return found
     seen: dict[tuple[int, ...], str] = {}
     for target, ids in zip(wording.targets, found, strict=True):
         other = seen.setdefault(tuple(ids), target)
