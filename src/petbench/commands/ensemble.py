@@ -6,7 +6,6 @@ from typing import Any
 from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.record import read_record
-from petbench.report.cells import is_trial
 from petbench.tasks.task import task_in
 from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_config
 
@@ -50,6 +49,6 @@ def _finished(place: Path) -> list[Path]:
         {*place.glob(f"*/adapter/{CONFIG_FILE}"), *place.glob(f"runs/*/adapter/{CONFIG_FILE}")}
     ):
         record = read_record(config.parents[1])
-        if record is not None and record.status == "done" and not is_trial(record):
+        if record is not None and record.status == "done" and not record.is_trial:
             found.append(config.parent)
     return found

@@ -26,21 +26,20 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
     assert record.headline is not None
     task = task_in(record.config, record.task)
     split = record.headline.split
-    known = record.provenance.get("data") or {}
     reason = "the record does not say which rows it used"
     for more in ({}, {"dir": None}):
         try:
             data = DataSpec.model_validate({**record.config.get("data", {}), **more})
             found = load_splits(task, data)
             # Rows of one's own that were cut from train are numbered as train is.
-            split = split if split in (known.get("splits") or {}) or task.glue is not None else "train"
+            split = split if split in record.provenance.data.splits or task.glue is not None else "train"
             part = found.part(split)
         except UserError as error:
             reason = str(error).splitlines()[0]
             continue
         except ValidationError:
             continue
-        if part.digest != (known.get("splits") or {}).get(split):
+        if part.digest != record.provenance.data.splits.get(split):
             reason = f"the {split} rows of {found.location} are others than those of the run"
             continue
         wanted = set(ids)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.by_row import NO_LABEL
+from petbench.record.metrics.table import METRICS
 from petbench.report.cells import Cell
 from petbench.report.sides import Read
-from petbench.tasks.by_row import NO_LABEL
-from petbench.tasks.metric_table import METRICS
 
 Texts = Mapping[int, Mapping[str, str]]  # row id -> field -> text
 

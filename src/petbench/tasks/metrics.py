@@ -9,7 +9,7 @@ import numpy as np
 
 from petbench.config.task import Task
 from petbench.errors import RunError, UserError
-from petbench.tasks.metric_table import METRICS
+from petbench.record.metrics.table import METRICS
 
 Prediction = int | float | None  # None: an answer that is no label
 

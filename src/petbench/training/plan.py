@@ -15,7 +15,7 @@ from petbench.models.checks import Positions, check_length, positions_of
 from petbench.models.content import config_digest
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.record import Params
-from petbench.tasks.metric_table import require_metrics
+from petbench.record.metrics.table import require_metrics
 from petbench.tasks.task import settled
 from petbench.training.budget import fit_budget
 from petbench.tuned.attach import attach

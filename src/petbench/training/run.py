@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
@@ -11,7 +12,7 @@ from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Cost, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
 from petbench.training.claim import LOCK_FILE, claimed
 from petbench.training.draws import draws
 from petbench.training.prepare import Prepared, prepare
@@ -130,6 +131,7 @@ def _write_end(
         run_id=prepared.run_id,
         status=status,
         reason=reason,
+        date=datetime.now(UTC).replace(microsecond=0),
         task=spec.task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -138,11 +140,7 @@ def _write_end(
         protocol=spec.protocol.name,
         params=prepared.plan.params,
         cost=Cost(train_seconds=None if started is None else time.perf_counter() - started),
-        provenance={
-            "content": prepared.content.values(),
-            "draws": draws(spec),
-            "tuning": spec.tuning.model_dump() if spec.tuning else None,
-        },
+        provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         earlier = read_record(prepared.folder)

@@ -6,6 +6,7 @@ from scipy import stats
 
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.table import row_values
 from petbench.report.cells import group
 from petbench.report.citations import METHODS, bibtex, entries, keys_of
 from petbench.report.published.beside import ours_beside_theirs, reproduction
@@ -13,7 +14,6 @@ from petbench.report.published.costs import costs_beside
 from petbench.report.published.numbers import lookup, published, recipes, target
 from petbench.report.published.rows import rows_variance
 from petbench.report.statistics.moderation import fit_prior
-from petbench.tasks.metric_table import row_values
 
 
 def test_the_file_is_whole() -> None:

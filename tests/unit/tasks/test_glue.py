@@ -9,8 +9,8 @@ from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.config.task import OWN
 from petbench.config.tree import options
 from petbench.errors import UserError
+from petbench.record.metrics.table import require_metrics
 from petbench.tasks.glue import TASKS, bibtex_of, is_glue, require_trainable, task_named
-from petbench.tasks.metric_table import require_metrics
 from petbench.tasks.protocols import SMALL_TRAIN
 
 CONF = Path(__file__).resolve().parents[3] / "conf"

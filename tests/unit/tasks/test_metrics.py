@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from petbench.errors import RunError, UserError
+from petbench.record.metrics.table import METRICS
 from petbench.tasks.glue import TASKS
-from petbench.tasks.metric_table import METRICS
 from petbench.tasks.metrics import metric, score
 
 

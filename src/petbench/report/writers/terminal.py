@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.record.metrics.table import METRICS
 from petbench.report.budgets import Searched
 from petbench.report.layout import Column, Report, Table
 from petbench.report.writers.markdown import average_text, counts_line, entry_text
@@ -18,7 +19,6 @@ from petbench.report.writers.numerals import (
     searched_heads,
     used,
 )
-from petbench.tasks.metric_table import METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import Any
 from petbench.config.sections import DataSpec
 from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.metric_table import FOR_CLASSES, FOR_NUMBERS
+from petbench.record.metrics.table import FOR_CLASSES, FOR_NUMBERS
 from petbench.tasks.rows.checks import checked_split, empty_text_notes, name_of, number_of
 from petbench.tasks.rows.columns import texts_of
 from petbench.tasks.rows.guess import class_names, columns_in, kind_of, same_columns

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from petbench.record.metrics.table import METRICS, row_values
 from petbench.report.statistics.bootstrap import multi_bootstrap
 from petbench.report.statistics.column import all_pairs, averaged, parts_of
 from petbench.report.statistics.difference import Side, difference, holm, residual_part, rows_part
@@ -16,7 +17,6 @@ from petbench.report.statistics.moderation import Prior, fit_prior, moderated
 from petbench.report.statistics.power import Design, endless_seeds, least_difference, seeds_needed
 from petbench.report.statistics.shape import disagrees, shape_p, wins
 from petbench.report.statistics.theirs import beside
-from petbench.tasks.metric_table import METRICS, row_values
 
 
 def generator(seed: int = 0) -> np.random.Generator:

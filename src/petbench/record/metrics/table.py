@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from petbench.errors import UserError, unknown
-from petbench.tasks import by_row as rows
-from petbench.tasks.by_row import Formula, Values
+from petbench.record.metrics import by_row as rows
+from petbench.record.metrics.by_row import Formula, Values
 
 # predictions, labels and the width of the label's range (0 for classes) -> a score in [-1, 1]; (m,) arrays
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
