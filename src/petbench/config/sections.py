@@ -118,8 +118,8 @@ class DataSpec(Frozen):
     kind: Literal["auto", "classes", "number"] = "auto"  # of the label
     allow_partial: bool = False
     max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
-    toy_train: Annotated[int, Field(ge=8)] = 512  # rows of generated train splits
-    toy_validation: Annotated[int, Field(ge=8)] = 128
+    toy_train: Annotated[int, Field(ge=8, le=10**6)] = 512  # rows of generated train splits
+    toy_validation: Annotated[int, Field(ge=8, le=10**6)] = 128
 
     @field_validator("text", mode="before")
     @classmethod

@@ -10,6 +10,9 @@ Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
+
+
 class Part(BaseModel):
     """A value that never changes; unknown keys and numbers that are not finite are errors."""
 

@@ -55,6 +55,8 @@ class Outcome:
     load_seconds: float
     peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
     precision: str
+    adapter_bytes: int
+    adapter_sha256: str | None  # None in every process but the main one
     cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
 
 
@@ -78,7 +80,6 @@ def finished_record(
     backbone: Backbone,
     tuned: Tuned,
     outcome: Outcome,
-    adapter_bytes: int,
     device: torch.device,
     tracker: Tracker,
 ) -> Record:
@@ -115,13 +116,15 @@ def finished_record(
             tokens_per_second=progress.tokens / seconds if seconds else None,
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
-            adapter_bytes=adapter_bytes,
+            adapter_bytes=outcome.adapter_bytes,
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
         merge=outcome.merge,
+        adapter_sha256=outcome.adapter_sha256,
+        changes=tuple(progress.changes),
         curve=tuple(Point.model_validate(point) for point in progress.curve),
         provenance=_provenance(prepared, backbone, outcome, device),
         wandb=WandbRun(**reference) if (reference := tracker.reference()) else None,

@@ -73,6 +73,7 @@ TABLE: list[tuple[str, str]] = [
     ("sync nowhere", r"results folder 'nowhere' does not exist"),
     ("sync taken", r"results folder 'taken' does not exist"),
     ("data check nowhere", r"nowhere"),
+    ("recommend nowhere", r"no records in nowhere/runs"),
     ("new", r"petbench new: got ''\. Legal: task NAME --from FILE"),
     ("new task a --from nowhere.csv", r"there is no file or folder"),
     ("new task 1a --from taken", r"got '1a'\. Legal: letters, digits and _"),
