@@ -26,6 +26,7 @@ from petbench.config.sections import (
     Vary,
     hyper_parameters,
 )
+from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
 from petbench.errors import UserError
@@ -44,8 +45,10 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
+    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
     ("data", "dir"),
     ("data", "source"),
+    *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
@@ -101,6 +104,8 @@ class RunSpec(Frozen):
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
+        if self.task.glue is None:
+            config["task"].pop("name")
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:
