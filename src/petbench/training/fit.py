@@ -4,10 +4,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.adapters.method import Stage
@@ -16,7 +15,6 @@ from petbench.errors import Diverged
 from petbench.machine import signals
 from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
-from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
 from petbench.tracking.log import Tracker, drop_after
@@ -27,10 +25,7 @@ from petbench.training.optim import make_optimizer, make_schedule
 from petbench.training.resume import Progress, load_resume, require_same, save_resume
 from petbench.training.scoring import Scorer
 from petbench.training.screen import RunScreen
-from petbench.tuned.attach import Tuned
-
-if TYPE_CHECKING:
-    from petbench.training.prepare import Prepared
+from petbench.training.session import Session
 
 
 class Fit:
@@ -38,28 +33,20 @@ class Fit:
 
     RESUME_EVERY_SECONDS = 60.0  # between evaluations, in long epochs
 
-    def __init__(
-        self,
-        prepared: "Prepared",
-        backbone: Backbone,
-        tuned: Tuned,
-        accelerator: Accelerator,
-        model: Any,
-        scorer: Scorer,
-    ) -> None:
-        self.prepared, self.spec = prepared, prepared.spec
-        self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
-        self.pad_id: int = backbone.tokenizer.pad_token_id
-        self.train_rows: Encoded = scorer.encode(prepared.rows.train)
+    def __init__(self, session: Session, scorer: Scorer) -> None:
+        self.session, self.scorer = session, scorer
+        self.prepared, self.spec = session.prepared, session.spec
+        self.tuned, self.accelerator = session.tuned, session.accelerator
+        self.train_rows: Encoded = scorer.encode(self.prepared.rows.train)
         size = self.spec.trainer.batch_size
         self.steps_per_epoch = -(-len(self.train_rows) // size)
-        self.total_steps = prepared.steps
-        self.last_stage = len(tuned.stages()) - 1
+        self.total_steps = self.prepared.steps
+        self.last_stage = len(self.tuned.stages()) - 1
         every = self.spec.trainer.eval_every
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = StepClock(accelerator.device)
+        self.clock = StepClock(self.accelerator.device)
         self.rate = self.spec.optim.lr  # of the last step
         self._resumed: Any = None
         self._last_resume = time.monotonic()
@@ -124,7 +111,7 @@ class Fit:
 
         train(
             self.accelerator,
-            self.model,
+            self.session.model,
             optimizer,
             schedule,
             self._batches(progress.step, stop),
@@ -167,7 +154,7 @@ class Fit:
         return len(rows) if lengths is None else int(lengths[rows].sum())
 
     def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
-        batch = collate(self.train_rows, rows, self.pad_id)
+        batch = collate(self.train_rows, rows, self.session.pad_id)
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def _after_step(self) -> None:
@@ -251,7 +238,7 @@ class Fit:
             scores = self.scorer.selection()
         progress.due_loss, progress.finite_step = None, progress.step
         progress.eval_seconds += time.perf_counter() - began
-        name = self.prepared.plan.task.headline
+        name = self.session.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
         # Of a method with stages only the last counts: before it the method itself has not trained.
         better = progress.stage == self.last_stage and (

@@ -7,15 +7,19 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
+
 from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
+from petbench.machine.devices import free_dead_model
 from petbench.record import RECORD_FILE, Provenance, Record, Status, read_record, write_record
 from petbench.training.claim import LOCK_FILE, claimed
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
+from petbench.training.train import train_and_score
 
 
 def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
@@ -73,9 +77,6 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 def _train(prepared: Prepared, group: str | None) -> Record:
     """Train and score; a record is written whatever the end."""
-    from petbench.machine.devices import free_dead_model  # the slow imports wait until something really runs
-    from petbench.training.session import train_and_score
-
     started = time.perf_counter()
     try:
         if is_main_process():
@@ -158,8 +159,6 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _as_yaml(spec: RunSpec) -> str:
-    import yaml
-
     head = (
         "# The whole config of this run, as validated. Its identity leaves out paths, loggers and devices.\n"
     )

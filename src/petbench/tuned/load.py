@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from pydantic import ValidationError
 from torch import nn
 
@@ -16,7 +17,7 @@ from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
-from petbench.models.load import Backbone, Form, load, resolve_form
+from petbench.models.load import Backbone, load, resolve_form
 from petbench.tasks.glue import Task, task_named
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
@@ -41,7 +42,6 @@ class Loaded:
     backbone: Backbone
     spec: RunSpec
     task: Task
-    form: Form
     folder: Path
     run_id: str
 
@@ -72,10 +72,22 @@ def load_run(
     spec = parse(values, spec_of)
     spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
     task = task_named(spec.task.name)
-    form = resolve_form(spec.model, spec.task.form)
-    head_seed = derive_seed(spec.seed, "head")
-    backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
+    backbone, tuned = load_and_attach(spec, task)
     require_weights(saved, backbone.digest, folder)
+    tuned.load_state(load_tensors(folder / WEIGHTS_FILE))
+    tuned.model.eval()
+    return Loaded(tuned, backbone, spec, task, folder, str(saved.get("run_id", "")))
+
+
+def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
+    """The backbone with the method on it, every start value from the run's seed.
+
+    task: whose labels the head gives; None: two classes and a new head, for measuring a model without rows. Raises
+    UserError as `load` and `attach` do.
+    """
+    form = resolve_form(spec.model, spec.task.form)
+    labels, regression = (2, False) if task is None else (task.num_labels, task.regression)
+    backbone = load(spec.model, form, labels, regression, derive_seed(spec.seed, "head"), task)
     tuned = attach(
         backbone.model,
         method_named(spec.adapter.method),
@@ -84,9 +96,7 @@ def load_run(
         seed=derive_seed(spec.seed, "adapter"),
         new_modules=backbone.new_modules,
     )
-    tuned.load_state(load_tensors(folder / WEIGHTS_FILE))
-    tuned.model.eval()
-    return Loaded(tuned, backbone, spec, task, form, folder, str(saved.get("run_id", "")))
+    return backbone, tuned
 
 
 def load_tuned(
@@ -116,8 +126,6 @@ def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: A
 
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     """The spec of a named choice of `conf/adapter`, with some fields changed."""
-    import yaml
-
     values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
     values.pop("tuning", None)  # learning rates: for sweeps, not the method
     spec_class = spec_of(str(values["method"]))
