@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from petbench.console import warn
+from petbench.console import warn, without_secrets
 from petbench.errors import UserError
 from petbench.files import write_json
 from petbench.record.record import SCHEMA_VERSION, Record
@@ -21,7 +21,7 @@ def run_folder(results_dir: str | Path, run_id: str) -> Path:
 def write_record(record: Record, results_dir: str | Path) -> Path:
     """Write the record; the file's existence with status `done` is the definition of done."""
     path = run_folder(results_dir, record.run_id) / RECORD_FILE
-    write_json(path, record.model_dump(mode="json"))
+    write_json(path, without_secrets(record.model_dump(mode="json")))
     return path
 
 

@@ -10,6 +10,9 @@ Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
+
+
 class Part(BaseModel):
     """A value that never changes; unknown keys and numbers that are not finite are errors."""
 
@@ -60,7 +63,10 @@ class Params(Part):
 
 
 class Cost(Part):
-    """What the run cost; seconds and bytes; null where it was not measured."""
+    """What the run cost; seconds and bytes; null where it was not measured.
+
+    Of a run that did not end, `train_seconds` is the whole time that it took: a failed trial has its price, too.
+    """
 
     step_seconds_median: Amount | None = None
     train_seconds: Amount | None = None

@@ -61,6 +61,7 @@ class Provenance(Part):
     data: DataFacts = DataFacts()
     model: BackboneFacts = BackboneFacts()
     content: ContentFacts | None = None
+    draws: dict[str, int] = Field(default_factory=dict)  # what `vary` drew: source -> seed
     tuning: TuningNote | None = None
     marks: tuple[str, ...] = ()  # what a table must say of this run, such as partial data
     notes: tuple[str, ...] = ()

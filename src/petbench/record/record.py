@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, field_validator
 
-from petbench.record.parts import Best, Cost, Headline, Merge, Metrics, Params, Part, Point, WandbRun
+from petbench.record.parts import Best, Cost, Digest, Headline, Merge, Metrics, Params, Part, Point, WandbRun
 from petbench.record.provenance import Provenance
 
 SCHEMA_VERSION = 1
@@ -45,6 +45,8 @@ class Record(Part):
     cost: Cost = Cost()
     best: Best | None = None
     merge: Merge | None = None
+    adapter_sha256: Digest | None = None  # of `adapter/adapter.safetensors`
+    changes: tuple[str, ...] = ()  # what could not be as the config says, or not all the way: a sentence each
     curve: tuple[Point, ...] = ()  # one entry an evaluation
     provenance: Provenance = Provenance()
     wandb: WandbRun | None = None

@@ -43,7 +43,8 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         score, best = max(scored, key=lambda pair: pair[0])
         left_out = ("seed", "tuning", "trainer.threads")
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
-        note = final_note(len(cells), sum(trial.cost.seconds for _, trial in done)).lstrip("+")
+        tried = [record for cell in cells if (record := cell.record)]
+        note = final_note(len(cells), sum(record.cost.seconds for record in tried)).lstrip("+")
         say(f"best on the selection rows: {best.run_id}, {score:.4f}: {' '.join(own)}")
         say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")

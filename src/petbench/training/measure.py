@@ -14,6 +14,7 @@ from petbench.measure.latency import tuned_latency
 from petbench.measure.merge_effect import merge_effect
 from petbench.record import BackboneFacts, DataFacts, GitState, Provenance
 from petbench.tasks.splits import Split
+from petbench.training.draws import draws
 from petbench.training.fit import Fit
 from petbench.training.outcome import Outcome
 from petbench.training.scoring import Scorer
@@ -77,6 +78,7 @@ def _provenance(session: Session, cut_rows: dict[str, int]) -> Provenance:
         ),
         model=BackboneFacts(source=backbone.source, digest=backbone.digest, head=backbone.head),
         content=prepared.content.facts,
+        draws=draws(session.spec),
         tuning=session.spec.tuning,
         marks=tuple(rows.marks),
         notes=(*prepared.plan.notes, *backbone.notes),

@@ -67,9 +67,13 @@ def _split(name: str) -> str:
 
 
 def finished_record(
-    prepared: Prepared, outcome: Outcome, adapter_bytes: int, date: datetime, wandb: Mapping[str, str]
+    prepared: Prepared,
+    outcome: Outcome,
+    adapter: tuple[int, str | None],
+    date: datetime,
+    wandb: Mapping[str, str],
 ) -> Record:
-    """The record of a run that came to its end. wandb: where W&B has it; empty without W&B."""
+    """The record of a run that came to its end. adapter: bytes and digest; wandb: where W&B has it, empty without."""
     spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
     metrics = metrics_of(outcome.scored)
     split = prepared.rows.headline_split
@@ -101,13 +105,15 @@ def finished_record(
             tokens_per_second=progress.tokens / seconds if seconds else None,
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
-            adapter_bytes=adapter_bytes,
+            adapter_bytes=adapter[0],
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
         merge=outcome.merge,
+        adapter_sha256=adapter[1],
+        changes=tuple(progress.changes),
         curve=tuple(Point.model_validate(point) for point in progress.curve),
         provenance=outcome.provenance,
         wandb=WandbRun(**wandb) if wandb else None,

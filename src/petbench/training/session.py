@@ -13,6 +13,7 @@ from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone
 from petbench.tasks.glue import Task
+from petbench.training.claim import Claim
 from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
 from petbench.tuned.attach import Tuned
@@ -31,6 +32,12 @@ class Session:
     backbone: Backbone
     tuned: Tuned
     model: Any  # the tuned model as Accelerate wraps it: what trains and answers
+    claim: Claim | None = None  # on the run's folder: what the main process holds
+
+    def require_claim(self) -> None:
+        """Raise Busy when another process took the run over: from here on it is that one's to write."""
+        if self.claim is not None:
+            self.claim.require()
 
     @property
     def spec(self) -> RunSpec:
@@ -47,7 +54,7 @@ class Session:
         return pad_id
 
 
-def open_session(prepared: Prepared) -> Session:
+def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     """Load the backbone and put the method on it, on the run's device. Raises UserError where files do not fit."""
     spec = prepared.spec
     require_threads(spec.trainer)
@@ -69,7 +76,7 @@ def open_session(prepared: Prepared) -> Session:
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
     if prepared.splits.source == "toy":
         say("The rows are generated (data=toy): scores say nothing about GLUE.")
-    return Session(prepared, accelerator, precision, backbone, tuned, model)
+    return Session(prepared, accelerator, precision, backbone, tuned, model, claim)
 
 
 def close_session(session: Session, done: bool) -> None:
