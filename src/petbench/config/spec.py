@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import (
@@ -121,7 +121,7 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
             "hub are read from the environment where they are needed."
         )
-    inside = value.items() if isinstance(value, Mapping) else ()
+    inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
     inside = enumerate(value) if isinstance(value, list | tuple) else inside
     for key, part in inside:
         yield from _secrets(part, f"{path}.{key}" if path else str(key))
