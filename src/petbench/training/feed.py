@@ -1,4 +1,4 @@
-"""Feed: the micro-batches of every step, this process's share of them, in an order that seed and epoch fix."""
+"""Feed: the micro-batches of every step, this process's share of them, in an order that its seed and the epoch fix."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.config.spec import RunSpec
-from petbench.machine.seeds import derive_seed
 from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
+from petbench.training.draws import order_seed
 from petbench.training.loop import MicroBatches
 
 
@@ -16,7 +16,7 @@ class Feed:
     """Hands out the batches of one run. `accumulation`: micro-batches a step."""
 
     def __init__(self, spec: RunSpec, rows: Encoded, pad_id: int, accelerator: Accelerator) -> None:
-        self._trainer, self._seed = spec.trainer, derive_seed(spec.seed, "order")
+        self._trainer, self._seed = spec.trainer, order_seed(spec)
         self._train, self._pad_id, self._accelerator = rows, pad_id, accelerator
         self.accumulation = spec.trainer.gradient_accumulation
         self.steps_per_epoch = -(-len(rows) // spec.trainer.batch_size)
