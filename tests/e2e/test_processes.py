@@ -64,8 +64,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_take_the_steps_of_one(place: Path) -> None:
     one, two = record_in(place / "by1"), record_in(place / "by2")
     assert one.run_id == two.run_id  # where it runs is no part of what it is
-    assert (one.provenance["processes"], two.provenance["processes"]) == (1, 2)
-    assert two.curve[-1]["loss"] == pytest.approx(one.curve[-1]["loss"], abs=1e-4)
+    assert (one.provenance.processes, two.provenance.processes) == (1, 2)
+    assert two.curve[-1].loss == pytest.approx(one.curve[-1].loss, abs=1e-4)
     name = f"runs/{one.run_id}/adapter/adapter.safetensors"
     first, second = load_file(place / "by1" / name), load_file(place / "by2" / name)
     assert all(torch.allclose(first[key], second[key], atol=1e-3) for key in first)
@@ -109,7 +109,7 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "draw dropout apart" not in done.stderr
     one, two = record_in(tmp_path / "by1"), record_in(tmp_path / "by2")
-    assert two.provenance["processes"] == 2
+    assert two.provenance.processes == 2
     assert two.changes == ()
     assert [point["loss"] for point in two.curve] == pytest.approx(
         [point["loss"] for point in one.curve], abs=1e-6

@@ -62,7 +62,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {
         "metrics": record.metrics,
         "best": record.best,
-        "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in record.curve],
+        "curve": [point.model_dump(exclude={"seconds"}) for point in record.curve],
         "adapter": (run_folder / "adapter" / "adapter.safetensors").read_bytes(),
         "predictions": {p.name: p.read_bytes() for p in (run_folder / "predictions").iterdir()},
         "merge": record.merge,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import (
@@ -121,9 +121,8 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
             "hub are read from the environment where they are needed."
         )
-    inside = value.items() if isinstance(value, Mapping) else ()
-    inside = enumerate(value) if isinstance(value, list | tuple) else inside
-    for key, part in inside:
+    parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
+    for key, part in enumerate(value) if isinstance(value, list | tuple) else parts:
         yield from _secrets(part, f"{path}.{key}" if path else str(key))
 
 
@@ -137,9 +136,12 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = dict(values.pop("adapter", None) or {})
+    given = values.pop("adapter", None) or {}
+    adapter_raw = dict(given) if isinstance(given, Mapping) else {}
     adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
     problems: list[str] = [*_secrets(raw)]
+    if not isinstance(given, Mapping):
+        problems.append(f"adapter: got {given!r}. Legal: a group of keys.")
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:

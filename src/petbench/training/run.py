@@ -5,6 +5,7 @@ import shutil
 import time
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
@@ -12,7 +13,7 @@ from petbench.console import is_main_process, say, without_secrets
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Cost, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
 from petbench.training.claim_file import CLAIM_FILE
@@ -152,6 +153,7 @@ def _write_end(
         run_id=prepared.run_id,
         status=status,
         reason=reason,
+        date=datetime.now(UTC).replace(microsecond=0),
         task=spec.task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -160,11 +162,7 @@ def _write_end(
         protocol=spec.protocol.name,
         params=prepared.plan.params,
         cost=Cost(train_seconds=None if attempt is None else time.perf_counter() - attempt.started),
-        provenance={
-            "content": prepared.content.values(),
-            "draws": draws(spec),
-            "tuning": spec.tuning.model_dump() if spec.tuning else None,
-        },
+        provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         if attempt is not None and attempt.claim is not None:

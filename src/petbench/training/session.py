@@ -166,7 +166,7 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
     refuse_another(
         "files of the run changed while it was starting (was → now)",
         prepared.content.values(),
-        content_of(spec, prepared.content.rows).values(),
+        content_of(spec, prepared.content.facts.rows).values(),
         "Start it again.",
     )
     if spec.trainer.gradient_checkpointing:

@@ -54,7 +54,12 @@ def save_adapter(
     save_tensors(state, folder / WEIGHTS_FILE)
     digest = file_sha256(folder / WEIGHTS_FILE)
     own = without_places(spec.canonical())
-    config = {"schema_version": ADAPTER_SCHEMA, "config": own, **facts, "weights_sha256": digest}
+    config: dict[str, Any] = {
+        "schema_version": ADAPTER_SCHEMA,
+        "config": own,
+        **facts,
+        "weights_sha256": digest,
+    }
     write_adapter_config(folder / CONFIG_FILE, config)
     return (folder / WEIGHTS_FILE).stat().st_size, digest
 
@@ -68,7 +73,7 @@ def publish(folder: Path, into: Path) -> None:
     """A copy of an adapter folder whose config names no path: `petbench.load` wants `model=FOLDER` then."""
     config = read_adapter_config(folder)
     model = config["config"]["model"]
-    names = {key: public_name(model[key]) for key in ("name", "tokenizer")}
+    names: dict[str, Any] = {key: public_name(model[key]) for key in ("name", "tokenizer")}
     if model["known"] is not None:
         names["known"] = {**model["known"], "name": names["name"]}
     config["config"] = without_places(config["config"]) | {"model": {**model, **names}}

@@ -26,11 +26,12 @@ def made_run(results: Path, name: str, run_id: str | None = None, **changes: obj
     task = task_named(name)
     run_id = run_id or f"run{name}"
     parts = {f"predict/{split}": split for split in (*task.test, *task.predict_also)}
-    record = Record(
-        run_id=run_id, status="done", task=name, model="tiny_bert", adapter="krona", seed=0, protocol="glue_test",
-        config={"data": {"toy_validation": ROWS}},
-        provenance={"data": {"source": "toy", "partial": []}, "rows": dict.fromkeys(parts, ROWS)},
-    ).model_copy(update=changes)  # fmt: skip
+    values = {
+        "run_id": run_id, "status": "done", "task": name, "model": "tiny_bert", "adapter": "krona", "seed": 0,
+        "protocol": "glue_test", "config": {"data": {"toy_validation": ROWS}},
+        "provenance": {"data": {"source": "toy", "partial": []}, "rows": dict.fromkeys(parts, ROWS)},
+    }  # fmt: skip
+    record = Record.model_validate(values | changes)
     write_record(record, results)
     for split in parts.values():
         answers = (

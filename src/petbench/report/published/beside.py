@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from petbench.record import Record
-from petbench.report.cells import Cell, group, is_toy
+from petbench.report.cells import Cell, group
 from petbench.report.published.costs import costs_text
 from petbench.report.published.numbers import COSTS, Published, Target, lookup, target
 from petbench.report.published.rows import rows_variance
@@ -134,7 +134,7 @@ def _value(record: Record, number: Published) -> float | None:
 
 def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> Iterator[str]:
     """Reasons that hold for this number."""
-    if any(is_toy(record) for record in cell.done):
+    if any(record.is_toy for record in cell.done):
         yield "OURS ARE TOY ROWS"
     steps, rows = (
         cell.row_settings.get("trainer.max_steps"),
