@@ -109,7 +109,7 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "draw dropout apart" not in done.stderr
     one, two = record_in(tmp_path / "by1"), record_in(tmp_path / "by2")
-    assert two.provenance["processes"] == 2
+    assert two.provenance.processes == 2
     assert two.changes == ()
     assert [point["loss"] for point in two.curve] == pytest.approx(
         [point["loss"] for point in one.curve], abs=1e-6
