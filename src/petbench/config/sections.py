@@ -62,7 +62,8 @@ class ModelSpec(Frozen):
                 raw["known"] = known = None
             if not raw.get("label"):
                 name = str(raw.get("name", ""))
-                raw["label"] = known["label"] if known else name.rstrip("/").rsplit("/", 1)[-1]
+                is_known = isinstance(known, Mapping) and "label" in known
+                raw["label"] = known["label"] if is_known else name.rstrip("/").rsplit("/", 1)[-1]
         return raw
 
 

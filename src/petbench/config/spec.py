@@ -143,8 +143,11 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = hyper_parameters(values.pop("adapter", None) or {})
+    given = values.pop("adapter", None) or {}
+    adapter_raw = hyper_parameters(given) if isinstance(given, Mapping) else {}
     problems: list[str] = [*_secrets(raw)]
+    if not isinstance(given, Mapping):
+        problems.append(f"adapter: got {given!r}. Legal: a group of keys.")
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:
