@@ -81,7 +81,9 @@ CONFIG += [
     )
 ]
 CONFIG += [
-    (part, value, rf"{part}") for part in ("trainer", "optim", "task", "data") for value in (3, "x", [1])
+    (part, value, rf"{part}")
+    for part in ("trainer", "optim", "task", "data", "adapter", "model")
+    for value in (3, "x", [1])
 ]
 
 

@@ -143,7 +143,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
     given = values.pop("adapter", None) or {}
-    adapter_raw = hyper_parameters(given if isinstance(given, Mapping) else {})
+    adapter_raw = hyper_parameters(given) if isinstance(given, Mapping) else {}
     problems: list[str] = [*_secrets(raw)]
     if not isinstance(given, Mapping):
         problems.append(f"adapter: got {given!r}. Legal: a group of keys.")
