@@ -37,7 +37,7 @@ def predict_main(argv: list[str]) -> int:
     kind = asked.out.suffix.lower() if asked.out else ".tsv"
     if kind not in FORMS:
         raise UserError(f"--out: ending '{kind}'. Legal: {', '.join(FORMS)}.")
-    from petbench.console import warn
+    from petbench.console import busy, spinning, warn
     from petbench.tasks.glue import task_named
     from petbench.tasks.rows.checks import empty_text_notes
     from petbench.tasks.rows.new_text import read_new_text
@@ -48,11 +48,15 @@ def predict_main(argv: list[str]) -> int:
     rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
     for note in empty_text_notes(rows):
         warn(f"{note}; they are labelled, too")
-    from petbench.inference.predict import predict
-    from petbench.tuned.load import load_run
+    with spinning():
+        busy("loading torch and transformers")
+        from petbench.inference.predict import predict
+        from petbench.tuned.load import load_run
 
-    loaded = load_run(asked.run, asked.results_dir, asked.model, asked.tokenizer)
-    labels = predict(loaded, rows, device=asked.device, batch_size=asked.batch_size)
+        busy("loading the run")
+        loaded = load_run(asked.run, asked.results_dir, asked.model, asked.tokenizer)
+        busy(f"labelling {len(rows):,} rows")
+        labels = predict(loaded, rows, device=asked.device, batch_size=asked.batch_size)
     text = written(labels, kind)
     if asked.out:
         from petbench.files import write_text

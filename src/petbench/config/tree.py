@@ -1,8 +1,6 @@
 """Where the YAMLs lie: the config tree, outside packages' and the user's; groups and their choices."""
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 
 from petbench.errors import unknown
@@ -17,6 +15,9 @@ def conf_dir() -> Path:
 
 def plugin_conf_dirs() -> list[Path]:
     """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
+    from importlib.metadata import entry_points  # a command's first line needs neither of the two
+    from importlib.util import find_spec
+
     folders = []
     for point in entry_points(group="petbench.adapters"):
         try:

@@ -1,6 +1,5 @@
-"""Tables of a sweep: what is to run, with an estimate of time and memory; and how each member ended."""
+"""What a sweep is to run, with an estimate of time and memory, and what it leaves out."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from petbench.config.sections import TrainerSpec
@@ -12,8 +11,6 @@ from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
 
 ROWS_SHOWN = 40  # of members that need no attention
-
-
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
@@ -22,17 +19,15 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
     planned = [cell for cell in cells if cell.prepared is not None]
     estimates = _estimates(planned)
     table = Grid(title=f"Plan: {len(cells)} runs", title_justify="left")
-    settings = _settings(cells)
+    settings = settings_of(cells)
     for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
         table.add_column(name)
     for name in ("sites", "tuned params", "trainable", "steps", "time", "memory"):
         table.add_column(name, justify="right")
     table.add_column("state")
-    shown = cells if whole else cells[:ROWS_SHOWN]
+    shown = planned if whole else planned[:ROWS_SHOWN]
     for cell in shown:
-        if cell.prepared is None:
-            table.add_row(*_place(cell, settings), *[""] * 6, f"skipped: {cell.skipped}")
-            continue
+        assert cell.prepared is not None
         params, estimate = cell.prepared.plan.params, estimates[cell.run_id]
         table.add_row(
             *_place(cell, settings),
@@ -45,44 +40,17 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
             _planned_state(cell),
         )
     print_table(table)
-    if len(shown) < len(cells):
-        say(f"… and {len(cells) - len(shown)} more (plan=true shows all).")
+    if len(shown) < len(planned):
+        say(f"… and {len(planned) - len(shown)} more (plan=true shows all).")
+    if whole:
+        say_skips(cells)
     say(_sums([cell for cell in planned if cell.waiting], estimates))
 
 
-def show_outcome(cells: Sequence[Cell]) -> None:
-    """How every member ended. What was done before is left out where the table would grow long."""
-    table = Grid(title="Sweep", title_justify="left")
-    settings = _settings(cells)
-    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
-        table.add_column(name)
-    for name in ("state", "score", "reason"):
-        table.add_column(name)
-    counts = Counter(ended(cell) for cell in cells)
-    short = len(cells) <= ROWS_SHOWN
-    for cell in cells:
-        record, state = cell.record, ended(cell)
-        if state == "skipped" and cell.over and not short:
-            continue
-        score = f"{record.headline.value:.4f}" if record and record.headline else ""
-        reason = cell.skipped or ("done before" if cell.over and state == "skipped" else None)
-        reason = reason or (record.reason if record else "not started, or killed from outside") or ""
-        table.add_row(*_place(cell, settings), state, score, " ".join(reason.split()))
-    print_table(table)
-    say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_order.index)) + ".")
-
-
-_order = ("done", "skipped", "failed", "diverged", "interrupted", "missing")
-
-
-def ended(cell: Cell) -> str:
-    """done, skipped (done before, or impossible), failed, diverged, interrupted or missing."""
-    if cell.skipped is not None:
-        return "skipped"
-    record = cell.record
-    if record is None:
-        return "missing"
-    return "skipped" if cell.over and record.status == "done" else record.status
+def what_is_left(cells: Sequence[Cell]) -> str:
+    """`12 runs to train, 3,400 steps; about 12 min one after another.`"""
+    planned = [cell for cell in cells if cell.prepared is not None]
+    return _sums([cell for cell in planned if cell.waiting], _estimates(planned))
 
 
 def duration(seconds: float | None) -> str:
@@ -131,7 +99,7 @@ def _sums(waiting: Sequence[Cell], estimates: dict[str, Estimate]) -> str:
     return f"{text}; about {duration(sum(known))} one after another{more}."
 
 
-def _settings(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
+def settings_of(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
     """By a member's overrides: the values that not all members share, less what has a column of its own."""
     own = {
         cell.member.overrides: [
@@ -171,7 +139,7 @@ def _memory(count: int | None) -> str:
     return "" if count is None else f"{count / 2**20:,.0f} MiB"
 
 
-def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
+def say_what_is_left_out(cells: Sequence[Cell]) -> None:
     over = [cell for cell in cells if cell.over]
     for state, words in (("done", "done already"), ("failed", "failed before and are left")):
         ids = [
@@ -189,12 +157,15 @@ def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
         say(
             f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."
         )
+    say_skips(cells)
+
+
+def say_skips(cells: Sequence[Cell]) -> None:
+    """Every reason why members cannot be, once, with their number."""
+    by_reason: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.skipped:
-            say(f"skipped: {cell.label}: {cell.skipped}")
-
-
-def exit_status(cells: Sequence[Cell]) -> int:
-    """1 when a run that should have run did not end well."""
-    planned = any(cell.spec.plan for cell in cells)
-    return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1
+            by_reason.setdefault(cell.skipped, []).append(cell)
+    for reason, some in by_reason.items():
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        say(f"skipped: {some[0].label}{more}: {reason}")

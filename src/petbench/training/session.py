@@ -47,8 +47,6 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     scorer = Scorer(prepared, backbone, accelerator, model)
     fit = Fit(prepared, backbone, tuned, accelerator, model, scorer)
     load_seconds = time.perf_counter() - started
-    if prepared.splits.source == "toy":
-        say("The rows are generated (data=toy): scores say nothing about GLUE.")
     reset_peak_memory(device)
 
     resumed = fit.resume()

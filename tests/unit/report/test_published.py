@@ -4,9 +4,10 @@ import pytest
 
 from petbench.errors import UserError
 from petbench.report.citations import METHODS, bibtex, entries, keys_of
-from petbench.report.published.beside import ours_beside_theirs, reproduction
+from petbench.report.published.beside import ours_beside_theirs, reasons
 from petbench.report.published.costs import costs_beside
-from petbench.report.published.numbers import lookup, published, recipes, target
+from petbench.report.published.grid import grid_lines, rank_correlations, verdict
+from petbench.report.published.numbers import COSTS, lookup, published, recipes, target
 
 
 def test_the_file_is_whole() -> None:
@@ -33,14 +34,35 @@ def test_ours_beside_theirs(make) -> None:
     assert line.ours is not None and line.ours.mean == pytest.approx(77.0)
     assert line.difference == pytest.approx(-0.70)
     assert line.word is not None and line.word.word == "cannot tell"  # one run of theirs: ± 5 points
-    assert beside.missing == len(beside.lines) - 1
-    text = reproduction("krona_table1", records)
-    assert (
-        "| krona | KronA | rte (accuracy) | 77.70 | 77.00 ± 1.00 [74.52, 79.48] n=3 | -0.70 | cannot tell (± 5.0) |"
-        in text
+    lines = list(grid_lines(beside))
+    place = next(number for number, line in enumerate(lines) if line.startswith("krona (KronA)"))
+    assert "77.7" in lines[place].split() and lines[place + 1].split() == ["ours", "77.0±1.0", "-0.7?"]
+    gaps = "\n".join(reasons(beside))
+    assert "their rows: half of official validation (test half); ours: protocol compacter" in gaps
+    assert "theirs is a single run" in gaps
+    said = verdict(beside, "about 3 h")
+    assert "1 cannot tell; mean gap -0.70 points; 71 of 72 numbers have no run of ours, about 3 h." in said
+
+
+def test_a_part_of_the_table_and_its_verdict(make) -> None:
+    """Five methods on rte in the paper's order but for two neighbours: Spearman's 0.9."""
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    theirs = {line.adapter: line.theirs.value for line in ours_beside_theirs("krona_table1", []).of(
+        ("full", "bitfit", "lora", "krona", "krona_b"), ("rte",)).lines}  # fmt: skip
+    assert len(set(theirs.values())) == 5
+    order = sorted(theirs, key=lambda name: theirs[name])
+    order[0], order[1] = order[1], order[0]
+    records = [make(name, "rte", 0, 0.5 + place / 50, **recipe) for place, name in enumerate(order)]
+    whole = ours_beside_theirs(
+        "krona_table1", [*records, make("krona", "rte", 0, 0.6, **(recipe | {"model": "tiny_t5"}))]
     )
-    assert "their rows: half of official validation (test half); ours: protocol compacter" in text
-    assert "theirs is a single run" in text
+    part = whole.of(tuple(theirs), ("rte",))
+    assert {(line.adapter, line.theirs.task) for line in part.lines} == {(name, "rte") for name in theirs}
+    assert rank_correlations(part) == [pytest.approx(0.9)]
+    said = verdict(part)
+    assert "rank correlation of the methods 0.90 (mean over 1 task)" in said
+    assert said.endswith("all 5 numbers have runs of ours.")
+    assert "our runs on tiny_t5 stand in for t5_base: they are not compared" in list(reasons(whole))
 
 
 def test_the_metric_is_theirs(make) -> None:
@@ -77,7 +99,7 @@ def test_the_printed_size_nearest_to_ours(make) -> None:
 def test_gaps_of_toy_and_short_runs_and_mnli_start(make) -> None:
     recipe = {"config": {"recipe": "lora_table2"}, "model": "roberta_base", "source": "toy"}
     record = make("lora", "rte", 0, 0.5, trainer={"max_steps": 20}, **recipe)
-    text = reproduction("lora_table2", [record])
+    text = "\n".join(reasons(ours_beside_theirs("lora_table2", [record])))
     for gap in (
         "OURS ARE TOY ROWS",
         "OURS WAS CUT SHORT: 20 steps",
@@ -102,8 +124,11 @@ def test_costs(make) -> None:
 
 def test_unknown_recipe() -> None:
     with pytest.raises(UserError, match="Did you mean 'krona_table1'"):
-        reproduction("krona_tabel1", [])
-    assert all(reproduction(name, []) for name in recipes())
+        ours_beside_theirs("krona_tabel1", [])
+    tables = [name for name in recipes() if target(name).table != COSTS]
+    assert {
+        name: len(list(grid_lines(ours_beside_theirs(name, [])))) > 2 for name in tables
+    } == dict.fromkeys(tables, True)
 
 
 def test_every_method_has_its_entry() -> None:

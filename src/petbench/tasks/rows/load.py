@@ -49,10 +49,13 @@ def source_of(data: DataSpec) -> str:
 
 def require_source(task: str, data: DataSpec) -> None:
     """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
-    if source_of(data) == "hub":
+    source, folder = source_of(data), data.dir or os.environ.get(ENV_DIR)
+    if source == "hub":
         from petbench.tasks.rows.hub import require_hub
 
         require_hub(task_named(task))
+    elif source == "local" and folder:
+        _require_folder(task_named(task), Path(folder))
 
 
 def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:
@@ -70,17 +73,7 @@ def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:
 
 def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits:
     """Splits in `root/<task>/`: parquet files by split, or the official TSV files; parquet first."""
-    if not root.is_dir():
-        raise UserError(
-            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
-        )
-    folder = task_folder(task, root)
-    if folder is None:
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
-        raise UserError(
-            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
-            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
-        )
+    folder = _require_folder(task, root)
     parts: dict[str, Split] = {}
     partial, notes = [], []
     for name in task.splits:
@@ -102,6 +95,22 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     if not parts:
         splits.part(task.splits[0])  # raises: nothing is there
     return splits
+
+
+def _require_folder(task: Task, root: Path) -> Path:
+    """The task's folder below a local one. Raises UserError that says what is there."""
+    if not root.is_dir():
+        raise UserError(
+            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
+        )
+    folder = task_folder(task, root)
+    if folder is None:
+        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        raise UserError(
+            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
+            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
+        )
+    return folder
 
 
 def task_folder(task: Task, root: Path) -> Path | None:
