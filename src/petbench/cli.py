@@ -26,6 +26,8 @@ Then:
   petbench report [RESULTS_DIR] [--where task=rte] [--out DIR]
                                             tables, plots and one HTML page
   petbench compare A B                      is the difference real?
+  petbench recommend [RESULTS_DIR] [--max-params 20k]
+                                            which method to use
   petbench power task=rte seeds=5           how small a difference these seeds can show
   petbench reproduce recipe=krona_table1    a published table beside ours
   petbench submit RUNS… --out glue.zip      the GLUE test files, checked
@@ -185,6 +187,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("petbench.commands.info", "info_main"),
     "report": ("petbench.commands.report", "report_main"),
     "compare": ("petbench.commands.compare", "compare_main"),
+    "recommend": ("petbench.commands.recommend", "recommend_main"),
     "power": ("petbench.commands.power", "power_main"),
     "reproduce": ("petbench.commands.reproduce", "reproduce_main"),
     "submit": ("petbench.commands.submit", "submit_main"),

@@ -1,9 +1,12 @@
 """The run record: what one run was, what it scored and what it cost; written last and atomically. Answers beside it."""
 
+import ast
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,7 +89,10 @@ class Params(_Part):
 
 
 class Cost(_Part):
-    """What the run cost; seconds and bytes; null where it was not measured."""
+    """What the run cost; seconds and bytes; null where it was not measured.
+
+    Of a run that did not end, `train_seconds` is the whole time that it took: a failed trial has its price, too.
+    """
 
     step_seconds_median: Amount | None = None
     train_seconds: Amount | None = None
@@ -217,21 +223,45 @@ def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
     return path
 
 
-def read_answers(folder: Path, split: str) -> Answers | None:
-    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file."""
+def read_answers(folder: Path, split: str, logits: bool = True) -> Answers | None:
+    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file.
+
+    logits: whether they are wanted, too; without them a file is read in half the time.
+    """
     path = folder / ANSWERS_FILE
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if f"{split}/ids" not in arrays:
+        with zipfile.ZipFile(path) as arrays:
+            there = set(arrays.namelist())
+            if f"{split}/ids.npy" not in there:
                 return None
-            logits = arrays.get(f"{split}/logits")
-            ids, labels, answers = (arrays[f"{split}/{name}"] for name in ("ids", "labels", "answers"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            ids, labels, answers = (
+                _array(arrays.read(f"{split}/{n}.npy")) for n in ("ids", "labels", "answers")
+            )
+            odds = f"{split}/logits.npy"
+            kept = _array(arrays.read(odds)) if logits and odds in there else None
+    except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
-    if not len(ids) == len(labels) == len(answers):
-        raise UserError(
-            f"{path}: {len(ids)} ids, {len(labels)} labels, {len(answers)} answers. Move it away."
-        )
-    return Answers(ids, labels, answers, logits)
+    counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}
+    counts |= {} if kept is None else {"rows of logits": len(kept)}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise UserError(f"{path}: {found}. Move it away.")
+    return Answers(ids, labels, answers, kept)
+
+
+def _array(file: bytes) -> NDArray[Any]:
+    """The array of an .npy file as `numpy.savez` writes it (version 1.0): a report reads thousands, and NumPy's own
+    reader takes most of its time to parse their few different headers again. Raises ValueError on another file."""
+    if file[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError("an array that NumPy did not write")
+    start = 10 + int.from_bytes(file[8:10], "little")
+    kind, shape, order = _header(file[10:start])
+    return np.frombuffer(file, kind, offset=start).reshape(shape, order=order)
+
+
+@lru_cache(maxsize=512)
+def _header(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"]]:
+    found = ast.literal_eval(text.decode("latin1").strip())
+    return np.dtype(found["descr"]), found["shape"], "F" if found["fortran_order"] else "C"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from petbench.cli import run_command
 from petbench.console import shown
 from petbench.inference.ask import head_answerer, replies
-from petbench.record import Record, read_record
+from petbench.record import Record, read_answers, read_record
 from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import task_named
 from petbench.tasks.metrics import score
@@ -57,6 +57,18 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert record.headline is not None
     assert record.headline.value == record.metrics.report["validation"]["accuracy"]
     assert record.headline.n == len(predictions(record, "report-validation")) == 128
+
+    # The kept answers are the reported ones, row by row, with what the head said of each class.
+    kept, lines = read_answers(folder, "validation"), predictions(record, "report-validation")
+    assert kept is not None and kept.logits is not None
+    assert kept.ids.tolist() == [line["idx"] for line in lines]
+    assert kept.answers.tolist() == [line["prediction"] for line in lines]
+    assert kept.labels.tolist() == [line["label"] for line in lines]
+    assert kept.logits.dtype == "float16" and kept.logits.shape == (128, 2)
+    assert (
+        kept.logits.astype("float32").argmax(axis=1) == kept.answers
+    ).mean() > 0.97  # ties of half precision
+    assert (folder / "answers.npz").stat().st_size < 4096
 
     # Rows: nobody selects on what is trained on or reported.
     ids = json.loads((folder / "row_ids.json").read_text())["idx"]

@@ -1,14 +1,19 @@
 """Records as they are read: whole, finite, possible and in their own folder, or reported and left out."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from petbench.errors import UserError
 from petbench.record import (
+    ANSWERS_FILE,
+    Answers,
     Best,
     Cost,
     Headline,
@@ -16,8 +21,10 @@ from petbench.record import (
     Metrics,
     Params,
     Record,
+    read_answers,
     read_record,
     read_records,
+    write_answers,
     write_record,
 )
 
@@ -146,3 +153,47 @@ def test_a_whole_record_is_read_as_it_was(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_correlation_that_is_off_by_a_rounding_is_kept() -> None:
     assert Headline(name="pearson", value=1.0000000000000002, split="validation", n=8).value > 1
+
+
+def answers(m: int = 300, logits: int | None = None) -> Answers:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, m)
+    return Answers(
+        ids=np.arange(m, dtype=np.int64),
+        labels=labels.astype(np.float32),
+        answers=(1 - labels).astype(np.float32),
+        logits=random.normal(size=(m if logits is None else logits, 2)).astype(np.float16),
+    )
+
+
+def test_answers_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = answers()
+    path = write_answers(tmp_path, {"validation_matched": written})
+    assert path.stat().st_size < 4096  # 300 rows
+    read = read_answers(tmp_path, "validation_matched")
+    assert read is not None
+    for name, values in vars(written).items():
+        assert np.array_equal(getattr(read, name), values), name
+        assert getattr(read, name).dtype == values.dtype, name
+    assert read_answers(tmp_path, "validation_mismatched") is None
+    assert read_answers(tmp_path / "elsewhere", "validation_matched") is None
+
+
+def test_answers_are_read_by_numpy_alone(tmp_path: Path) -> None:
+    path = write_answers(tmp_path, {"validation": answers()})
+    script = (
+        "import sys, numpy; print(sorted(numpy.load(sys.argv[1], allow_pickle=False)));"
+        "import petbench.record; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    names = [f"validation/{name}" for name in ("answers", "ids", "labels", "logits")]
+    assert done.stdout.splitlines() == [str(names), "[]"]
+
+
+def test_broken_answers_are_said_with_their_file(tmp_path: Path) -> None:
+    write_answers(tmp_path, {"validation": answers(logits=299)})
+    with pytest.raises(UserError, match="300 ids, 300 labels, 300 answers, 299 rows of logits"):
+        read_answers(tmp_path, "validation")
+    (tmp_path / ANSWERS_FILE).write_bytes(b"PK no zip")
+    with pytest.raises(UserError, match=r"answers\.npz is not a file of answers: .*Move it away"):
+        read_answers(tmp_path, "validation")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from petbench.adapters.registry import spec_of
 from petbench.commands.arguments import Arguments, folder
@@ -48,12 +49,14 @@ def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
     from petbench.report.published.beside import ours_beside_theirs, reasons
     from petbench.report.published.costs import costs_text
     from petbench.report.published.grid import grid_lines, verdict
+    from petbench.report.write import answers_in
 
-    records = list(read_records(specs[0].spec.results_dir))
+    results_dir = Path(specs[0].spec.results_dir)
+    records = list(read_records(results_dir))
     if target(recipe).table == COSTS:
         say(costs_text(recipe, records).rstrip())
         return
-    whole = ours_beside_theirs(recipe, records)
+    whole = ours_beside_theirs(recipe, records, answers_in(results_dir))
     beside = whole.of({cell.spec.adapter.label for cell in specs}, {cell.spec.task.name for cell in specs})
     for line in grid_lines(beside):
         say(line)

@@ -1,9 +1,9 @@
 """Frozen specs of a run's parts: model, adapter, task, data, protocol, trainer, optimiser, logger."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from petbench.config.values import BelowOne, Frozen, PathText, Seed, WandbName
 
@@ -11,6 +11,23 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+Source = Literal["split", "sample", "order"]  # of variance, that a run's seed may draw
+SOURCES: tuple[Source, ...] = get_args(Source)
+USUAL: tuple[Source, ...] = ("order",)  # what it draws where nothing else is said: records leave it out
+
+
+def _in_order(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Each source once, in one order, so that equal choices are equal runs."""
+    return tuple(source for source in SOURCES if source in sources)
+
+
+Vary = Annotated[
+    tuple[Source, ...],
+    AfterValidator(_in_order),
+    Field(exclude_if=lambda value: value == USUAL),
+]
 
 
 class KnownModel(Frozen):

@@ -11,6 +11,7 @@ from pydantic import (
 
 from petbench.config.mistakes import mistakes
 from petbench.config.sections import (
+    USUAL,
     AdapterSpec,
     BudgetSpec,
     DataSpec,
@@ -22,6 +23,7 @@ from petbench.config.sections import (
     TaskSpec,
     TrainerSpec,
     TuningNote,
+    Vary,
 )
 from petbench.config.values import Frozen, PathText
 from petbench.errors import UserError
@@ -74,6 +76,7 @@ class RunSpec(Frozen):
     logger: LoggerSpec
     budget: BudgetSpec = BudgetSpec()
     seed: int = 0
+    vary: Vary = USUAL  # what the seed draws besides initial values and dropout
     tuning: TuningNote | None = None
     init_from: PathText | None = None  # a run id or folder whose adapter and body are the start
     recipe: str | None = None  # the name of the published setting, when one was chosen

@@ -1,4 +1,4 @@
-"""Series over one setting: score against training rows, and selection score against the learning rate."""
+"""Series: score against training rows, selection score against the learning rate and against tuning trials."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -83,6 +83,23 @@ def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
         out.append(
             _line(place, task, adapter, f"{adapter} {labelled(settings[key], differ)}".strip(), points)
         )
+    return out
+
+
+def budgets(report: Report) -> list[dict[str, Any]]:
+    """Expected best selection score over the number of trials, with the seconds that so many take."""
+    places = _places(report)
+    out = []
+    for each in report.searched:
+        place = places.get((each.model, each.protocol))
+        if place is None:
+            continue
+        n = len(each.budgets)
+        points = [
+            _point(budget.trials, budget.score, None, None, n) | {"seconds": budget.seconds}
+            for budget in each.budgets
+        ]
+        out.append(_line(place, each.task, each.method, each.method, points))
     return out
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from petbench.config.spec import NOT_IDENTITY
+from petbench.config.values import flat
 from petbench.errors import UserError, nearest
 from petbench.record import Record
 
@@ -18,17 +19,6 @@ _BY_CONTENT = {
 }
 
 Where = Mapping[str, tuple[str, ...]]
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested groups as `optim.lr`-like paths; lists stay values."""
-    out: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):  # records come from JSON
-            out.update(flat(value, f"{prefix}{key}."))
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
 
 
 def identity(record: Record) -> dict[str, Any]:

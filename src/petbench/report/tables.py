@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from petbench.record import Record
+from petbench.report.budgets import searched
 from petbench.report.cells import Cell, group, is_trial
 from petbench.report.costs import LORA, row_costs
 from petbench.report.labels import column_labels, row_labels, title
@@ -47,7 +48,7 @@ def build(
         tables.append(_table(members, title(members, alike if several else []), include_wnli, read))
     trials = sum(is_trial(record) for record in kept)
     counts: Counter[str] = Counter(record.status for record in kept if not is_trial(record))
-    return Report(tuple(tables), counts, trials)
+    return Report(tuple(tables), counts, trials, searched(kept))
 
 
 def _table(cells: Sequence[Cell], heading: str, include_wnli: bool, read: Read) -> Table:

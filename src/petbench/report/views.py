@@ -1,6 +1,6 @@
 """What the page and the image files draw: a report and its records as plain values, scores times 100.
 
-`payload` gives JSON-ready tables, cells, runs and the series of the eight plots. Nothing is averaged here
+`payload` gives JSON-ready tables, cells, runs and the series of the nine plots. Nothing is averaged here
 that the report has not averaged, but medians of costs and means of selection scores over a cell's seeds.
 """
 
@@ -14,7 +14,7 @@ from petbench.report.cells import Cell
 from petbench.report.costs import LORA
 from petbench.report.layout import Entry, Report, Row, Span, Table
 from petbench.report.notes import cell_marks
-from petbench.report.series import learning_rate, low_resource, tuning
+from petbench.report.series import budgets, learning_rate, low_resource, tuning
 
 SCALE = 100
 DECIMALS = 1  # of scores in tables
@@ -45,6 +45,7 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         "runs": _runs(records),
         "low": low_resource(report),
         "tuning": tuning(report, records),
+        "budgets": budgets(report),
     }
 
 

@@ -47,7 +47,8 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         best, record = max(done, key=lambda pair: selection_score(pair[1]))
         left_out = ("seed", "tuning", "trainer.threads")
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
-        note = final_note(len(cells), sum(seconds_of(trial) for _, trial in done)).lstrip("+")
+        tried = [record for cell in cells if (record := cell.record)]
+        note = final_note(len(cells), sum(map(seconds_of, tried))).lstrip("+")
         say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {' '.join(own)}")
         say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")

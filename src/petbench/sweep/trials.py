@@ -147,13 +147,15 @@ def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
 
 def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
     """The setting with the highest mean score on the selection rows, the first tried among equals; None when
-    no trial ended. Failed trials count as runs."""
+    no trial ended. Failed trials count as runs, and their seconds count."""
     scores: dict[Setting, list[float]] = {}
     seconds = 0.0
     for trial, record in zip(trials, records, strict=True):
-        if record is not None and record.status == "done":
+        if record is None:
+            continue
+        seconds += seconds_of(record)
+        if record.status == "done":
             scores.setdefault(trial.setting, []).append(selection_score(record))
-            seconds += seconds_of(record)
     if not scores:
         return None
     best = max(scores, key=lambda setting: fmean(scores[setting]))

@@ -20,6 +20,7 @@ from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
 from petbench.tracking.log import Tracker, drop_after
+from petbench.training.draws import order_seed
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import MicroBatches, train
@@ -137,9 +138,9 @@ class Fit:
         )
 
     def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
-        """The micro-batches of every step; the order depends on seed and epoch alone."""
+        """The micro-batches of every step; the order depends on its seed and the epoch alone."""
         trainer = self.spec.trainer
-        seed = derive_seed(self.spec.seed, "order")
+        seed = order_seed(self.spec)
         order: list[list[int]] = []
         for step in range(start, stop):
             epoch, place = divmod(step, self.steps_per_epoch)

@@ -18,6 +18,7 @@ from petbench.report.statistics.influence import NO_LABEL
 from petbench.tasks.glue import Task
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
+from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
@@ -133,6 +134,7 @@ def _provenance(
         },
         "model": {"source": backbone.source, "digest": backbone.digest, "head": backbone.head},
         "content": prepared.content.values(),
+        "draws": draws(prepared.spec),
         "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
         "marks": list(rows.marks),
         "notes": [*prepared.plan.notes, *backbone.notes],

@@ -11,8 +11,9 @@ from petbench.console import is_main_process, say
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Cost, Record, Status, read_record, write_record
 from petbench.training.claim import LOCK_FILE, claimed
+from petbench.training.draws import draws
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
 
@@ -83,23 +84,23 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         record = train_and_score(prepared, group=group, started=started)
         free_dead_model()
     except KeyboardInterrupt as stop:
-        _write_interrupted(prepared, stop)
+        _write_interrupted(prepared, stop, started)
         raise
     except UserError:
         raise
     except Diverged as error:
-        _write_end(prepared, "diverged", str(error))
+        _write_end(prepared, "diverged", str(error), started)
         raise
     except RunError as error:
-        _write_end(prepared, "failed", str(error))
+        _write_end(prepared, "failed", str(error), started)
         raise
     except Exception as error:
         asked = signals.asked()
         if asked is not None:  # another process of this run stopped first, and its pipe broke
-            _write_interrupted(prepared, asked)
+            _write_interrupted(prepared, asked, started)
             raise asked from error
         reason = f"{type(error).__name__}: {error}"
-        _write_end(prepared, "failed", reason, traceback.format_exc())
+        _write_end(prepared, "failed", reason, started, traceback.format_exc())
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
@@ -108,14 +109,20 @@ def _train(prepared: Prepared, group: str | None) -> Record:
     return record
 
 
-def _write_interrupted(prepared: Prepared, stop: KeyboardInterrupt) -> None:
+def _write_interrupted(prepared: Prepared, stop: KeyboardInterrupt, started: float) -> None:
     by = "the user" if signals.exit_status(stop) == 130 else str(stop)
-    _write_end(prepared, "interrupted", f"stopped by {by}")
+    _write_end(prepared, "interrupted", f"stopped by {by}", started)
 
 
-def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
-    """Record an end that is not `done`, if the disk still takes it. What came after `done` was written changes
-    nothing any more."""
+def _write_end(
+    prepared: Prepared,
+    status: Status,
+    reason: str,
+    started: float | None = None,
+    trace: str | None = None,
+) -> None:
+    """Record an end that is not `done`, and the seconds since `started`, if the disk still takes it. What came after
+    `done` was written changes nothing any more."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -130,7 +137,12 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        provenance={"content": prepared.content.values()},
+        cost=Cost(train_seconds=None if started is None else time.perf_counter() - started),
+        provenance={
+            "content": prepared.content.values(),
+            "draws": draws(spec),
+            "tuning": spec.tuning.model_dump() if spec.tuning else None,
+        },
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         earlier = read_record(prepared.folder)

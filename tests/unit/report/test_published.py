@@ -1,13 +1,27 @@
 """Published numbers and ours beside them."""
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from petbench.errors import UserError
+from petbench.record import Answers
+from petbench.report.cells import group
 from petbench.report.citations import METHODS, bibtex, entries, keys_of
 from petbench.report.published.beside import ours_beside_theirs, reasons
 from petbench.report.published.costs import costs_beside
 from petbench.report.published.grid import grid_lines, rank_correlations, verdict
 from petbench.report.published.numbers import COSTS, lookup, published, recipes, target
+from petbench.report.published.rows import rows_variance
+from petbench.report.sides import no_answers
+from petbench.report.statistics.influence import row_values
+from petbench.report.statistics.moderation import fit_prior
+
+
+def printed(recipe: str, records, read=no_answers) -> str:
+    """All that stands below the runs of `petbench reproduce`."""
+    found = ours_beside_theirs(recipe, records, read)
+    return "\n".join([*grid_lines(found), *reasons(found), verdict(found)])
 
 
 def test_the_file_is_whole() -> None:
@@ -63,6 +77,85 @@ def test_a_part_of_the_table_and_its_verdict(make) -> None:
     assert "rank correlation of the methods 0.90 (mean over 1 task)" in said
     assert said.endswith("all 5 numbers have runs of ours.")
     assert "our runs on tiny_t5 stand in for t5_base: they are not compared" in list(reasons(whole))
+
+
+def test_other_rows_and_the_table_are_in_the_word(make) -> None:
+    """By hand: t(.975)·sqrt(s²·(1 + 1/3) + 2·p·(1 − p)/277); then ten cells lend their spread."""
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    krona = [make("krona", "rte", seed, value, **recipe) for seed, value in enumerate([0.76, 0.77, 0.78])]
+
+    def half(records) -> float:
+        lines = [x for x in ours_beside_theirs("krona_table1", records).lines if x.adapter == "krona"]
+        (word,) = [line.word for line in lines if line.ours is not None]
+        assert word is not None and word.half is not None
+        return word.half
+
+    seeds, rows = 0.01**2 * (1 + 1 / 3), 2 * 0.77 * 0.23 / 277
+    df = (seeds + rows) ** 2 / (seeds**2 / 2)
+    alone = half(krona)
+    assert alone == pytest.approx(stats.t.ppf(0.975, df) * (seeds + rows) ** 0.5)
+
+    # Ten cells of like scatter: one common value, with the degrees of freedom of all of them, 20.
+    names = [
+        "full",
+        "lora",
+        "bitfit",
+        "compacter",
+        "houlsby",
+        "krona_b",
+        "krona_b_res",
+        "parallel_adapter",
+        "ia3",
+    ]
+    others = [
+        make(name, "rte", seed, value, **recipe)
+        for name in names
+        for seed, value in enumerate([0.74, 0.75, 0.76])
+    ]
+    prior = fit_prior([(0.01**2, 2.0)] * 10)
+    assert prior is not None and (prior.d0, prior.df) == (np.inf, 20)
+    seeds = prior.s0_squared * (1 + 1 / 3)
+    df = (seeds + rows) ** 2 / (seeds**2 / 20)
+    assert half([*krona, *others]) == pytest.approx(stats.t.ppf(0.975, df) * (seeds + rows) ** 0.5, rel=1e-3)
+
+    # On the whole validation split both stand on the same rows, and seeds alone decide.
+    sst2 = [make("krona", "sst2", seed, value, **recipe) for seed, value in enumerate([0.94, 0.941, 0.942])]
+    whole = [run.model_copy(update={"headline": run.headline.model_copy(update={"n": 872})}) for run in sst2]
+    assert half(whole) == pytest.approx(stats.t.ppf(0.975, 2) * 0.001 * (1 + 1 / 3) ** 0.5)
+
+
+def test_kept_answers_tell_the_rows_part_of_any_metric(make) -> None:
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    report = {"validation": {"accuracy": 0.85, "f1": 0.9, "accuracy_f1": 0.875}}
+    runs = [make("krona", "mrpc", seed, 0.875, report=report, **recipe) for seed in range(3)]
+    (number,) = lookup(paper="krona", table="Table 1", method="KronA", task="mrpc")
+    (cell,) = group(runs)
+    assert number.metric_id == "f1" and rows_variance(number, cell, lambda _: None) is None
+    labels = np.arange(200) % 2
+    said = np.where(np.arange(200) % 5 == 0, 1 - labels, labels)
+    answers = Answers(np.arange(200), labels.astype(np.float32), said.astype(np.float32))
+    values = row_values("f1", labels, said)
+    assert values is not None
+    expected = 2 * values.var(ddof=1) / 200
+    assert rows_variance(number, cell, lambda _: answers) == pytest.approx(expected)
+    assert "no answers of ours were kept" in printed("krona_table1", runs)
+    assert "no answers of ours were kept" not in printed("krona_table1", runs, lambda _: answers)
+
+
+def test_medians_and_restated_metrics_are_said(make) -> None:
+    recipe = {"config": {"recipe": "lora_table2"}, "model": "roberta_base"}
+    report = {"validation": {"accuracy": 0.90, "f1": 0.93, "accuracy_f1": 0.915}}
+    records = [
+        make("bitfit", "mrpc", 0, 0.915, report=report, **recipe),
+        make("lora", "sst2", 0, 0.95, **recipe),
+    ]
+    text = printed("lora_table2", records)
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("bitfit (BitFit)"))
+    assert "92.7" in lines[place].split() and lines[place + 1].split() == ["ours", "93.0", "+0.3?"]
+    assert "their metric is printed as: accuracy (bitfit mrpc)" in text
+    assert "BitFit's MRPC and QQP are those of BitFit's own paper" in text
+    assert "theirs is the median of 5 runs, ours the mean (lora sst2)" in text
 
 
 def test_the_metric_is_theirs(make) -> None:
@@ -126,9 +219,7 @@ def test_unknown_recipe() -> None:
     with pytest.raises(UserError, match="Did you mean 'krona_table1'"):
         ours_beside_theirs("krona_tabel1", [])
     tables = [name for name in recipes() if target(name).table != COSTS]
-    assert {
-        name: len(list(grid_lines(ours_beside_theirs(name, [])))) > 2 for name in tables
-    } == dict.fromkeys(tables, True)
+    assert not [name for name in tables if len(printed(name, []).splitlines()) < 3]
 
 
 def test_every_method_has_its_entry() -> None:

@@ -84,7 +84,7 @@ def test_terminal(report) -> None:
         *["0.0", "†1", "✗1", "n=1"],
         *["80.9*", "±", "0.6", "n=10"],
         "40.4",
-        "1,000",
+        "1,005",
     ]
     assert "†k: k runs collapsed to one answer, counted in the mean (1 in all)" in text
 
@@ -109,7 +109,7 @@ def test_a_table_has_as_many_lines_as_methods_and_ten_at_most(make, width: int, 
     assert all(sum(line.startswith(f"method_{number} ") for line in lines) == 1 for number in range(methods))
     if width >= 60:
         assert "average" in text and "params" in text and "time" in text
-    heads = next(line for line in lines if "cola" in line or "…" in line)
+    heads = "\n".join(lines[2:4])
     assert ("rte" in heads) == ("…" not in heads) and (width < 120 or "rte" in heads)
 
 

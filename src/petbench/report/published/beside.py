@@ -7,7 +7,10 @@ from statistics import fmean
 from petbench.record import Record
 from petbench.report.cells import Cell, group, is_toy
 from petbench.report.published.numbers import Published, Target, lookup, target
+from petbench.report.published.rows import rows_variance
+from petbench.report.sides import Read, no_answers, prior_for, prior_of
 from petbench.report.statistics.intervals import Summary, summary
+from petbench.report.statistics.moderation import Prior
 from petbench.report.statistics.theirs import Beside as Word
 from petbench.report.statistics.theirs import beside
 
@@ -53,8 +56,11 @@ class Beside:
         return Beside(self.recipe, self.target, tuple(kept), self.stand_ins)
 
 
-def ours_beside_theirs(recipe: str, records: Sequence[Record]) -> Beside:
-    """Finished runs whose config names the recipe, beside its table. Raises UserError for an unknown recipe."""
+def ours_beside_theirs(recipe: str, records: Sequence[Record], read: Read = no_answers) -> Beside:
+    """Finished runs whose config names the recipe, beside its table. read: a run's kept answers.
+
+    Raises UserError for an unknown recipe.
+    """
     aim = target(recipe)
     mine = [record for record in records if record.config.get("recipe") == recipe]
     cells: dict[tuple[str, str, str], list[Cell]] = {}
@@ -65,7 +71,7 @@ def ours_beside_theirs(recipe: str, records: Sequence[Record]) -> Beside:
         for adapter, names in aim.methods.items():
             for name in names:
                 for number in lookup(paper=aim.paper, table=aim.table, model=model, method=name):
-                    lines.append(_line(adapter, number, names, model, cells))
+                    lines.append(_line(adapter, number, names, model, cells, read))
     done = [record.model for record in mine if record.status == "done"]
     others = tuple(dict.fromkeys(model for model in done if model not in aim.models))
     return Beside(recipe, aim, tuple(lines), others)
@@ -77,6 +83,7 @@ def _line(
     names: Sequence[str],
     model: str,
     cells: Mapping[tuple[str, str, str], list[Cell]],
+    read: Read,
 ) -> Line:
     if number.task == "average":
         return Line(adapter, number, None, None, ("averages: compare the tasks, the formulas differ",))
@@ -86,7 +93,8 @@ def _line(
         return Line(adapter, number, None, None, ())
     cell = max(sized, key=lambda cell: len(cell.values))
     values = [value for record in cell.done if (value := _value(record, number)) is not None]
-    gaps = tuple(_gaps(number, cell, more=len(sized) - 1))
+    rows = rows_variance(number, cell, read)
+    gaps = tuple(_gaps(number, cell, more=len(sized) - 1, rows_part=rows))
     if not values:
         return Line(adapter, number, None, None, gaps)
     # A printed median or best is taken as one run: what it scatters by is not known.
@@ -95,9 +103,22 @@ def _line(
         values,
         number.value / 100,
         std=number.std / 100 if several and number.std is not None else None,
-        n=number.runs if several else None,
+        n=number.runs or 1 if several else 1,
+        prior=prior_for(cell, _prior(number, cell, [each for some in cells.values() for each in some])),
+        rows_variance=rows or 0.0,
     )
     return Line(adapter, number, summary([100 * value for value in values]), word, gaps)
+
+
+def _prior(number: Published, cell: Cell, cells: Sequence[Cell]) -> Prior | None:
+    """What the recipe's other cells say of the spread of seeds: by the printed metric, else by their own."""
+
+    def scores(other: Cell) -> list[float]:
+        found = [_value(record, number) for record in other.done]
+        return [value for value in found if value is not None] or list(other.values.values())
+
+    table = [other for other in cells if other.table_key == cell.table_key]
+    return prior_of([other for other in table if other.column_key == cell.column_key], table, scores)
 
 
 def _nearest(cell: Cell, names: Sequence[str]) -> str:
@@ -130,7 +151,7 @@ def _value(record: Record, number: Published) -> float | None:
     return next((report[s][number.metric_id] for s in splits if number.metric_id in report[s]), None)
 
 
-def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
+def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> Iterator[str]:
     """Reasons that hold for this number."""
     if any(is_toy(record) for record in cell.done):
         yield "OURS ARE TOY ROWS"
@@ -143,6 +164,8 @@ def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
     if steps is not None or rows is not None:
         yield f"OURS WAS CUT SHORT: {f'{steps} steps' if steps is not None else f'{rows} training rows'}"
     yield f"their rows: {number.split}; ours: protocol {cell.protocol}"
+    if rows_part is None:
+        yield "their rows are others, and no answers of ours were kept to say by how much: `differs` may be the rows"
     if number.metric != number.metric_id:
         yield f"their metric is printed as: {number.metric}"
     if number.start:

@@ -13,9 +13,11 @@ def grid_lines(beside: Beside) -> Iterator[str]:
     """The table of every model. A cell is their number; where we have runs, ours and the gap stand below it."""
     aim = beside.target
     models = dict.fromkeys(line.theirs.model for line in beside.lines)
-    yield f"{beside.recipe}: {aim.paper}, {aim.table} ({', '.join(models)})"
+    yield f"{beside.recipe}: {aim.paper}, {aim.table or 'no table'} ({', '.join(models or aim.models)})"
     if any(line.ours is not None for line in beside.lines):
-        yield "theirs; below it ours and the gap, ! where it differs, ? where that cannot be told"
+        yield "theirs; below it ours and the gap: ! it differs; ? nobody can tell (ours scatters, or is one run)"
+    if not beside.lines:
+        yield "no number of this part of the table is on file"
     for model in models:
         mine = [line for line in beside.lines if line.theirs.model == model]
         yield from _aligned(_rows(mine, model if len(models) > 1 else "method"))

@@ -4,14 +4,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.report.budgets import Searched
 from petbench.report.labels import PROTOCOLS
 from petbench.report.layout import Average, Column, Entry, Report, Row, Table
 from petbench.report.notes import COLLAPSED, LOST, cell_marks
 from petbench.report.writers.markdown import counts_line
-from petbench.report.writers.numerals import NOTHING, score, seconds, span, spread, whole
+from petbench.report.writers.numerals import (
+    NOTHING,
+    SEARCHED_NOTE,
+    SEARCHED_TITLE,
+    score,
+    searched_cells,
+    searched_heads,
+    seconds,
+    span,
+    spread,
+    whole,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as Grid
     from rich.text import Text
 
 METRIC_SHORT = {
@@ -32,6 +45,24 @@ def print_report(report: Report, console: "Console") -> None:
         console.print(_grid(table, console.width, bold=console.is_terminal))
         for note in _notes(table):
             _line(console, note, style="dim")
+    if report.searched:
+        _line(console, SEARCHED_TITLE, style="bold")
+        console.print(_searched(report.searched))
+        _line(console, SEARCHED_NOTE, style="dim")
+
+
+def _searched(searched: Sequence[Searched]) -> "Grid":
+    """What tuning budgets buy."""
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0))
+    for number, head in enumerate(searched_heads(searched)):
+        grid.add_column(head, justify="left" if number < 3 else "right", overflow="ellipsis")
+    for line in searched:
+        grid.add_row(*(Text(shown(text)) for text in searched_cells(line, searched)))
+    return grid
 
 
 def _line(console: "Console", text: str, style: str = "") -> None:
@@ -54,7 +85,7 @@ def _seeds(table: Table) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _grid(table: Table, width: int, bold: bool) -> object:
+def _grid(table: Table, width: int, bold: bool) -> "Grid":
     """Methods by tasks, their average, size and time. Spreads go where there is no room, then tasks, the last first;
     never the average, the size or the time."""
     from rich import box
