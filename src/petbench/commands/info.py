@@ -13,6 +13,7 @@ from petbench.errors import UserError
 
 METHODS = Path(__file__).resolve().parents[1] / "adapters" / "methods"
 SHOWN_TASKS = 10
+_AFTER_ATTENTION = ("attention_context", "attention_output", "attention_norm")
 
 
 def info_main(argv: list[str]) -> int:
@@ -68,7 +69,7 @@ def _settings(text: str) -> Iterator[str]:
     yield "settings, with their defaults:"
     for line in text.splitlines():
         if line.strip() and not line.startswith("#") and not line.startswith("method:"):
-            yield f"  {line}" if line.startswith(" ") else f"  adapter.{line}"
+            yield f"          {line}" if line.startswith(" ") else f"  adapter.{line}"
 
 
 def _presets(name: str, method: str) -> Iterator[str]:
@@ -186,9 +187,9 @@ def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
         return f"{role} ○" if whole or bias or role == "head" else role
 
     block = " (around the whole block ●)" if "ffn_block" in roles else ""
+    attention = [f"{mark('query')}, {mark('key')}, {mark('value')}", *map(mark, _AFTER_ATTENTION)]
     yield f"  {mark('embedding')}"
-    yield f"   └─ attention: {mark('query')}, {mark('key')}, {mark('value')} → {mark('attention_context')}"
-    yield f"   │             → {mark('attention_output')} → {mark('attention_norm')}"
-    yield f"   └─ ffn{block}: {mark('ffn_input')} → {mark('ffn_output')} → {mark('ffn_norm')}"
-    yield f"   … every layer → {mark('final_norm')} → {mark('head')}"
+    yield f"   ├─ attention: {' → '.join(attention)}"
+    yield f"   ├─ ffn{block}: {mark('ffn_input')} → {mark('ffn_output')} → {mark('ffn_norm')}"
+    yield f"   └─ … every layer → {mark('final_norm')} → {mark('head')}"
     yield "  ● an adapter, ○ trains as it is"

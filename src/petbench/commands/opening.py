@@ -1,6 +1,6 @@
 """The first line of a command that takes seconds to start: what will run, read off its arguments alone.
 
-Only the standard library's quick modules are imported here: the line is out before Hydra and torch are.
+Only quick modules are imported here: the line is out before Hydra, pydantic and torch are.
 """
 
 import re
@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from petbench.config.tree import conf_dir, key_of
+from petbench.console import shown
 
 # What only shows something and runs nothing; its output is for a program or a reader of help.
 FLAGS_THAT_ONLY_SHOW = (
@@ -36,7 +37,7 @@ def opening(command: str, arguments: Sequence[str]) -> None:
         words = " ".join(arguments)
     if words:
         with suppress(OSError, ValueError):  # a broken stream is said by whoever prints the results
-            print(f"petbench {command}: {words}", file=stream, flush=True)
+            print(shown(f"petbench {command}: {words}"), file=stream, flush=True)
 
 
 def run_in_words(arguments: Sequence[str]) -> str:
@@ -47,20 +48,27 @@ def run_in_words(arguments: Sequence[str]) -> str:
         if "=" in word and not word.startswith(("-", "~"))
     }
     values = {**_default_choices(), **given}
-    kind = next((f"{key} {given[key]}, " for key in ("recipe", "sweep") if key in given), "")
-    shown = {key: values[key].replace(",", ", ") for key in ("adapter", "task", "model")}
-    if "recipe" in given:  # the table says which, where the arguments do not
-        shown = {key: given[key].replace(",", ", ") if key in given else "its own" for key in shown}
-    inside = [f"{key} {values[key]}" for key in ("data", "protocol")]
-    inside += [f"seed {values.get('seed', '0')}" if "recipe" not in given or "seed" in given else "its seeds"]
-    inside += [f"{given[f'trainer.{key}']} {word}" for key, word in _LENGTHS if f"trainer.{key}" in given]
-    inside += [f"by {given[key]}" for key in ("hydra/launcher", "hydra/sweeper") if key in given]
-    rest = " ".join(f"{key}={value}" for key, value in given.items() if key not in _SAID_IN_WORDS)
     plan = "plan of " if given.get("plan") == "true" else ""
-    place = f"{shown['adapter']} on {shown['task']} with {shown['model']}"
-    return f"{plan}{kind}{place} ({', '.join(inside)}){f'; {rest}' if rest else ''}"
+    if "recipe" in given:  # its table says the rest
+        axes = [
+            f"{key} {given[key].replace(',', ', ')}"
+            for key in ("model", "adapter", "task", "seed")
+            if key in given
+        ]
+        place, inside = f"recipe {given['recipe']}: {'; '.join(axes) or 'the whole table'}", ["data"]
+    else:
+        shown = {key: values[key].replace(",", ", ") for key in ("adapter", "task", "model")}
+        kind = f"sweep {given['sweep']}, " if "sweep" in given else ""
+        place = f"{kind}{shown['adapter']} on {shown['task']} with {shown['model']}"
+        inside = ["data", "protocol", "seed"]
+    words = [f"{key} {values.get(key, '0')}" for key in inside]
+    words += [f"{given[f'trainer.{key}']} {word}" for key, word in _LENGTHS if f"trainer.{key}" in given]
+    words += [f"by {given[key]}" for key in ("hydra/launcher", "hydra/sweeper") if key in given]
+    rest = " ".join(f"{key}={value}" for key, value in given.items() if key not in _SAID_IN_WORDS)
+    return f"{plan}{place} ({', '.join(words)}){f'; {rest}' if rest else ''}"
 
 
+_AXES = ("model", "adapter", "task", "seed")
 _LENGTHS = (("max_steps", "steps"), ("epochs", "epochs"))
 
 

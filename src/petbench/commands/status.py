@@ -1,6 +1,7 @@
 """`petbench status`: how the runs of a results folder are, from any shell and any machine that sees the folder."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -80,11 +81,13 @@ class View:
 
     def look(self) -> Group:
         """Each sweep that is not over, then the runs of none, failed ones with their reasons."""
-        now = [sweep for sweep in sweeps(self._folder) if sweep.runs]
+        noted = [(sweep, _as_it_is(sweep, self._watch)) for sweep in sweeps(self._folder)]
+        looks = [(sweep, status) for sweep, status in noted if status.ended < len(status.runs)]
         known = self._watch.all_runs()
-        alone = {run: label for run, label in known.items() if not any(run in sweep.runs for sweep in now)}
+        alone = {
+            run: label for run, label in known.items() if not any(run in sweep.runs for sweep, _ in looks)
+        }
         rest = self._watch.look(alone)
-        looks = [(sweep, self._watch.look(sweep.runs, sweep.since)) for sweep in now]
         everything = Status((*rest.runs, *(run for _, status in looks for run in status.runs)))
         self.active = bool(everything.of("running")) or any(
             sweep.alive and status.of("waiting") for sweep, status in looks
@@ -98,24 +101,32 @@ class View:
             parts += _sweep_lines(sweep, status)
         if rest.of("running"):
             parts += [Text("runs of no sweep"), running_table(rest.of("running"), with_owner=True)]
-        for state in ("failed", "stopped"):
-            parts += _list(state, everything.of(state))
+        parts += [*_list("failed", everything.of("failed")), *_list("stopped", rest.of("stopped"))]
         return Group(*parts)
+
+
+def _as_it_is(sweep: Sweep, watch: Watch) -> Status:
+    """The sweep's runs; what waits for a sweep that is over is stopped: nobody will start it."""
+    status = watch.look(sweep.runs, sweep.since)
+    if sweep.alive is not False or status.of("running"):
+        return status
+    return Status(
+        tuple(replace(run, state="stopped") if run.state == "waiting" else run for run in status.runs)
+    )
 
 
 def _sweep_lines(sweep: Sweep, status: Status) -> list[RenderableType]:
     """The sweep's owner and command, its bar, and what waits."""
-    running = status.of("running")
-    over = sweep.alive is False and not running
-    state = "stopped" if over else "sweep"
-    head = Text(
-        shown(f"{state}: {sweep.command} ({sweep.host}, process {sweep.pid}, since {clock(sweep.since)})")
-    )
-    if over:
-        left = len(status.runs) - status.ended
-        return [head, Text(f"  {status.counts}; the same command goes on with the {left} that are left")]
-    waiting = status.of("waiting")
-    lines: list[RenderableType] = [head, bar(status, sweep.since, with_owner=True)]
+    owner = f"({sweep.host}, process {sweep.pid}, since {clock(sweep.since)})"
+    waiting, left = status.of("waiting"), len(status.runs) - status.ended
+    if len(status.of("stopped")) == left:
+        words = f"stopped: {sweep.command} {owner}"
+        return [
+            Text(shown(words)),
+            Text(f"  {status.counts}; the same command goes on with the {left} that are left"),
+        ]
+    lines: list[RenderableType] = [Text(shown(f"sweep: {sweep.command} {owner}"))]
+    lines.append(bar(status, sweep.since, with_owner=True))
     if waiting:
         names = ", ".join(run.label for run in waiting[:3]) + (", …" if len(waiting) > 3 else "")
         lines.append(Text(shown(f"  {len(waiting)} waiting: {names}")))

@@ -49,10 +49,19 @@ def this_sweep(runs: Mapping[str, str], since: float) -> Sweep:
 
 def note(results_dir: Path, sweep: Sweep) -> Path:
     """Write a sweep down; the same runs again take the place of an earlier call over them."""
-    name = sha256(" ".join(sorted(sweep.runs)).encode()).hexdigest()[:12]
-    path = results_dir / FOLDER / f"{name}.json"
+    path = _path(results_dir, sweep)
     write_json(path, asdict(sweep))
     return path
+
+
+def forget(results_dir: Path, sweep: Sweep) -> None:
+    """Remove the note of a sweep."""
+    _path(results_dir, sweep).unlink(missing_ok=True)
+
+
+def _path(results_dir: Path, sweep: Sweep) -> Path:
+    name = sha256(" ".join(sorted(sweep.runs)).encode()).hexdigest()[:12]
+    return results_dir / FOLDER / f"{name}.json"
 
 
 def sweeps(results_dir: Path) -> list[Sweep]:

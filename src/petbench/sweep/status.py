@@ -180,6 +180,15 @@ def _claimed_at(folder: Path) -> float | None:
         return None
 
 
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.4 h`; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def owners(runs: Iterable[RunState]) -> str:
     """`host: 2, other: 1`: running runs by machine."""
     counts = Counter(run.owner.partition(",")[0] for run in runs)

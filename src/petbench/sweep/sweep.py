@@ -1,7 +1,7 @@
 """A sweep: expand all members, validate and plan them all, run what is missing, say how each one ended."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from petbench.compose.expand import Member
@@ -50,7 +50,8 @@ def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
     """Run the cells, with a bar over them and a note of them for `petbench status`. A stop says what is left."""
     folder = Path(waiting[0].spec.results_dir)
     runs = {cell.run_id: cell.label for cell in waiting}
-    note = ledger.note(folder, ledger.this_sweep(runs, began))
+    _forget_old(folder, runs)
+    ledger.note(folder, ledger.this_sweep(runs, began))
     drawn = all(cell.spec.trainer.progress == "auto" for cell in waiting)
     try:
         with sweep_bar(folder, runs, began, drawn):
@@ -63,8 +64,21 @@ def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
             f"{left} are left. The same command goes on with them."
         )
         raise
-    if Watch(folder).look(runs, began).ended == len(runs):
-        note.unlink(missing_ok=True)
+    _forget_old(folder, {}, also=runs)
+
+
+def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, str] | None = None) -> None:
+    """Remove the notes of sweeps of which nothing is left, or only runs that this one takes over.
+
+    also: the runs of this process's own sweep, once it is over.
+    """
+    watch = Watch(folder)
+    for sweep in ledger.sweeps(folder):
+        if sweep.alive and sweep.runs != also:
+            continue
+        status = watch.look(sweep.runs, sweep.since)
+        if all(run.state in ("done", "failed") or run.run_id in taken_over for run in status.runs):
+            ledger.forget(folder, sweep)
 
 
 def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:

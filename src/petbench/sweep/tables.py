@@ -9,6 +9,7 @@ from petbench.record import read_records
 from petbench.report.cells import is_trial
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
+from petbench.sweep.status import duration
 
 ROWS_SHOWN = 40  # of members that need no attention
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
@@ -51,15 +52,6 @@ def what_is_left(cells: Sequence[Cell]) -> str:
     """`12 runs to train, 3,400 steps; about 12 min one after another.`"""
     planned = [cell for cell in cells if cell.prepared is not None]
     return _sums([cell for cell in planned if cell.waiting], _estimates(planned))
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.4 h`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:

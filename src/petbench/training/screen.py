@@ -26,6 +26,7 @@ class RunScreen:
                 TextColumn("loss {task.fields[loss]}  score {task.fields[score]}"),
                 TimeRemainingColumn(),
                 console=out,
+                transient=True,
             )
             self._task = self._bar.add_task(shown(title), total=steps, completed=done, loss="–", score="–")
             self._bar.start()

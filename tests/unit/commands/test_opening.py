@@ -26,8 +26,7 @@ from petbench.commands.opening import opening, run_in_words
         ),
         (
             ["recipe=krona_table1", "++adapter.scale=4"],
-            "recipe krona_table1, its own on its own with its own (data auto, protocol petbench, its seeds); "
-            "adapter.scale=4",
+            "recipe krona_table1: the whole table (data auto); adapter.scale=4",
         ),
         (["trainer.epochs=5"], "krona on rte with minilm (data auto, protocol petbench, seed 0, 5 epochs)"),
     ],
@@ -44,13 +43,13 @@ def test_a_product_on_standard_output_stays_alone(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "petbench predict: 3f2a labels new.tsv\n")
     opening("reproduce", ["recipe=krona_table1"])
-    assert capsys.readouterr().out.startswith("petbench reproduce: recipe krona_table1, ")
+    assert capsys.readouterr().out.startswith("petbench reproduce: recipe krona_table1: ")
 
 
 def test_the_line_is_out_before_anything_slow_is_imported() -> None:
     code = (
         "import sys\nfrom petbench.commands.opening import opening\nopening('train', ['adapter=krona'])\n"
-        "slow = {'torch', 'transformers', 'hydra', 'omegaconf', 'pydantic', 'rich', 'numpy', 'yaml'}\n"
+        "slow = {'torch', 'transformers', 'hydra', 'omegaconf', 'pydantic', 'numpy', 'yaml'}\n"
         "print(*sorted(slow & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
