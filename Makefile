@@ -15,7 +15,7 @@ METHOD ?=
 GLUE ?= $(PETBENCH_GLUE)
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance smoke lint format types examples tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance reliability smoke lint format types examples tables wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-gpu: weights ## the tests that need a CUDA device
 
 conformance: env ## what every method must pass; METHOD=krona for one
 	$(PYTEST) tests/conformance $(if $(METHOD),-k "$(METHOD)",-n $(JOBS))
+
+reliability: weights ## kills, full disks, corruptions, signals, other owners, bad input; half an hour
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python scripts/reliability
 
 smoke: env ## a tiny run end to end, in seconds
 	$(PETBENCH) train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke results_dir=results/smoke

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 WIDTH, HEIGHT = 110, 50
-TOY = "task=sst2 data=toy model=tiny_bert"
+TOY = "task=sst2 data=toy model=tiny_bert optim.lr=2e-2 trainer.max_steps=200"
 SWEEP = f"train -m adapter=krona,lora,ia3 seed=0,1,2,3 {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=2"
 _SIGN = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07]*\x07|([^\x1b])", re.DOTALL)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,12 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert record.cost.adapter_bytes == adapter_file(record).stat().st_size
 
     # The curve: an evaluation every 8 steps, and the best of them is what is reported.
-    assert [point["step"] for point in record.curve] == [8, 16, 24]
-    best = max(record.curve, key=lambda point: (point["score"], -point["step"]))
+    assert [point.step for point in record.curve] == [8, 16, 24]
+    best = max(record.curve, key=lambda point: (point.score, -point.step))
     assert record.best is not None
-    assert record.best.step == best["step"]
-    assert record.metrics.selection["accuracy"] == best["score"]
-    assert record.best.epoch == pytest.approx(best["step"] / math.ceil(len(ids["train"]) / 32))
+    assert record.best.step == best.step
+    assert record.metrics.selection["accuracy"] == best.score
+    assert record.best.epoch == pytest.approx(best.step / math.ceil(len(ids["train"]) / 32))
 
     # Cost: all measured, and consistent with each other.
     cost = record.cost
@@ -109,11 +110,14 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
 
     # Where it came from.
     facts = record.provenance
-    assert facts["data"]["source"] == "toy"
-    assert facts["marks"] == ["toy rows"]
-    assert facts["precision"] == "fp32"
-    assert facts["rows"] == {"train": 461, "selection": 51, "report/validation": 128}
-    assert facts["versions"]["torch"] == torch.__version__
+    assert facts.data.source == "toy" and record.is_toy
+    assert facts.marks == ("toy rows",)
+    assert facts.precision == record.precision == "fp32"
+    assert facts.rows == {"train": 461, "selection": 51, "report/validation": 128}
+    assert facts.versions["torch"] == torch.__version__
+    assert record.date is not None and abs((datetime.now(UTC) - record.date).total_seconds()) < 600
+    assert record.selection_score == record.metrics.selection[record.headline.name]
+    assert not record.is_trial and record.wandb is None
     assert record.config["optim"]["lr"] == 5e-3
     assert record.schema_version == 1
 
@@ -131,7 +135,7 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     report, selection = 100 * record.headline.value, 100 * record.metrics.selection["accuracy"]
     assert (
         f"krona on rte: accuracy {report:.1f} on 128 report rows (validation), {selection:.1f} on 51 selection rows\n"
-        f"best at step {best['step']} (epoch {record.best.epoch:.2f}); " in text
+        f"best at step {best.step:.0f} (epoch {record.best.epoch:.2f}); " in text
     )
     assert "peak memory " in text and "; fp32 on " in text
     assert text.splitlines()[-3:] == [
@@ -267,8 +271,8 @@ def test_a_folder_is_made_where_it_was_said(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_cut_of_train_is_marked() -> None:
     record = train("adapter=krona", "trainer.max_steps=1", "data.max_train_examples=100")
-    assert "at most 100 train rows" in record.provenance["marks"]
-    assert record.provenance["rows"]["train"] == 100
+    assert "at most 100 train rows" in record.provenance.marks
+    assert record.provenance.rows["train"] == 100
 
 
 def test_a_broken_record_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ def _scores(record: Record) -> list[str]:
     name, place = record.headline.name, f"{record.adapter} on {record.task}"
     parts = [f"{score(record.headline.value)} on {record.headline.n:,} report rows ({record.headline.split})"]
     if name in record.metrics.selection:
-        rows = record.provenance.get("rows", {}).get("selection")
+        rows = record.provenance.rows.get("selection")
         parts.append(f"{score(record.metrics.selection[name])} on {_count(rows)}selection rows")
     return [f"{place}: {name.replace('_', ' ')} {', '.join(parts)}"]
 
@@ -46,6 +46,5 @@ def _costs(record: Record) -> str:
         parts.append(f"{seconds(cost.step_seconds_median)} a step")
     if cost.peak_memory_bytes is not None:
         parts.append(f"peak memory {size(cost.peak_memory_bytes)}")
-    precision, device = (record.provenance.get(key) for key in ("precision", "device"))
-    parts.append(f"{precision} on {device}" if precision and device else "")
+    parts.append(f"{record.precision} on {record.device}" if record.device else "")
     return "; ".join(filter(None, parts))

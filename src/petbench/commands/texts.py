@@ -28,7 +28,6 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
 
     assert record.headline is not None
     split = record.headline.split
-    known = record.provenance.get("data") or {}
     reason = "the record does not say which rows it used"
     for more in ({}, {"dir": None}):
         try:
@@ -40,7 +39,7 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
             continue
         except ValidationError:
             continue
-        if part.digest != (known.get("splits") or {}).get(split):
+        if part.digest != record.provenance.data.splits.get(split):
             reason = f"the {split} rows of {found.location} are others than those of the run"
             continue
         wanted = set(ids)

@@ -175,7 +175,7 @@ def _say_what_runs(spec: "RunSpec") -> None:
     rows = ", ".join(f"{count:,} {name}" for name, count in parts.items())
     say(
         f"run {prepared.run_id}: rows {rows}; {prepared.steps:,} steps of {spec.trainer.batch_size}; "
-        f"{choose_device(spec.trainer.device).type}, {prepared.content.precision}"
+        f"{choose_device(spec.trainer.device).type}, {prepared.content.facts.precision}"
     )
     if prepared.splits.source == "toy":
         say(NOTE)

@@ -111,8 +111,8 @@ class DataSpec(Frozen):
     dir: PathText | None = None
     allow_partial: bool = False
     max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
-    toy_train: Annotated[int, Field(ge=8)] = 512  # rows of generated train splits
-    toy_validation: Annotated[int, Field(ge=8)] = 128
+    toy_train: Annotated[int, Field(ge=8, le=10**6)] = 512  # rows of generated train splits
+    toy_validation: Annotated[int, Field(ge=8, le=10**6)] = 128
 
 
 class ProtocolSpec(Frozen):

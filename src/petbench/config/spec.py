@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import (
@@ -26,6 +26,7 @@ from petbench.config.sections import (
     Vary,
 )
 from petbench.config.values import Frozen, PathText
+from petbench.console import secret_in
 from petbench.errors import UserError
 
 RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it
@@ -113,6 +114,19 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _secrets(value: Any, path: str = "") -> Iterator[str]:
+    """A problem for every value that holds a secret of the environment: a config is stored, logged and published."""
+    if isinstance(value, str) and (name := secret_in(value)) is not None:
+        yield (
+            f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
+            "hub are read from the environment where they are needed."
+        )
+    inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
+    inside = enumerate(value) if isinstance(value, list | tuple) else inside
+    for key, part in inside:
+        yield from _secrets(part, f"{path}.{key}" if path else str(key))
+
+
 def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -> RunSpec:
     """Plain nested values from Hydra -> RunSpec.
 
@@ -125,7 +139,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
     adapter_raw = dict(values.pop("adapter", None) or {})
     adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
-    problems: list[str] = []
+    problems: list[str] = [*_secrets(raw)]
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:

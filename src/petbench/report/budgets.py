@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from petbench.record import Record
-from petbench.report.cells import is_toy, is_trial
 from petbench.report.statistics.expected_best import Budget, Trial, expected_best
 
 ENDED = ("done", "failed", "diverged")
@@ -32,29 +31,17 @@ def searched(records: Sequence[Record]) -> tuple[Searched, ...]:
     """All methods and tasks with two trials or more, one of them with a score; by model, protocol, task, method."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        if is_trial(record) and record.status in ENDED:
+        if record.is_trial and record.status in ENDED:
             task = record.config.get("task")
             size = task.get("train_examples") if isinstance(task, Mapping) else None
-            name = record.task + ("" if size is None else f" n={size}") + (" (toy)" if is_toy(record) else "")
+            name = record.task + ("" if size is None else f" n={size}") + (" (toy)" if record.is_toy else "")
             groups.setdefault((record.model, record.protocol, name, record.adapter), []).append(record)
     found = []
     for (model, protocol, task_name, method), trials in sorted(groups.items()):
-        tried = [Trial(_score(run), _seconds(run)) for run in trials]
+        tried = [Trial(run.selection_score, run.cost.seconds) for run in trials]
         budgets = tuple(expected_best(tried))
         if len(budgets) > 1:
             metric = next(run.headline.name for run in trials if run.headline is not None)
             failed = sum(trial.score is None for trial in tried)
             found.append(Searched(model, protocol, task_name, method, metric, failed, budgets))
     return tuple(found)
-
-
-def _score(record: Record) -> float | None:
-    """The headline metric on the selection rows: what tuning sees."""
-    if record.status != "done" or record.headline is None:
-        return None
-    return record.metrics.selection.get(record.headline.name)
-
-
-def _seconds(record: Record) -> float:
-    """Of training and evaluation."""
-    return (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)

@@ -1,13 +1,11 @@
 """In words: a finished run that learnt nothing, by its kept answers and the majority class of its report rows."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from petbench.errors import UserError
 from petbench.record import Record, read_answers
-from petbench.report.cells import collapsed
 from petbench.report.statistics.influence import NO_LABEL
 from petbench.tasks.glue import TASKS
 
@@ -18,7 +16,7 @@ def nothing_learnt(record: Record, folder: Path) -> str | None:
     if record.status != "done" or record.headline is None:
         return None
     share = majority(record)
-    if collapsed(record):
+    if record.collapsed:
         beside = "" if share is None else f"; the majority class is {100 * share:.1f}"
         return f"collapsed: {one_answer(record, folder) or 'the answers say nothing of the rows'}{beside}"
     accuracy = record.metrics.report.get(record.headline.split, {}).get("accuracy")
@@ -29,10 +27,9 @@ def nothing_learnt(record: Record, folder: Path) -> str | None:
 
 def majority(record: Record) -> float | None:
     """The share of the most frequent label among the report rows; None for a regression."""
-    data = record.provenance.get("data")
-    shares = data.get("majority") if isinstance(data, Mapping) else None
-    found = shares.get(record.headline.split) if isinstance(shares, Mapping) and record.headline else None
-    return None if found is None else float(found)
+    if record.headline is None:
+        return None
+    return record.provenance.data.majority.get(record.headline.split)
 
 
 def one_answer(record: Record, folder: Path) -> str | None:

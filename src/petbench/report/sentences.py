@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 
-from petbench.report.cells import Cell, is_toy
+from petbench.report.cells import Cell
 from petbench.report.settings import labelled, varying
 from petbench.report.statistics.difference import (
     Difference,
@@ -133,7 +133,7 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
         lines.append(f"Caution: the sides were run under other protocols ({', '.join(protocols)}).")
     elif protocols == ["glue_dev"]:
         lines.append("Caution: under glue_dev the reported rows also picked the checkpoint.")
-    if any(is_toy(run) for cell in both for run in cell.done):
+    if any(run.is_toy for cell in both for run in cell.done):
         lines.append("Caution: toy rows, generated; this says nothing of GLUE.")
     collapsed = sum(len(cell.collapsed) for cell in both)
     lost = sum(cell.count("failed") + cell.count("diverged") for cell in both)

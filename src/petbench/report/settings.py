@@ -29,13 +29,13 @@ def identity(record: Record) -> dict[str, Any]:
     """
     settings = flat(record.config)
     settings.pop("seed", None)
-    content = record.provenance.get("content")
-    if isinstance(content, Mapping):
+    content = record.provenance.content
+    if content is not None:
         for named in ("model.name", "model.revision"):
             settings.pop(named, None)
         for path, part in _BY_CONTENT.items():
-            digest = content.get(part)
-            settings[path] = None if digest is None else str(digest).rpartition(":")[2][:8]
+            digest = getattr(content, part)
+            settings[path] = None if digest is None else digest.rpartition(":")[2][:8]
     for path in _LEFT_OUT:
         if path in settings:
             del settings[path]

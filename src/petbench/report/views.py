@@ -60,13 +60,6 @@ def points_of(value: float | None) -> float | None:
     return None if value is None else SCALE * value
 
 
-def selection_score(record: Record) -> float | None:
-    """The headline metric on the selection rows; None when it was not measured."""
-    if record.headline is None:
-        return None
-    return record.metrics.selection.get(record.headline.name)
-
-
 def _facts(report: Report, records: Sequence[Record]) -> list[list[Any]]:
     """Number, words, whether it is bad news."""
     count = Counter(str(record.status) for record in records)
@@ -175,7 +168,7 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
     cell, summary = entry.cell, entry.summary
     done = cell.done
     params = [record.params for record in done if record.params]
-    chosen = [value for record in done if (value := selection_score(record)) is not None]
+    chosen = [value for record in done if (value := record.selection_score) is not None]
     return {
         "task": column,
         "label": row.label,
@@ -219,9 +212,8 @@ def _curve(record: Record, points: int) -> dict[str, Any] | None:
         entries = tuple(entries[round(k * last / (points - 1))] for k in range(points))
     curve: dict[str, Any] = {"s": record.seed}
     for key, name in CURVE_FIELDS.items():
-        values = [entry.get(name) for entry in entries]
-        if any(value is not None for value in values):
-            curve[key] = [points_of(value) for value in values] if name == "score" else values
+        values = [getattr(entry, name) for entry in entries]
+        curve[key] = [points_of(value) for value in values] if name == "score" else values
     return curve
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from petbench.files import write_json
-from petbench.training.claim import started
+from petbench.training.claim_file import started
 
 FOLDER = "sweeps"
 

@@ -10,9 +10,6 @@ from petbench.compose.hydra import plain_values
 from petbench.config.spec import RunSpec, parse
 from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
-from petbench.sweep.trials import (
-    selection_score,
-)
 from petbench.training.claim import Busy
 from petbench.training.run import note_failure, run
 
@@ -47,11 +44,12 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
         return None
     if record.headline is None:
         return None
-    found = selection_score(record)
     trial = spec.tuning is not None and spec.tuning.role == "trial"  # its report rows choose nothing
-    name, value = record.headline.name.replace("_", " "), found if trial else record.headline.value
+    name, value = record.headline.name.replace("_", " "), record.headline.value
+    if trial and record.selection_score is not None:
+        value = record.selection_score
     say(f"{record.run_id} done: {'selection ' if trial else ''}{name} {100 * value:.1f}")
-    return found
+    return record.selection_score
 
 
 def _label(spec: RunSpec) -> str:

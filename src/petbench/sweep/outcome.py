@@ -8,12 +8,10 @@ from statistics import fmean, stdev
 
 from petbench.console import Grid, print_table, say
 from petbench.record import Record
-from petbench.report.cells import collapsed, is_trial
 from petbench.report.collapse import nothing_learnt
 from petbench.report.writers.numerals import NOTHING, score, seconds, whole
 from petbench.sweep.members import Cell
 from petbench.sweep.tables import settings_of
-from petbench.sweep.trials import seconds_of, selection_score
 
 _ORDER = ("done", "done before", "skipped", "failed", "diverged", "interrupted", "missing")
 _WELL = _ORDER[:3]
@@ -33,14 +31,14 @@ class _Setting:
         """One text a head of _HEADS and _COSTS."""
         if not self.done:
             return (*self.place, "no run", "", f"0 of {len(self.cells)}", "", "", "", "")
-        trials = all(map(is_trial, self.done))
+        trials = all(record.is_trial for record in self.done)
         headline = self.done[0].headline
         metric = "" if headline is None else headline.name.replace("_", " ")
-        values = [
-            selection_score(r) if trials else r.headline.value for r in self.done if r.headline is not None
-        ]
+        report = [record.headline.value for record in self.done if record.headline is not None]
+        selection = [value for record in self.done if (value := record.selection_score) is not None]
+        values = selection if trials else report
         spread = f" ± {score(stdev(values))}" if len(values) > 1 else ""
-        fallen = sum(map(collapsed, self.done))
+        fallen = sum(record.collapsed for record in self.done)
         missing = len(self.done) < len(self.cells)
         return (
             *self.place,
@@ -57,7 +55,7 @@ class _Setting:
         return (
             NOTHING if params is None else whole(params),
             seconds(fmean(steps)) if steps else NOTHING,
-            seconds(sum(map(seconds_of, self.done))),
+            seconds(sum(record.cost.seconds for record in self.done)),
         )
 
 
@@ -127,7 +125,7 @@ def _collapses(cells: Sequence[Cell]) -> list[str]:
     said: dict[str, list[str]] = {}
     for cell in cells:
         record = cell.record
-        line = None if record is None or is_trial(record) else nothing_learnt(record, cell.folder)
+        line = None if record is None or record.is_trial else nothing_learnt(record, cell.folder)
         if line is not None:
             said.setdefault(line, []).append(cell.label)
     return [f"{line} ({_some(labels)})" for line, labels in said.items()]
@@ -155,7 +153,7 @@ def _next(cells: Sequence[Cell], counts: Counter[str]) -> list[str]:
     if any(counts[state] for state in _ORDER[3:]):
         return ["next: the same command tries again what is not done; `petbench status` shows the folder."]
     done = [record for cell in cells if (record := cell.record) is not None and record.status == "done"]
-    finals = [record for record in done if not is_trial(record)]
+    finals = [record for record in done if not record.is_trial]
     if not finals:
         return []
     lines = [f"next: petbench report{'' if folder == 'results' else f' {shlex.quote(folder)}'}"]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.tracking.log import read_metrics
-from petbench.training.claim import CLAIM_FILE, owner
+from petbench.training.claim import owner
+from petbench.training.claim_file import CLAIM_FILE
 
 State = Literal["running", "waiting", "done", "failed", "stopped"]
 ORDER: tuple[State, ...] = ("running", "waiting", "done", "failed", "stopped")

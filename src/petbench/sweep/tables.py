@@ -1,51 +1,74 @@
 """What a sweep is to run, with an estimate of time and memory, and what it leaves out."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from petbench.config.sections import TrainerSpec
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.record import read_records
-from petbench.report.cells import is_trial
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
 from petbench.sweep.status import duration
 
-ROWS_SHOWN = 40  # of members that need no attention
+ROWS_SHOWN = 40  # lines of a plan that runs at once
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
 def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
-    """The table of members before they run, the first of them unless `whole`, and a line with the sums."""
+    """The table of members before they run: a line each if `whole`, else a line a setting, its seeds together; and a
+    line with the sums."""
     planned = [cell for cell in cells if cell.prepared is not None]
-    estimates = _estimates(planned)
-    table = Grid(title=f"Plan: {len(cells)} runs", title_justify="left")
-    settings = settings_of(cells)
-    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
+    estimates, settings = _estimates(planned), settings_of(cells)
+    models = dict.fromkeys(cell.spec.model.label for cell in planned)
+    place = ["adapter", "task", *(["model"] if len(models) > 1 else []), *_setting_column(settings)]
+    table = Grid(title=f"Plan: {len(cells)} runs{f' on {next(iter(models))}' if len(models) == 1 else ''}")
+    if whole:
+        table.add_column("run", no_wrap=True)
+    for name in place:
         table.add_column(name)
-    for name in ("sites", "tuned params", "trainable", "steps", "time", "memory"):
+    for name in ("seed", "sites", "tuned params", "trainable", "steps", "time", "memory"):
         table.add_column(name, justify="right")
     table.add_column("state")
-    shown = planned if whole else planned[:ROWS_SHOWN]
-    for cell in shown:
-        assert cell.prepared is not None
-        params, estimate = cell.prepared.plan.params, estimates[cell.run_id]
-        table.add_row(
-            *_place(cell, settings),
-            str(cell.prepared.plan.sites),
-            f"{params.tuned:,}",
-            f"{params.trainable:,}",
-            f"{cell.prepared.steps:,}",
-            _approximate(estimate, duration(estimate.seconds)),
-            _approximate(estimate, _memory(estimate.memory_bytes)),
-            _planned_state(cell),
-        )
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in planned:
+        spec, setting = cell.spec, settings[cell.member.overrides]
+        known = {
+            "adapter": spec.adapter.label,
+            "task": spec.task.name,
+            "model": spec.model.label,
+            "setting": setting,
+        }
+        own = tuple(known[name] for name in place)
+        groups.setdefault((cell.run_id, *own) if whole else own, []).append(cell)
+    for texts, some in list(groups.items())[: None if whole else ROWS_SHOWN]:
+        table.add_row(*texts, *_planned(some, estimates))
     print_table(table)
-    if len(shown) < len(planned):
-        say(f"… and {len(planned) - len(shown)} more (plan=true shows all).")
+    if not whole and len(groups) > ROWS_SHOWN:
+        say(f"… and {len(groups) - ROWS_SHOWN} more settings (plan=true shows all).")
     if whole:
         say_skips(cells)
     say(_sums([cell for cell in planned if cell.waiting], estimates))
+
+
+def _planned(cells: Sequence[Cell], estimates: dict[str, Estimate]) -> tuple[str, ...]:
+    """Seeds, size, steps, time, memory and state of the cells of one line; the time is of all of them."""
+    first = cells[0].prepared
+    assert first is not None
+    params, found = first.plan.params, [estimates[cell.run_id] for cell in cells]
+    seconds = [estimate.seconds for estimate in found if estimate.seconds is not None]
+    steps = sum(cell.prepared.steps for cell in cells if cell.prepared)
+    states = Counter(map(_planned_state, cells))
+    return (
+        ", ".join(str(cell.spec.seed) for cell in cells),
+        str(first.plan.sites),
+        f"{params.tuned:,}",
+        f"{params.trainable:,}",
+        f"{steps:,}",
+        _approximate(found[0], duration(sum(seconds) if seconds else None)),
+        _approximate(found[0], _memory(found[0].memory_bytes)),
+        ", ".join(state if len(cells) == 1 else f"{number} {state}" for state, number in states.items()),
+    )
 
 
 def what_is_left(cells: Sequence[Cell]) -> str:
@@ -109,12 +132,6 @@ def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:
     return ["setting"] if any(settings.values()) else []
 
 
-def _place(cell: Cell, settings: dict[tuple[str, ...], str]) -> tuple[str, ...]:
-    spec = cell.spec
-    place = (cell.run_id, spec.adapter.label, spec.task.name, spec.model.label, str(spec.seed))
-    return (*place, settings[cell.member.overrides]) if any(settings.values()) else place
-
-
 def _planned_state(cell: Cell) -> str:
     if cell.before is None:
         return "resume" if (cell.folder / "resume.safetensors").is_file() else "new"
@@ -144,7 +161,7 @@ def say_what_is_left_out(cells: Sequence[Cell]) -> None:
             say(
                 f"{len(ids)} of {len(cells)} runs {words if state == 'failed' else 'are ' + words} ({names})."
             )
-    trials = [cell for cell in over if cell.before and is_trial(cell.before) and not cell.spec.tuning]
+    trials = [cell for cell in over if cell.before and cell.before.is_trial and not cell.spec.tuning]
     if trials:
         say(
             f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."

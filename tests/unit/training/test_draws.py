@@ -94,8 +94,8 @@ def test_draws_are_in_the_record_and_the_setting_is_one_cell(
     ]  # fmt: skip
     assert run_command(["train", "-m", "seed=0,1", *asked]) == 0
     records = list(read_records("results"))
-    assert [set(run.provenance["draws"]) for run in records] == [{"split", "sample", "order"}] * 2
-    assert records[0].provenance["draws"]["split"] != records[1].provenance["draws"]["split"]
+    assert [set(run.provenance.draws) for run in records] == [{"split", "sample", "order"}] * 2
+    assert records[0].provenance.draws["split"] != records[1].provenance.draws["split"]
     (cell,) = group(records)
     assert sorted(cell.values) == [0, 1]
     assert cell.row_settings["vary"] == ["split", "sample", "order"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from petbench.record import Record
-from petbench.report.cells import Cell, group, is_toy
+from petbench.report.cells import Cell, group
 from petbench.report.published.numbers import Published, Target, lookup, target
 from petbench.report.published.rows import rows_variance
 from petbench.report.sides import Read, no_answers, prior_for, prior_of
@@ -153,7 +153,7 @@ def _value(record: Record, number: Published) -> float | None:
 
 def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> Iterator[str]:
     """Reasons that hold for this number."""
-    if any(is_toy(record) for record in cell.done):
+    if any(record.is_toy for record in cell.done):
         yield "OURS ARE TOY ROWS"
     if (stand_in := _stand_in(cell)) is not None:
         yield f"OURS RAN ON A STAND-IN FOR {cell.model}: {stand_in}"
