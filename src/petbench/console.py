@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, NamedTuple
 
@@ -117,6 +117,28 @@ def _plain(cell: Any) -> Any:
     return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something long goes on; call what it gives with every part done."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not is_main_process()) as bar:
+        task = bar.add_task(shown(what), total=total)
+        done = 0
+
+        def told(part: int) -> None:
+            nonlocal done
+            done += part
+            if (
+                done > total // 200
+            ):  # two hundred steps: a call for every line would cost more than reading it
+                bar.advance(task, done)
+                done = 0
+
+        yield told
+
+
 class _Voice(NamedTuple):
     """How this process speaks: a label in front of its lines where several runs write at once; silent where another
     process shows on the same terminal how the run goes."""
@@ -150,11 +172,15 @@ def say(text: str) -> None:
         out.print(shown(f"{_voice.label} | {text}" if _voice.label else text))
 
 
-def warn(text: str) -> None:
-    """A line on standard error, if that still takes one."""
-    label = f"{_voice.label}: " if _voice.label else ""
+def tell(text: str) -> None:
+    """A plain line on standard error, if that still takes one: what is no result of a command."""
     with suppress(OSError, ValueError):
-        print(f"warning: {shown(label + text)}", file=sys.stderr)
+        print(shown(text), file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """A line on standard error that begins with `warning:`."""
+    tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
 
 
 _spinner: Status | None = None

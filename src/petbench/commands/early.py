@@ -71,7 +71,7 @@ def _check_places(spec: RunSpec) -> None:
     above = next(place for place in (runs, *runs.parents) if place.exists())
     if not above.is_dir():
         raise unwritable(runs, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
-    require_source(spec.task.name, spec.data)
+    require_source(spec.task, spec.data)
     if spec.model.weights == "pretrained":
         require_place(spec.model.name)
     if spec.model.tokenizer not in ("same", "built"):

@@ -124,16 +124,14 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
     values = plain_values(cfg)
     check_run(values, given)
     busy("loading torch and transformers")
-    from petbench.adapters.registry import spec_of
     from petbench.commands.ending import say_end
     from petbench.commands.tables import params_table, scores_table
-    from petbench.config.spec import parse
     from petbench.console import print_table
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
     from petbench.training.run import run
 
     busy("planning")
-    spec = parse(values, spec_of)
+    spec = spec_from(values)
     planned = plan(spec)
     _require_start(spec)
     for note in planned.notes:

@@ -24,7 +24,9 @@ from petbench.config.sections import (
     TrainerSpec,
     TuningNote,
     Vary,
+    hyper_parameters,
 )
+from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
 from petbench.errors import UserError
@@ -43,8 +45,10 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
+    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
     ("data", "dir"),
     ("data", "source"),
+    *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
@@ -100,6 +104,8 @@ class RunSpec(Frozen):
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
+        if self.task.glue is None:
+            config["task"].pop("name")
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:
@@ -137,8 +143,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = dict(values.pop("adapter", None) or {})
-    adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
+    adapter_raw = hyper_parameters(values.pop("adapter", None) or {})
     problems: list[str] = [*_secrets(raw)]
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec

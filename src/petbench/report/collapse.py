@@ -6,7 +6,7 @@ import numpy as np
 
 from petbench.errors import UserError
 from petbench.record import Record, read_answers
-from petbench.report.statistics.influence import NO_LABEL
+from petbench.record.metrics.by_row import NO_LABEL
 from petbench.tasks.glue import TASKS
 
 
@@ -43,7 +43,9 @@ def one_answer(record: Record, folder: Path) -> str | None:
     if kept is None or len(np.unique(kept.answers)) != 1:
         return None
     answer = float(kept.answers[0])
-    labels = TASKS[record.task].labels if record.task in TASKS else ()
+    labels = record.config.get("task", {}).get("labels") or (
+        TASKS[record.task].labels if record.task in TASKS else ()
+    )
     name = f"{answer:g}"
     if answer == NO_LABEL and labels:
         name = "no label"

@@ -5,12 +5,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from petbench.adapters.registry import spec_of
 from petbench.compose.hydra import plain_values
-from petbench.config.spec import RunSpec, parse
+from petbench.config.spec import RunSpec
 from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
 from petbench.training.claim import Busy
+from petbench.training.plan import spec_from
 from petbench.training.run import note_failure, run
 
 
@@ -21,7 +21,7 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     rows: what a sweeper may optimise without touching the report rows.
     """
     try:
-        spec = parse(plain_values(cfg), spec_of)
+        spec = spec_from(plain_values(cfg))
     except UserError as error:
         say(f"failed: {error}")
         return None

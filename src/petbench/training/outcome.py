@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from petbench.config.task import Task
 from petbench.files import write_text
 from petbench.machine.clock import StepClock
 from petbench.machine.devices import uses_tf32
@@ -30,8 +31,7 @@ from petbench.record import (
     WandbRun,
     write_answers,
 )
-from petbench.report.statistics.influence import NO_LABEL
-from petbench.tasks.glue import Task
+from petbench.record.metrics.by_row import NO_LABEL
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
 from petbench.training.draws import draws

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.table import row_values
 from petbench.report.cells import group
-from petbench.report.citations import METHODS, bibtex, entries, keys_of
+from petbench.report.citations import bibtex, citation_of
 from petbench.report.published.beside import ours_beside_theirs, reasons
 from petbench.report.published.costs import costs_beside
 from petbench.report.published.grid import grid_lines, rank_correlations, verdict
 from petbench.report.published.numbers import COSTS, lookup, published, recipes, target
 from petbench.report.published.rows import rows_variance
 from petbench.report.sides import no_answers
-from petbench.report.statistics.influence import row_values
 from petbench.report.statistics.moderation import fit_prior
 
 
@@ -222,21 +223,27 @@ def test_unknown_recipe() -> None:
     assert not [name for name in tables if len(printed(name, []).splitlines()) < 3]
 
 
-def test_every_method_has_its_entry() -> None:
-    for method, keys in METHODS.items():
-        for key in keys:
-            assert key in entries(), method
-    used = {key for keys in METHODS.values() for key in keys}
-    assert set(entries()) == used
-    for entry in entries().values():
+@pytest.mark.parametrize("name", options("adapter"))
+def test_a_citation_is_whole(name: str) -> None:
+    for entry in citation_of(name) or ():
         assert entry.count("{") == entry.count("}")
         assert all(field in entry for field in ("title = ", "author = ", "year = "))
 
 
-def test_keys_of_variants() -> None:
-    assert keys_of("peft/lora") == ("hu2022lora",)
-    assert keys_of("krona_b_res") == ("edalati2022krona",)
-    assert keys_of("kernel_mix_lite_qv") == ("chen2022kernelmix",)
-    assert keys_of("full") == ()
-    assert keys_of("unheard") is None
+def keys(adapter: str) -> list[str]:
+    return [entry.partition("{")[2].partition(",")[0] for entry in citation_of(adapter) or ()]
+
+
+def test_citations_of_variants() -> None:
+    assert keys("peft/lora") == keys("lora") == ["hu2022lora"]
+    assert keys("krona_b_res") == ["edalati2022krona"]
+    assert keys("phm_adapter") == ["zhang2021phm", "mahabadi2021compacter"]
+    assert keys("kernel_mix_lite_qv") == ["chen2022kernelmix"]
+    assert citation_of("full") == ()
+    assert citation_of("unheard") is None
     assert "% No citation is known for: unheard" in bibtex(["unheard"], ["rte"])
+    assert "% Without a paper of their own: full" in bibtex(["full", "lora"], [])
+
+
+def test_every_choice_cites_but_the_one_that_may_be_anything() -> None:
+    assert [name for name in options("adapter") if citation_of(name) is None] == ["peft/custom"]

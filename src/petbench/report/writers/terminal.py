@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.record.metrics.table import METRICS
 from petbench.report.budgets import Searched
 from petbench.report.labels import PROTOCOLS
 from petbench.report.layout import Average, Column, Entry, Report, Row, Table
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
     from rich.text import Text
 
-METRIC_SHORT = {
-    "matthews_correlation": "MCC",
-    "accuracy": "acc",
-    "accuracy_f1": "acc, F1",
-    "pearson_spearman": "corr",
-}
 TOP = "*"  # behind the scores of the top group, bold where the output can show it
 PADDING = 2  # columns of space beside a cell, rich's own divider among them
 
@@ -125,7 +120,8 @@ def _width(cells: Sequence[str]) -> int:
 
 def _scores(column: Column, rows: Sequence[Row], one_n: bool, beside: Callable[..., str]) -> list[str]:
     """`86.1* ± 0.3 †1`, and `n=2` where the cells differ in that."""
-    head = f"{column.label}\n{METRIC_SHORT.get(column.metric, column.metric)}"
+    known = METRICS.get(column.metric)
+    head = f"{column.label}\n{known.short if known else column.metric}"
     return [head, *(_score(row.entries.get(column.key), one_n, beside) for row in rows)]
 
 
