@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.tasks.splits import Split
@@ -35,6 +33,8 @@ class Positions:
 
 def positions_of(model: "PreTrainedModel") -> Positions:
     """The positions of a model, read off its modules; on the meta device too."""
+    from torch import nn  # whoever only looks for a folder need not wait for it
+
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
             # RoBERTa and MPNet count from the padding id on, BART from a fixed offset.
