@@ -12,9 +12,10 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || e
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts
 METHOD ?=
+GLUE ?= $(PETBENCH_GLUE)
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance smoke lint format types tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance reliability smoke lint format types examples tables wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ test-gpu: weights ## the tests that need a CUDA device
 conformance: env ## what every method must pass; METHOD=krona for one
 	$(PYTEST) tests/conformance $(if $(METHOD),-k "$(METHOD)",-n $(JOBS))
 
+reliability: weights ## kills, full disks, corruptions, signals, other owners, bad input; half an hour
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python scripts/reliability
+
 smoke: env ## a tiny run end to end, in seconds
 	$(PETBENCH) train adapter=krona task=rte model=tiny_bert data=toy trainer=smoke results_dir=results/smoke
 
@@ -69,6 +73,9 @@ format: env ## format and fix what can be fixed
 
 types: env ## mypy on src
 	$(BIN)/mypy
+
+examples: weights ## make results/examples anew from real SST-2 rows: GLUE=DIR; hours, and it goes on where it stopped
+	$(BIN)/python scripts/make_examples.py --glue "$(GLUE)"
 
 tables: env ## derive the committed tables again and fail on a difference
 	@if [ -d results/examples ]; then $(PETBENCH) report --check; else echo "no committed tables yet"; fi

@@ -2,8 +2,9 @@
 
 python scripts/make_examples.py --glue DIR [--work outputs/examples]
 
-Takes an hour or two on two cores. Runs are kept in the work folder and skipped by the next call, so it can be
-stopped, and a second call beside it shares the runs. Only the records come into the repository: no rows, no weights.
+Takes two to three hours on two cores. Runs are kept in the work folder and skipped by the next call, so it can be
+stopped, and a second call beside it shares the runs. Into the repository come the records and the answers that stand
+beside them: no rows, no weights.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from petbench.record import ANSWERS_FILE
+
 PEFT = (
     "peft/adalora,peft/boft,peft/dora,peft/fourierft,peft/ia3,peft/ln_tuning,peft/loha,peft/lokr,peft/lora,"
     "peft/oft,peft/p_tuning,peft/prefix,peft/prompt,peft/vera"
@@ -22,7 +25,7 @@ SETTING = (
     "task=sst2 model=minilm data.dir=glue data.max_train_examples=4000 trainer.epochs=2 trainer.threads=1"
 )
 COMMANDS = tuple(
-    f"-m seed={seed} adapter={adapters} {SETTING}" for seed in (0, 1, 2) for adapters in ("glob(*)", PEFT)
+    f"-m seed={seed} adapter={adapters} {SETTING}" for seed in range(5) for adapters in ("glob(*)", PEFT)
 )
 
 
@@ -34,7 +37,8 @@ def petbench(*arguments: str, folder: Path) -> None:
 
 
 def keep_records(runs: Path, out: Path, work: Path) -> None:
-    """Replace `out/runs` by the records of `runs`, on one line each and without the path of the work folder."""
+    """Replace `out/runs` by the records of `runs`, on one line each and without the path of the work folder, and
+    their answers as they are."""
     shutil.rmtree(out, ignore_errors=True)
     for record in sorted(runs.glob("*/record.json")):
         place = out / "runs" / record.parent.name
@@ -43,10 +47,12 @@ def keep_records(runs: Path, out: Path, work: Path) -> None:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))  # as written, less the spaces
         text = text.replace(f"{work}/", "")  # a run remembers its folders by their whole path
         (place / "record.json").write_text(text + "\n", encoding="utf-8")
+        if (answers := record.with_name(ANSWERS_FILE)).is_file():
+            shutil.copy(answers, place)
 
 
 def main() -> None:
-    """Train, keep the records alone, derive the tables."""
+    """Train, keep the records and the answers, derive the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--glue", type=Path, required=True, metavar="DIR", help="folder with sst2/")
     parser.add_argument("--work", type=Path, default=Path("outputs/examples"), help="where it trains")

@@ -24,7 +24,7 @@ from petbench.config.sections import (
     TrainerSpec,
 )
 from petbench.config.spec import RunSpec, canonical_json
-from petbench.record import Best, Cost, Headline, Merge, Metrics, Params, Record, write_record
+from petbench.record import Best, Cost, Headline, Merge, Metrics, Params, Point, Record, write_record
 
 # task: (metric, level of a good method, spread over seeds, report rows, majority share)
 TASKS: dict[str, tuple[str, float, float, int, float]] = {
@@ -93,7 +93,7 @@ def make(member: Member) -> Record:
     provenance = {
         "git": {"commit": "0" * 40, "dirty": False},
         "versions": {"petbench": "0.0.0", "torch": "2.13.0", "transformers": "5.23.0"},
-        "device": {"type": "cpu", "name": "made"}, "threads": 2, "precision": "fp32",
+        "device": "made", "threads": 2, "precision": "fp32",
         "data": {"source": "made", "digest": digest, "majority": {"validation": majority}},
         "model": {"source": "made", "digest": "0" * 64},
     }  # fmt: skip
@@ -137,14 +137,14 @@ def make(member: Member) -> Record:
     )  # fmt: skip
 
 
-def _curve(score: float, step: float, random: Random) -> Iterator[dict[str, float]]:
+def _curve(score: float, step: float, random: Random) -> Iterator[Point]:
     """Ten evaluations that rise to the score."""
     for epoch in range(1, 11):
         reached = score * (1 - 0.35 * math.exp(-epoch / 2)) + random.gauss(0, 0.003)
-        yield {
-            "step": epoch * 100, "epoch": epoch, "seconds": round(epoch * 100 * step, 3),
-            "loss": round(0.7 * math.exp(-epoch / 5), 4), "score": round(reached, 4),
-        }  # fmt: skip
+        yield Point(
+            step=epoch * 100, epoch=epoch, seconds=round(epoch * 100 * step, 3),
+            loss=round(0.7 * math.exp(-epoch / 5), 4), score=round(reached, 4),
+        )  # fmt: skip
 
 
 def write(folder: Path, number: int) -> int:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from petbench.compose.expand import expand
-from petbench.record import Headline, Record, write_record
+from petbench.record import Headline, Point, Record, write_record
 from petbench.sweep.members import cells_of
 
 TARGET_SECONDS = 5.0
@@ -44,7 +44,7 @@ def make_records(argv: list[str], folder: Path) -> int:
             run_id=cell.run_id, status="done", task=spec.task.name, model=spec.model.label,
             adapter=spec.adapter.label, seed=spec.seed, config=spec.canonical(), protocol=spec.protocol.name,
             headline=Headline(name="accuracy", value=0.5, split="validation", n=100),
-            curve=tuple({"step": float(n), "score": 0.5} for n in range(20)),
+            curve=tuple(Point(step=n, epoch=n, seconds=n, loss=0.5, score=0.5) for n in range(20)),
         )  # fmt: skip
         write_record(record, folder)
     return len(cells)

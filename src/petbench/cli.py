@@ -21,6 +21,8 @@ USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
   petbench report [RESULTS_DIR] [--where task=rte] [--out DIR]
                                             tables, plots and one HTML page
   petbench compare A B                      is the difference real?
+  petbench recommend [RESULTS_DIR] [--max-params 20k]
+                                            which method to use
   petbench power task=rte seeds=5           how small a difference these seeds can show
   petbench reproduce recipe=krona_table1    a published table beside ours
   petbench submit RUNS… --out glue.zip      the GLUE test files, checked
@@ -166,6 +168,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("petbench.commands.list", "list_main"),
     "report": ("petbench.commands.report", "report_main"),
     "compare": ("petbench.commands.compare", "compare_main"),
+    "recommend": ("petbench.commands.recommend", "recommend_main"),
     "power": ("petbench.commands.power", "power_main"),
     "reproduce": ("petbench.commands.reproduce", "reproduce_main"),
     "submit": ("petbench.commands.submit", "submit_main"),

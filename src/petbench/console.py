@@ -1,6 +1,7 @@
 """Standard output and error: lines, tables, and what holds when they break."""
 
 import os
+import re
 import sys
 import unicodedata
 from contextlib import suppress
@@ -16,9 +17,37 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+# Names of variables whose value is for nobody's eyes.
+_SECRET = re.compile(r"(^|_)([A-Z0-9]*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+_SHORTEST_SECRET = 8  # shorter values stand in other words by chance
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable of the environment is called as keys and passwords are."""
+    return _SECRET.search(name) is not None
+
+
+def secret_in(text: str) -> str | None:
+    """The variable of the environment whose secret value stands in a text; None where none does."""
+    held = (n for n, value in os.environ.items() if len(value) >= _SHORTEST_SECRET and value in text)
+    return next(filter(names_a_secret, held), None)
+
+
+def without_secrets(value: Any) -> Any:
+    """Text, or plain values at any depth, with the names of variables in place of their secret values."""
+    if isinstance(value, str):
+        while (name := secret_in(value)) is not None:
+            value = value.replace(os.environ[name], f"<{name}>")
+        return value
+    if isinstance(value, dict):
+        return {key: without_secrets(inside) for key, inside in value.items()}
+    return [without_secrets(inside) for inside in value] if isinstance(value, list | tuple) else value
+
+
 def shown(text: str) -> str:
-    """Text as a terminal may print it: signs that would steer it (escape sequences, carriage returns, a change of the
-    direction of writing, half surrogate pairs) stand there by their escapes."""
+    """Text as a terminal may print it: without secrets of the environment, and signs that would steer it (escape
+    sequences, carriage returns, a change of the direction of writing, half surrogate pairs) by their escapes."""
+    text = without_secrets(text)
     if text.isprintable():
         return text
     return "".join(sign if sign in "\n\t" or not _steers(sign) else _escaped(sign) for sign in text)

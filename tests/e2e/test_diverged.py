@@ -59,6 +59,7 @@ def diverged(name: str, *more: str) -> tuple[str, Record]:
     record = read_record(folder)
     assert record is not None
     assert (record.status, record.reason, record.headline) == ("diverged", str(error.value), None)
+    assert record.cost.train_seconds is not None and record.cost.train_seconds > 0  # it had its price
     assert not (folder / "adapter").exists()
     assert not (folder / "predictions").exists()
     assert not (folder / "claim.json").exists()

@@ -64,7 +64,7 @@ def test_a_task_trains_on_toy_rows(toy_runs: dict[str, list[Record]], form: str,
     assert record.headline is not None and record.headline.name == task.headline
     assert record.headline.n == ROWS and -1 <= record.headline.value <= 1
     assert set(record.metrics.report) == set(task.validation)
-    assert record.curve[-1]["step"] == 2 and record.curve[-1]["loss"] > 0
+    assert record.curve[-1].step == 2 and record.curve[-1].loss > 0
     assert not record.metrics.unparsable  # scoring always gives a legal label
 
 
@@ -112,7 +112,7 @@ def test_a_task_trains_on_real_rows(name: str, form: str, tmp_path: Path) -> Non
     )  # fmt: skip
     assert record.status == "done" and record.headline is not None
     assert record.headline.n == task_named(name).rows["validation"]
-    assert record.provenance["data"]["source"] == "local" and not record.provenance["data"]["partial"]
+    assert record.provenance.data.source == "local" and not record.provenance.data.partial
 
 
 @real

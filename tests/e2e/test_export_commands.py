@@ -1,10 +1,14 @@
 """`petbench merge` and `petbench export` on a run that `petbench train` has just finished."""
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from model_folders import write_model
 from petbench.cli import run_command
 from petbench.tuned.load import load_run
 from tiny_models import batch, logits
@@ -49,6 +53,63 @@ def test_export_writes_an_adapter_and_the_random_backbone(
     torch.testing.assert_close(
         logits(model, values), logits(load_run(run).tuned.model, values), rtol=0, atol=1e-6
     )
+
+
+WRITTEN = {"merge": ["merge"], "export": ["export", "--to", "peft"]}
+
+
+@pytest.mark.parametrize("command", WRITTEN)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_disk_that_refuses_leaves_nothing_and_the_next_call_works(
+    command: str,
+    number: int,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*WRITTEN[command], str(run), "--out", str(tmp_path / "new" / "out")]
+
+    def full(*arguments: object, **keywords: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.PreTrainedTokenizerBase.save_pretrained", full)  # after the weights
+        assert run_command(words) == 1
+    assert f"cannot write {tmp_path / 'new' / 'out'}: {os.strerror(number)}" in capsys.readouterr().err
+    assert not list((tmp_path / "new").iterdir())
+    (tmp_path / "new" / ".out.half-killed").mkdir()  # what SIGKILL left of another call
+    assert run_command(words) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    assert (tmp_path / "new" / "out" / "tokenizer.json").is_file()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", WRITTEN)
+def test_a_read_only_place_is_a_mistake(command: str, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert run_command([*WRITTEN[command], str(run), "--out", str(tmp_path / "closed" / "out")]) == 2
+
+
+def test_what_is_written_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "secret_place" / "bert")
+    words = [
+        "adapter=lora",
+        "task=rte",
+        f"model.name={model}",
+        "data=toy",
+        "data.toy_train=16",
+        "logger=none",
+    ]
+    words += ["data.toy_validation=8", "trainer.max_steps=1", f"results_dir={tmp_path / 'results'}"]
+    assert run_command(["train", *words]) == 0
+    (run_folder,) = (tmp_path / "results" / "runs").iterdir()
+    for command, call in WRITTEN.items():
+        assert run_command([*call, str(run_folder), "--out", str(tmp_path / command)]) == 0
+        for path in (tmp_path / command).rglob("*.json"):
+            assert "secret_place" not in path.read_text(), path
+    config = json.loads((tmp_path / "export" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "bert"
 
 
 def test_mistakes_exit_with_2(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

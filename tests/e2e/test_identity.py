@@ -70,7 +70,7 @@ def test_a_replaced_model_is_not_done_already(tmp_path: Path, capsys: pytest.Cap
     both = train("model.name=./model")
     assert len(both) == 2
     (second,) = (record for record in both if record.run_id != first.run_id)
-    one, two = first.provenance["content"], second.provenance["content"]
+    one, two = first.provenance.content, second.provenance.content
     assert {name for name in one if one[name] != two[name]} == {"weights"}
     capsys.readouterr()
     assert train("model.name=./model") == both
@@ -261,18 +261,14 @@ def test_a_hub_run_is_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         write_model(repository / "snapshots" / commit, seed=seed)
     (repository / "refs/main").write_text("a" * 40)
     (first,) = train("model.name=lab/tiny")
-    assert (
-        first.provenance["content"]["weights"]
-        == first.provenance["content"]["tokenizer"]
-        == f"hub:{'a' * 40}"
-    )
+    assert first.provenance.content.weights == first.provenance.content.tokenizer == f"hub:{'a' * 40}"
     (repository / "refs/main").write_text("b" * 40)
     monkeypatch.setattr(hub_commit, "_FOUND", {})
     assert id_of("model.name=lab/tiny") != first.run_id
     assert id_of("model.name=lab/tiny", f"model.revision={'a' * 40}") == first.run_id
-    assert load_run(first.run_id).backbone.digest == first.provenance["model"]["digest"]
+    assert load_run(first.run_id).backbone.digest == first.provenance.model.digest
     here = load_run(first.run_id, model=str(repository / "snapshots" / ("a" * 40)))  # by its bytes
-    assert here.backbone.digest == first.provenance["model"]["digest"]
+    assert here.backbone.digest == first.provenance.model.digest
     with pytest.raises(UserError, match=r"trained on other weights of 'lab/tiny'"):
         load_run(first.run_id, model=str(repository / "snapshots" / ("b" * 40)))
 

@@ -84,8 +84,8 @@ def test_it_ends_with_the_bytes_of_an_unstopped_run(place: Path) -> None:
     stopped, whole = record_in(place / "stopped"), record_in(place / "whole")
     assert stopped.run_id == whole.run_id
     assert (stopped.status, stopped.metrics, stopped.best) == ("done", whole.metrics, whole.best)
-    without_time = [{k: v for k, v in p.items() if k != "seconds"} for p in stopped.curve]
-    assert without_time == [{k: v for k, v in p.items() if k != "seconds"} for p in whole.curve]
+    without_time = [p.model_dump(exclude={"seconds"}) for p in stopped.curve]
+    assert without_time == [p.model_dump(exclude={"seconds"}) for p in whole.curve]
     name = f"runs/{whole.run_id}/adapter/adapter.safetensors"
     assert (place / "stopped" / name).read_bytes() == (place / "whole" / name).read_bytes()
     assert not (place / "stopped" / f"runs/{whole.run_id}/resume.safetensors").exists()

@@ -48,7 +48,7 @@ def train(*overrides: str) -> Record:
 def made_old(script: ModuleType, record: Record, **changes: Any) -> str:
     """Turn a run's folder into what schema 1 left behind; the old id."""
     folder = Path("results/runs", record.run_id)
-    rows = record.provenance["content"]["rows"]
+    rows = record.provenance.content.rows
     content: dict[str, Any] = record.model_dump(mode="json")
     content["config"] |= changes
     content["run_id"] = old = script.old_id(content["config"], rows)
@@ -79,14 +79,14 @@ def test_old_records_get_the_ids_that_these_runs_have(
     ids |= {old_start: first, made_old(script, second, init_from=old_start): second}
     assert not set(ids) & {run.run_id for run in ids.values()}
 
-    moved, left = script.migrate(Path("results"), dry_run=True)
-    assert (moved, left) == ({old: run.run_id for old, run in ids.items()}, {})
+    planned = script.migrate(Path("results"), dry_run=True)
+    assert planned == script.Migrated({old: run.run_id for old, run in ids.items()}, (), {})
     assert {path.name for path in Path("results/runs").iterdir()} == set(ids)  # a dry run
-    assert script.migrate(Path("results"))[1] == {}
+    assert script.migrate(Path("results")) == planned
     assert {record.run_id: record for record in read_records("results")} == {
         r.run_id: r for r in ids.values()
     }
-    assert script.migrate(Path("results")) == ({}, {})  # again: nothing to do
+    assert script.migrate(Path("results")) == script.Migrated({}, (), {})  # again: nothing to do
 
     capsys.readouterr()
     assert run_command(["train", *FEW, "task=rte", "model.name=m"]) == 0
@@ -115,8 +115,9 @@ def test_what_cannot_be_known_stays_and_is_named(script: ModuleType, tmp_path: P
     other_weights(tmp_path / "m")
     shutil.rmtree(tmp_path / "gone")
     before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
-    moved, left = script.migrate(Path("results"))
-    assert moved == {}
+    done = script.migrate(Path("results"))
+    left = done.left
+    assert (done.moved, done.rewritten) == ({}, ())
     assert "trained on the weights" in left[replaced]
     assert "there is no folder" in left[gone]
     assert left[failed] == "it is failed and does not say what it was made of: run it again"
@@ -134,6 +135,23 @@ def test_a_record_on_one_line_stays_on_one_line(script: ModuleType) -> None:
     assert text.count("\n") == 1 and json.loads(text) == run.model_dump(mode="json")
 
 
+def test_an_old_record_gets_what_its_predictions_tell(script: ModuleType) -> None:
+    """`metrics.constant` from the kept predictions, and the fields of today, under the same id."""
+    run = train("task=rte", "model=tiny_bert")
+    folder = Path("results/runs", run.run_id)
+    raw = json.loads((folder / "record.json").read_text())
+    del raw["metrics"]["constant"], raw["date"]
+    (folder / "record.json").write_text(json.dumps(raw))
+    path = folder / "predictions" / "report-validation.jsonl"
+    lines = [json.loads(line) | {"prediction": 1} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert script.migrate(Path("results")) == script.Migrated({}, (run.run_id,), {})
+    (now,) = read_records("results")
+    assert "validation" in now.metrics.constant and now.collapsed and now.date is None
+    assert json.loads((folder / "record.json").read_text()) == now.model_dump(mode="json")
+    assert script.migrate(Path("results")) == script.Migrated({}, (), {})
+
+
 def test_the_committed_records_have_todays_ids() -> None:
     from petbench.adapters.registry import spec_of
 
@@ -142,7 +160,7 @@ def test_the_committed_records_have_todays_ids() -> None:
     wrong = [
         record.run_id
         for record in records
-        if parse(record.config, spec_of).run_id(record.provenance["content"]) != record.run_id
+        if parse(record.config, spec_of).run_id(record.provenance.content.model_dump()) != record.run_id
     ]
     assert not wrong, (
         "the rules of ids changed: python scripts/migrate_records.py results/examples, then the tables"

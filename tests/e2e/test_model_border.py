@@ -46,12 +46,12 @@ def test_the_order_of_a_heads_labels_makes_no_difference(capsys: pytest.CaptureF
     assert "as_glue' is kept: its labels are the task's." in capsys.readouterr().out
     two = run_on(other, "task=sst2", "optim.lr=1e-9")
     assert "kept and reordered: its labels were positive, negative." in capsys.readouterr().out
-    assert (one.provenance["model"]["head"], two.provenance["model"]["head"]) == ("kept", "reordered")
+    assert (one.provenance.model.head, two.provenance.model.head) == ("kept", "reordered")
     assert one.metrics.report == two.metrics.report and one.metrics.selection == two.metrics.selection
     # A merged run carries its labels and its task: its head is kept when it is trained again.
     assert run_command(["merge", f"results_other/runs/{two.run_id}", "--out", "merged"]) == 0
     again = run_on(Path("merged"), "task=sst2", "optim.lr=1e-9")
-    assert again.provenance["model"]["head"] == "kept"
+    assert again.provenance.model.head == "kept"
     assert again.metrics.report == two.metrics.report
 
 
@@ -61,8 +61,8 @@ def test_predict_answers_a_row_alike_alone_and_beside_a_longer_one(
     folder = model_folder(Path("m"), "tiny_llama")
     edit(folder / "config.json", pad_token_id=7)
     record = run_on(folder, "task=stsb")
-    assert any(note.startswith("Padding is the tokenizer's token 0") for note in record.provenance["notes"])
-    assert record.provenance["model"]["head"] == "new"
+    assert any(note.startswith("Padding is the tokenizer's token 0") for note in record.provenance.notes)
+    assert record.provenance.model.head == "new"
     pair = {"sentence1": "a good film", "sentence2": "yes"}
     long = {"sentence1": "no " * 40, "sentence2": "yes"}
     answers = []
@@ -79,15 +79,15 @@ def test_predict_answers_a_row_alike_alone_and_beside_a_longer_one(
 def test_cut_rows_are_counted_and_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     folder = model_folder(Path("t5"), "tiny_t5", AutoModelForSeq2SeqLM)
     record = run_on(folder, "task.max_length=20")
-    cut, rows = record.provenance["cut_rows"], record.provenance["rows"]
+    cut, rows = record.provenance.cut_rows, record.provenance.rows
     assert set(cut) == {"train", "selection", "report/validation"}
     assert 0 < cut["train"] <= rows["train"]
     said = capsys.readouterr().err
     share = f"{cut['train']} of {rows['train']} rows ({cut['train'] / rows['train']:.1%})"
     assert f"warning: rte, train: {share} are longer than task.max_length=20 and were cut" in said
-    assert record.provenance["model"]["head"] is None
+    assert record.provenance.model.head is None
     whole = run_on(model_folder(Path("t5_whole"), "tiny_t5", AutoModelForSeq2SeqLM), "task.max_length=128")
-    assert set(whole.provenance["cut_rows"].values()) == {0}
+    assert set(whole.provenance.cut_rows.values()) == {0}
     assert "warning" not in capsys.readouterr().err
 
 

@@ -70,7 +70,7 @@ def test_it_draws_everything_without_a_word_on_the_console(page, tmp_path) -> No
     assert 'data-ready="true"' in dom[:300] and "data-error" not in dom[:300]
     shown = re.findall(r'<article class="card" id="chart-(\w+)"([^>]*)>', dom)
     assert [name for name, attributes in shown if "hidden" not in attributes] == [
-        "pareto", "time", "heat", "seeds", "curves", "reach", "low", "tuning",
+        "pareto", "time", "heat", "seeds", "curves", "reach", "low", "tuning", "budgets",
     ]  # fmt: skip
     assert not re.search(r'="[^"]*(?:NaN|undefined)', dom[: dom.index('id="data"')])
     averages = [float(value) for value in column(dom, 9)]

@@ -62,7 +62,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {
         "metrics": record.metrics,
         "best": record.best,
-        "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in record.curve],
+        "curve": [point.model_dump(exclude={"seconds"}) for point in record.curve],
         "adapter": (run_folder / "adapter" / "adapter.safetensors").read_bytes(),
         "predictions": {p.name: p.read_bytes() for p in (run_folder / "predictions").iterdir()},
         "merge": record.merge,
@@ -91,7 +91,9 @@ def test_resume_equals_no_stop(
     (run_folder,) = (tmp_path / "stopped" / "runs").iterdir()
     assert not (run_folder / "record.json").exists()
     assert (run_folder / "resume.safetensors").exists()
-    (run_folder / ".record.json.ab12cd34").write_text("half")  # what SIGKILL leaves of a file being written
+    (run_folder / ".record.json.half-ab12cd34").write_text(
+        "half"
+    )  # what SIGKILL leaves of a file being written
     capsys.readouterr()
     trained(tmp_path / "stopped", CASES[name])
     assert not list(run_folder.glob(".record*"))
@@ -117,3 +119,41 @@ def test_metrics_lines_are_there_once(tmp_path: Path, monkeypatch: pytest.Monkey
         ]
     assert steps["stopped"] == steps["whole"]
     assert len(steps["whole"]) > 8
+
+
+def test_a_broken_state_is_dropped_and_the_run_begins_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It failed for ever."""
+    trained(tmp_path / "whole", CASES["krona"])
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(2, patch)
+        trained(tmp_path / "stopped", CASES["krona"])
+    (path,) = (tmp_path / "stopped").glob("runs/*/resume.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    capsys.readouterr()
+    trained(tmp_path / "stopped", CASES["krona"])
+    said = capsys.readouterr()
+    assert (
+        f"warning: {path} is broken: its bytes are not those that were written. The run begins afresh."
+        in said.err
+    )
+    assert "going on from" not in said.out
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_another_number_of_threads_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It changes how sums are rounded, so a resumed run is not to the last bit one of a single number."""
+    overrides = [*CASES["krona"], "logger=none"]
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(1, patch)
+        trained(tmp_path, overrides)
+    monkeypatch.setattr(fit.torch, "get_num_threads", lambda: 2)
+    record = trained(tmp_path, overrides)
+    (change,) = record.changes
+    assert change.startswith("1 threads up to step 3, 2 after it: sums are rounded otherwise")
+    assert change in capsys.readouterr().err

@@ -81,7 +81,7 @@ def outcome(results: str) -> dict[str, Any]:
     return {
         "metrics": record.metrics,
         "best": record.best,
-        "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in record.curve],
+        "curve": [point.model_dump(exclude={"seconds"}) for point in record.curve],
         "adapter": (folder / "adapter" / "adapter.safetensors").read_bytes(),
         "predictions": {p.name: p.read_bytes() for p in (folder / "predictions").iterdir()},
         "lines": [line.split('"seconds"')[0] + line.split('"values"')[1] for line in lines],

@@ -166,8 +166,11 @@ def test_a_mistake_that_shows_only_when_it_runs_is_recorded(
 
 def test_diverged_members_do_not_stop_the_rest(sweep: Sweep, tmp_path: Path) -> None:
     status, text = sweep(
-        "adapter=krona", "optim.lr=1e30,1e-3", "trainer.log_every=1", "trainer.clip_norm=null"
-    )
+        "adapter=krona", "optim.lr=1e30,1e-3", "trainer.log_every=1", "trainer.clip_norm=null",
+        "++tuning={role:trial}",
+    )  # fmt: skip
+    assert {r["provenance"]["tuning"]["role"] for r in records(tmp_path).values()} == {"trial"}
+    assert all(record["cost"]["train_seconds"] > 0 for record in records(tmp_path).values())
     states = {record["config"]["optim"]["lr"]: record["status"] for record in records(tmp_path).values()}
     assert states == {1e30: "diverged", 1e-3: "done"}
     assert status == 1

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from petbench.cli import run_command
 from petbench.console import shown
 from petbench.inference.ask import head_answerer, replies
-from petbench.record import Record, read_record
+from petbench.record import Record, read_answers, read_record
 from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import task_named
 from petbench.tasks.metrics import score
@@ -58,6 +59,18 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert record.headline.value == record.metrics.report["validation"]["accuracy"]
     assert record.headline.n == len(predictions(record, "report-validation")) == 128
 
+    # The kept answers are the reported ones, row by row, with what the head said of each class.
+    kept, lines = read_answers(folder, "validation"), predictions(record, "report-validation")
+    assert kept is not None and kept.logits is not None
+    assert kept.ids.tolist() == [line["idx"] for line in lines]
+    assert kept.answers.tolist() == [line["prediction"] for line in lines]
+    assert kept.labels.tolist() == [line["label"] for line in lines]
+    assert kept.logits.dtype == "float16" and kept.logits.shape == (128, 2)
+    assert (
+        kept.logits.astype("float32").argmax(axis=1) == kept.answers
+    ).mean() > 0.97  # ties of half precision
+    assert (folder / "answers.npz").stat().st_size < 4096
+
     # Rows: nobody selects on what is trained on or reported.
     ids = json.loads((folder / "row_ids.json").read_text())["idx"]
     assert not set(ids["train"]) & set(ids["selection"])
@@ -73,12 +86,12 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert record.cost.adapter_bytes == adapter_file(record).stat().st_size
 
     # The curve: an evaluation every 8 steps, and the best of them is what is reported.
-    assert [point["step"] for point in record.curve] == [8, 16, 24]
-    best = max(record.curve, key=lambda point: (point["score"], -point["step"]))
+    assert [point.step for point in record.curve] == [8, 16, 24]
+    best = max(record.curve, key=lambda point: (point.score, -point.step))
     assert record.best is not None
-    assert record.best.step == best["step"]
-    assert record.metrics.selection["accuracy"] == best["score"]
-    assert record.best.epoch == pytest.approx(best["step"] / math.ceil(len(ids["train"]) / 32))
+    assert record.best.step == best.step
+    assert record.metrics.selection["accuracy"] == best.score
+    assert record.best.epoch == pytest.approx(best.step / math.ceil(len(ids["train"]) / 32))
 
     # Cost: all measured, and consistent with each other.
     cost = record.cost
@@ -97,11 +110,14 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
 
     # Where it came from.
     facts = record.provenance
-    assert facts["data"]["source"] == "toy"
-    assert facts["marks"] == ["toy rows"]
-    assert facts["precision"] == "fp32"
-    assert facts["rows"] == {"train": 461, "selection": 51, "report/validation": 128}
-    assert facts["versions"]["torch"] == torch.__version__
+    assert facts.data.source == "toy" and record.is_toy
+    assert facts.marks == ("toy rows",)
+    assert facts.precision == record.precision == "fp32"
+    assert facts.rows == {"train": 461, "selection": 51, "report/validation": 128}
+    assert facts.versions["torch"] == torch.__version__
+    assert record.date is not None and abs((datetime.now(UTC) - record.date).total_seconds()) < 600
+    assert record.selection_score == record.metrics.selection[record.headline.name]
+    assert not record.is_trial and record.wandb is None
     assert record.config["optim"]["lr"] == 5e-3
     assert record.schema_version == 1
 
@@ -239,8 +255,8 @@ def test_a_folder_is_made_where_it_was_said(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_cut_of_train_is_marked() -> None:
     record = train("adapter=krona", "trainer.max_steps=1", "data.max_train_examples=100")
-    assert "at most 100 train rows" in record.provenance["marks"]
-    assert record.provenance["rows"]["train"] == 100
+    assert "at most 100 train rows" in record.provenance.marks
+    assert record.provenance.rows["train"] == 100
 
 
 def test_a_broken_record_is_said(capsys: pytest.CaptureFixture[str]) -> None:

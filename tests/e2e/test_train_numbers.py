@@ -34,7 +34,7 @@ def test_accumulation_is_the_same_step() -> None:
     pieces = train(*words, *no_dropout, "trainer.gradient_accumulation=4", results="pieces")
     one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
-    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+    assert pieces.curve[-1].loss == pytest.approx(whole.curve[-1].loss, abs=1e-5)
 
 
 def test_accumulation_weighs_target_tokens_in_text_form() -> None:
@@ -45,7 +45,7 @@ def test_accumulation_weighs_target_tokens_in_text_form() -> None:
     pieces = train(*words, "trainer.gradient_accumulation=4", results="pieces")
     one, two = load_file(adapter_file(whole)), load_file(adapter_file(pieces, "pieces"))
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2e-5
-    assert pieces.curve[-1]["loss"] == pytest.approx(whole.curve[-1]["loss"], abs=1e-5)
+    assert pieces.curve[-1].loss == pytest.approx(whole.curve[-1].loss, abs=1e-5)
 
 
 def test_checkpointing_gives_the_same_bytes() -> None:
@@ -71,7 +71,7 @@ def test_bf16_stays_on_after_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> N
     words = ["adapter=bitfit", "trainer.max_steps=6", "trainer.eval_every=2", "trainer.precision=bf16"]
     record = train(*words)
     assert seen == [torch.bfloat16] * 6
-    assert record.provenance["precision"] == "bf16"
+    assert record.provenance.precision == "bf16"
     assert {tensor.dtype for tensor in load_file(adapter_file(record)).values()} == {torch.float32}
 
 
@@ -91,16 +91,16 @@ def test_a_step_of_the_log_has_loss_and_rate() -> None:
 def test_epochs_and_steps_are_counted_in_batches() -> None:
     record = train("adapter=krona", "trainer.epochs=1.5", "trainer.batch_size=64")
     # 461 rows are 8 batches of 64; 1.5 epochs are 12 steps, evaluated after each epoch and at the end.
-    assert [(point["step"], point["epoch"]) for point in record.curve] == [(8, 1.0), (12, 1.5)]
+    assert [(point.step, point.epoch) for point in record.curve] == [(8, 1.0), (12, 1.5)]
 
 
 def test_the_last_checkpoint_can_be_reported() -> None:
     words = ["adapter=krona", "trainer.max_steps=20", "trainer.eval_every=2", "optim.lr=2e-2"]
     best = train(*words)
     last = train(*words, "trainer.select=last", results="last")
-    assert [p["score"] for p in best.curve] == [p["score"] for p in last.curve]
-    assert best.metrics.selection["accuracy"] == max(point["score"] for point in best.curve)
-    assert last.metrics.selection["accuracy"] == last.curve[-1]["score"]
+    assert [p.score for p in best.curve] == [p.score for p in last.curve]
+    assert best.metrics.selection["accuracy"] == max(point.score for point in best.curve)
+    assert last.metrics.selection["accuracy"] == last.curve[-1].score
     assert last.best is not None
     assert last.best.step == 20
 
@@ -113,7 +113,7 @@ def test_a_linear_probe_is_never_the_best_of_hadamard(monkeypatch: pytest.Monkey
     )
     words = ["adapter=hadamard", "trainer.max_steps=6", "trainer.eval_every=1"]
     record = train(*words)
-    assert [point["step"] for point in record.curve] == [1, 2, 3, 4, 5, 6]
+    assert [point.step for point in record.curve] == [1, 2, 3, 4, 5, 6]
     assert record.best is not None and record.best.step == 4
     saved = load_file(adapter_file(record))
     moved = {name: tensor for name, tensor in saved.items() if name.endswith(".w")}

@@ -65,7 +65,7 @@ def test_seconds_hold_all_of_a_step_and_nothing_else(monkeypatch: pytest.MonkeyP
     assert [line["step"] for line in lines] == [1, 2, 3, 3, 4, 5, 6, 6]  # losses, and two evaluations
     assert lines[0]["seconds"] < 1.5
     assert lines[-1]["seconds"] == pytest.approx(cost.train_seconds, abs=1e-3)
-    assert [point["seconds"] for point in record.curve] == [
+    assert [point.seconds for point in record.curve] == [
         pytest.approx(line["seconds"], abs=1e-3) for line in lines if "loss" not in line["values"]
     ]
 
@@ -141,7 +141,7 @@ def test_only_adaloras_allocation_is_excepted_from_determinism(monkeypatch: pyte
     allocations = [mode for what, mode in modes if what == "kthvalue"]
     assert len(allocations) > 3
     assert set(allocations) == {0}
-    assert record.provenance["tf32"] is False
+    assert record.provenance.tf32 is False
     train("adapter=lora", *FEW, "trainer.deterministic=false", results="free")
     assert modes[-1] == ("batch", 0)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from petbench.errors import UserError
-from petbench.files import replacing, write_json, write_text
+from petbench.files import filling, replacing, replacing_folder, write_json, write_text
 from petbench.tasks.encode import token_cache
 from petbench.tasks.glue import task_named
 from petbench.tasks.rows.fetch import write_split
@@ -45,6 +45,39 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> N
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == '{\n  "a": 1\n}\n'
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "new" / "out", "--out") as half:
+        (half / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert not list((tmp_path / "new").iterdir())
+    (tmp_path / "new" / "out").mkdir()  # an empty folder may be there
+    with replacing_folder(tmp_path / "new" / "out", "--out") as half:
+        (half / "sub").mkdir()
+        (half / "sub" / "a").write_text("whole")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "new", "new/out", "new/out/sub", "new/out/sub/a",
+    ]  # fmt: skip
+    late = replacing_folder(tmp_path / "new" / "out", "--out")
+    with pytest.raises(UserError, match=r"cannot write .*out: Directory not empty"), late as half:
+        (half / "b").write_text("late")
+    assert (tmp_path / "new/out/sub/a").read_text() == "whole"
+
+
+def test_files_take_their_places_together(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(ZeroDivisionError), filling(tmp_path, "--out") as half:
+        (half / "a").write_text("new")
+        _ = 1 / 0
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "mine": "mine"}
+    with filling(tmp_path, "--out") as half:
+        (half / "plots").mkdir()
+        (half / "a").write_text("new")
+        (half / "plots" / "b").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mine", "plots"]
+    assert (tmp_path / "a").read_text() == (tmp_path / "plots" / "b").read_text() == "new"
 
 
 def test_a_refusal_says_why_and_what_to_do(tmp_path: Path) -> None:

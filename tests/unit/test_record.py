@@ -1,23 +1,37 @@
 """Records as they are read: whole, finite, possible and in their own folder, or reported and left out."""
 
 import json
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from petbench.config.sections import TuningNote
 from petbench.errors import UserError
 from petbench.record import (
+    ANSWERS_FILE,
+    Answers,
     Best,
     Cost,
+    DataFacts,
     Headline,
     Merge,
     Metrics,
     Params,
+    Point,
+    Provenance,
     Record,
+    read_answers,
     read_record,
     read_records,
+    write_answers,
     write_record,
 )
 
@@ -39,7 +53,8 @@ def record(run_id: str = "0123456789ab") -> Record:
         protocol="petbench", metrics=Metrics(selection={"accuracy": 0.5}, report={"validation": {"accuracy": 0.75}}),
         headline=Headline(name="accuracy", value=0.75, split="validation", n=8), params=PARAMS,
         cost=Cost(train_seconds=1.0), best=Best(step=1, epoch=0.5), merge=Merge(mergeable=True, labels_flipped=0),
-        curve=({"step": 1.0, "loss": 0.5},), provenance={"data": {"digest": "d"}},
+        curve=(Point(step=1, epoch=0.5, seconds=1.0, loss=0.5, score=0.5),),
+        provenance=Provenance(data=DataFacts(digest="d", majority={"validation": 0.5})),
     )  # fmt: skip
 
 
@@ -78,7 +93,16 @@ VALUES = [
     ("merge.max_abs_logit_change", NAN, "finite number"),
     ("curve.0.loss", INF, "finite number"),
     ("config.optim.lr", NAN, "holds nan"),
-    ("provenance.data.x", [[-INF]], "holds -inf"),
+    ("config.adapter", [[-INF]], "holds -inf"),
+    ("date", "yesterday", "valid datetime"),
+    ("date", "2026-11-26T07:00:00", "should have timezone info"),
+    ("curve", [{"step": 1}], "Field required"),
+    ("curve.0.score", 87.5, "less than or equal"),
+    ("provenance.data.majority.validation", INF, "finite number"),
+    ("provenance.data.rows", 3, "Extra inputs"),
+    ("provenance.device", 3, "valid string"),
+    ("provenance.tuning", {"role": "best"}, "'trial' or 'final'"),
+    ("provenance.content", {"rows": "r"}, "Field required"),
     ("status", "finished", "'done'"),
     ("seed", "x", "valid integer"),
     ("schema_version", 99, "less than or equal"),
@@ -146,3 +170,118 @@ def test_a_whole_record_is_read_as_it_was(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_correlation_that_is_off_by_a_rounding_is_kept() -> None:
     assert Headline(name="pearson", value=1.0000000000000002, split="validation", n=8).value > 1
+
+
+def answers(m: int = 300, logits: int | None = None) -> Answers:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, m)
+    return Answers(
+        ids=np.arange(m, dtype=np.int64),
+        labels=labels.astype(np.float32),
+        answers=(1 - labels).astype(np.float32),
+        logits=random.normal(size=(m if logits is None else logits, 2)).astype(np.float16),
+    )
+
+
+def test_answers_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = answers()
+    path = write_answers(tmp_path, {"validation_matched": written})
+    assert path.stat().st_size < 4096  # 300 rows
+    read = read_answers(tmp_path, "validation_matched")
+    assert read is not None
+    for name, values in vars(written).items():
+        assert np.array_equal(getattr(read, name), values), name
+        assert getattr(read, name).dtype == values.dtype, name
+    assert read_answers(tmp_path, "validation_mismatched") is None
+    assert read_answers(tmp_path / "elsewhere", "validation_matched") is None
+
+
+def test_answers_are_read_by_numpy_alone(tmp_path: Path) -> None:
+    path = write_answers(tmp_path, {"validation": answers()})
+    script = (
+        "import sys, numpy; print(sorted(numpy.load(sys.argv[1], allow_pickle=False)));"
+        "import petbench.record; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    names = [f"validation/{name}" for name in ("answers", "ids", "labels", "logits")]
+    assert done.stdout.splitlines() == [str(names), "[]"]
+
+
+def test_broken_answers_are_said_with_their_file(tmp_path: Path) -> None:
+    write_answers(tmp_path, {"validation": answers(logits=299)})
+    with pytest.raises(UserError, match="300 ids, 300 labels, 300 answers, 299 rows of logits"):
+        read_answers(tmp_path, "validation")
+    (tmp_path / ANSWERS_FILE).write_bytes(b"PK no zip")
+    with pytest.raises(UserError, match=r"answers\.npz is not a file of answers: .*Move it away"):
+        read_answers(tmp_path, "validation")
+
+
+def test_what_a_record_says_of_itself() -> None:
+    whole = record()
+    assert (whole.selection_score, whole.cost.seconds, whole.is_trial, whole.is_toy) == (
+        0.5,
+        1.0,
+        False,
+        False,
+    )
+    assert (whole.precision, whole.device, whole.data_source) == ("", "", "")
+    asked = {"trainer": {"precision": "auto"}, "data": {"source": "toy"}}
+    early = Record(
+        run_id="x", status="failed", task="rte", model="m", adapter="a", seed=0, config=asked, protocol="petbench",
+        provenance=Provenance(tuning=TuningNote(role="trial")),
+    )  # fmt: skip
+    assert (early.precision, early.data_source, early.is_toy, early.is_trial) == ("auto", "toy", True, True)
+    assert (early.selection_score, early.cost.seconds, early.collapsed) == (None, 0.0, False)
+    used = early.model_copy(update={"provenance": Provenance(precision="bf16", data=DataFacts(source="hub"))})
+    assert (used.precision, used.data_source, used.is_trial) == ("bf16", "hub", False)
+
+
+def test_the_date_is_kept_with_its_zone(tmp_path: Path) -> None:
+    ended = datetime(2026, 11, 26, 7, 30, tzinfo=UTC)
+    path = write_record(record().model_copy(update={"date": ended}), tmp_path)
+    assert json.loads(path.read_text())["date"] == "2026-11-26T07:30:00Z"
+    assert read_record(path.parent).date == ended  # type: ignore[union-attr]
+
+
+def test_a_record_of_the_old_form_is_read(tmp_path: Path) -> None:
+    """As petbench wrote it before parts of it were typed: no date, empty mappings, the percent of the adapter."""
+    path = write_record(record(), tmp_path)
+    raw = json.loads(path.read_text())
+    del raw["date"], raw["metrics"]["constant"], raw["provenance"]["tf32"], raw["provenance"]["content"]
+    raw["wandb"], raw["provenance"]["git"] = {}, {}
+    raw["provenance"]["device"] = {"type": "cpu", "name": "made"}
+    raw["params"] = {"adapter": 10, "head": 2, "norm": 5, "other": 1, "trainable": 18, "backbone": 100,
+                     "adapter_percent": 16.0, "trainable_percent": 18.0}  # fmt: skip
+    raw["metrics"]["report"] = {"validation": {"accuracy": 0.5}}
+    path.write_text(json.dumps(raw))
+    old = read_record(path.parent)
+    assert old is not None and (old.date, old.wandb, old.provenance.git) == (None, None, None)
+    assert old.device == "made"
+    assert old.params is not None and (old.params.tuned, old.params.tuned_percent) == (16, 16.0)
+    assert old.collapsed  # its accuracy is the share of the most frequent label
+
+
+def test_the_committed_records_hold_every_field_of_today() -> None:
+    folder = Path(__file__).parents[2] / "results" / "examples"
+    found = list(read_records(folder))
+    assert len(found) >= 120 and not any(each.collapsed or each.is_trial for each in found)
+    for each in found:
+        raw = json.loads((folder / "runs" / each.run_id / "record.json").read_text(encoding="utf-8"))
+        assert raw == each.model_dump(mode="json"), (
+            "a field is new: python scripts/migrate_records.py results/examples"
+        )
+        assert each.selection_score is not None and each.device and each.precision in ("bf16", "fp32")
+        assert each.provenance.content is not None and len(each.curve) > 0
+
+
+def test_two_thousand_records_are_read_within_three_seconds_of_this_thread(tmp_path: Path) -> None:
+    text = write_record(record(), tmp_path).read_text()
+    points = ", ".join(['{"step": 1, "epoch": 0.5, "seconds": 1.0, "loss": 0.5, "score": 0.5}'] * 20)
+    text = re.sub(r'"curve": \[.*?\]', f'"curve": [{points}]', text, flags=re.DOTALL)
+    for number in range(2000):
+        folder = tmp_path / "runs" / f"{number:012x}"
+        folder.mkdir()
+        (folder / "record.json").write_text(text.replace("0123456789ab", folder.name))
+    began = time.thread_time()
+    assert sum(len(each.curve) for each in read_records(tmp_path)) == 2000 * 20 + 1
+    assert time.thread_time() - began < 3

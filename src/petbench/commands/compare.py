@@ -1,16 +1,23 @@
 """`petbench compare A B`: is the difference real? A sentence first, the numbers after."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from petbench.commands.arguments import Arguments, path
-from petbench.console import say
+from petbench.commands.arguments import Arguments, path, whole
+from petbench.commands.texts import label_names, texts_of
+from petbench.console import say, shown
 from petbench.errors import UserError
-from petbench.report.cells import group
-from petbench.report.sentences import verdict
+from petbench.report.cells import Cell, group
+from petbench.report.disagreement import Disagreement, Texts, as_values, disagreement, in_words
+from petbench.report.labels import column_labels
+from petbench.report.sentences import names, verdict
 from petbench.report.settings import parse_where, select
-from petbench.report.verdicts import as_table, judge, pick
+from petbench.report.sides import Read
+from petbench.report.verdicts import as_table, judge, pairs, pick
 from petbench.report.write import answers_in, load
+
+MOST_ROWS = 20  # that `--rows` shows
 
 
 def compare_main(argv: list[str]) -> int:
@@ -31,6 +38,14 @@ def compare_main(argv: list[str]) -> int:
     parser.add_argument(
         "--margin", type=float, metavar="POINTS", help="what counts as nothing (0.5; below 1,000 rows 1.0)"
     )
+    parser.add_argument(
+        "--rows",
+        nargs="?",
+        const=MOST_ROWS,
+        type=whole(1),
+        metavar="N",
+        help=f"also the N rows ({MOST_ROWS}) on which they differ most, and a confusion matrix of each",
+    )
     parser.add_argument("--json", action="store_true", help="the numbers as JSON, scores as fractions")
     options = parser.parse_args(argv)
     if options.margin is not None and not 0 < options.margin < 100:
@@ -40,9 +55,33 @@ def compare_main(argv: list[str]) -> int:
     records = select(everything, parse_where(options.where))
     first, second = pick(records, options.a), pick(records, options.b)
     margin = None if options.margin is None else options.margin / 100
-    judged = judge(first, second, group(everything), answers_in(folder), margin)
+    read = answers_in(folder)
+    judged = judge(first, second, group(everything), read, margin)
+    apart = [] if options.rows is None else _apart(first, second, read)
     if options.json:
-        say(json.dumps(as_table(judged), indent=2))
-    else:
-        say(verdict(judged, first, second))
+        rows = as_table(judged)
+        for row, (found, texts, _) in zip(
+            rows[: len(apart)], apart, strict=True
+        ):  # the mean over tasks comes last
+            row["disagreement"] = as_values(found, texts)
+        say(json.dumps(rows, indent=2))
+        return 0
+    say(verdict(judged, first, second))
+    for found, texts, note in apart:
+        told = in_words(found, names(first, second), label_names(found.task), texts, options.rows)
+        say(shown(f"\n{told}\n{note}".rstrip()))
     return 0
+
+
+def _apart(
+    first: Sequence[Cell], second: Sequence[Cell], read: Read
+) -> list[tuple[Disagreement, Texts, str]]:
+    """What the sides disagree on, task by task; the texts; and why they are not here where they are not."""
+    both = pairs(first, second)
+    labels = column_labels([a for a, _ in both])
+    told = []
+    for a, b in both:
+        found = disagreement(labels[a.column_key], a, b, read)
+        texts, reason = texts_of(a.done[0], [row.id for row in found.rows])
+        told.append((found, texts, f"No texts: {reason}" if reason else ""))
+    return told

@@ -5,14 +5,24 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from petbench.commands.arguments import Arguments
+from petbench.commands.arguments import Arguments, path
 from petbench.config.plugins import plugins
 from petbench.console import say
 
 
 def doctor_main(argv: list[str]) -> int:
     """`petbench doctor`: what is installed, which device, is the hub in reach, is the data whole."""
-    Arguments(prog="petbench doctor", description=doctor_main.__doc__).parse_args(argv)
+    parser = Arguments(prog="petbench doctor", description=doctor_main.__doc__)
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="only show what is left over and cached, with its size; delete nothing",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --clean: delete it")
+    parser.add_argument("--results-dir", type=path, default="results", help="whose leftovers (results)")
+    asked = parser.parse_args(argv)
+    if asked.clean or asked.yes:
+        return _clean(Path(asked.results_dir), asked.clean and asked.yes)
     import torch
 
     from petbench.machine.devices import choose_device, choose_precision
@@ -47,6 +57,33 @@ def doctor_main(argv: list[str]) -> int:
             f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
         )
     say(f"disk           {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    return 0
+
+
+def _clean(results: Path, delete: bool) -> int:
+    """Show or delete what can be made again: cached tokens and digests, and what killed calls left half written."""
+    from petbench.files import half_written
+    from petbench.tasks.encode.token_cache import cache_folder
+    from petbench.training.claim import owner
+
+    cache = cache_folder(None)
+    found = [*cache.glob("tokens/*.npz"), *cache.glob("digests/*.json")]
+    runs = [run for run in sorted(results.glob("runs/*")) if run.is_dir() and owner(run) is None]
+    inside = [run / name for run in runs for name in ("adapter", "predictions", "plots")]
+    for place in (Path(), results, results / "report", cache / "tokens", cache / "digests", *runs, *inside):
+        found += half_written(place)
+    total = 0
+    for left in found:
+        files = [left] if left.is_file() else [file for file in left.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        total += size
+        if not left.is_relative_to(cache):
+            say(f"{'deleted' if delete else 'would delete'} {left} ({size:,} bytes)")
+        if delete:
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    cached = sum(left.is_relative_to(cache) for left in found)
+    say(f"{'deleted' if delete else 'would delete'} {cached} files of the cache {cache}")
+    say(f"{total / 2**20:.1f} MiB in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
     return 0
 
 

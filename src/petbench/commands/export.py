@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from petbench.commands.arguments import Arguments, new_folder, path, whole
 from petbench.commands.predict import add_backbone_options
 from petbench.console import say
+from petbench.files import replacing_folder
+from petbench.tuned.published import public_name
 
 if TYPE_CHECKING:
     from petbench.tuned.load import Loaded
@@ -15,12 +17,14 @@ def merge_main(argv: list[str]) -> int:
     """`petbench merge RUN --out DIR`: the adapters folded into a plain Hugging Face checkpoint."""
     parser = _parser("merge", "Fold a run's adapters into a plain checkpoint that transformers loads alone.")
     parsed = parser.parse_args(argv)
-    from petbench.export.write import merge_to_folder
+    from petbench.export.write import fresh, merge_to_folder
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
     _name_labels(loaded.tuned.model.config, loaded.task.labels)
-    say(f"{merge_to_folder(loaded.tuned, loaded.tokenizer, parsed.out)}: {parsed.out}")
+    with replacing_folder(fresh(parsed.out), "--out") as half:
+        line = merge_to_folder(loaded.tuned, loaded.tokenizer, half)
+    say(f"{line}: {parsed.out}")
     return 0
 
 
@@ -35,15 +39,16 @@ def export_main(argv: list[str]) -> int:
         "--approximate", type=whole(1), metavar="RANK", help="allow the nearest LoRA of that rank"
     )
     parsed = parser.parse_args(argv)
-    from petbench.export.write import export_peft
+    from petbench.export.write import export_peft, fresh
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
     base = _base_model(loaded, parsed.out)
-    line = export_peft(loaded.tuned, parsed.out, parsed.max_rank, parsed.approximate, base_model=base)
-    loaded.tokenizer.save_pretrained(parsed.out)
-    if loaded.spec.model.weights == "random":
-        _write_base(loaded, parsed.out / "base")
+    with replacing_folder(fresh(parsed.out), "--out") as half:
+        line = export_peft(loaded.tuned, half, parsed.max_rank, parsed.approximate, base_model=base)
+        loaded.tokenizer.save_pretrained(half)
+        if loaded.spec.model.weights == "random":
+            _write_base(loaded, half / "base")
     say(f"{line}: {parsed.out}")
     return 0
 
@@ -59,12 +64,13 @@ def _parser(command: str, description: str) -> Arguments:
     return parser
 
 
-def _base_model(loaded: "Loaded", out: Path) -> str | None:
-    """What the adapter's config names as its backbone: a hub id or a folder. A package's is known by its path."""
+def _base_model(loaded: "Loaded", out: Path) -> str:
+    """What the adapter's config names as its backbone: a hub id, or what is beside it in `--out`. Of a folder or a
+    package its short name alone: what is published says nothing of this machine."""
     model = loaded.spec.model
     if model.weights == "random":
         return str(out / "base")
-    return None if model.name.startswith("package:") else model.name
+    return model.name if public_name(model.name) == model.name else model.label
 
 
 def _write_base(loaded: "Loaded", folder: Path) -> None:

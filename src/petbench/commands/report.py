@@ -6,6 +6,7 @@ from pathlib import Path
 from petbench.commands.arguments import Arguments, new_folder, path
 from petbench.config.values import wandb_name
 from petbench.console import Output, say
+from petbench.files import filling
 from petbench.report.settings import parse_where, select
 from petbench.report.write import derive, differences, write_page, write_plots, write_tables
 
@@ -22,12 +23,14 @@ def report_main(argv: list[str]) -> int:
         found = differences(report, out)
         say("\n".join(found) if found else f"{out}: the tables hold.")
         return 1 if found else 0
-    paths = write_tables(report, out, options.cite)
     shown = select(records, parse_where(options.where))
-    if not options.tables_only:
-        paths.append(write_page(report, shown, out))
-        if options.plots or options.wandb:
-            paths += write_plots(report, shown, out)
+    with filling(out, "--out") as half:
+        paths = write_tables(report, half, options.cite)
+        if not options.tables_only:
+            paths.append(write_page(report, shown, half))
+            if options.plots or options.wandb:
+                paths += write_plots(report, shown, half)
+    paths = [out / path.relative_to(half) for path in paths]
     from petbench.report.writers.terminal import print_report
 
     print_report(report, Output(markup=False, emoji=False))

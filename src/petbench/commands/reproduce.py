@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from petbench.commands.arguments import Arguments, folder
 from petbench.compose.expand import Member, expand, recompose
@@ -26,6 +27,7 @@ def reproduce_main(argv: list[str]) -> int:
     """
     from petbench.record import read_records
     from petbench.report.published.beside import reproduction
+    from petbench.report.write import answers_in
 
     flags = _flags(argv)
     require_once(flags.overrides)
@@ -41,7 +43,11 @@ def reproduce_main(argv: list[str]) -> int:
         status = _run(specs, table, asked, flags.config_dir)
     if table.recipe in recipes():
         say("")
-        say(reproduction(table.recipe, list(read_records(results_dir))).rstrip())
+        say(
+            reproduction(
+                table.recipe, list(read_records(results_dir)), answers_in(Path(results_dir))
+            ).rstrip()
+        )
     return status
 
 

@@ -41,7 +41,7 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
 def scores_table(record: "Record") -> Table:
     """Selection and report scores of one run; the protocol is in the title."""
     title = f"Scores: {record.task}, protocol {record.protocol}"
-    marks = record.provenance.get("marks") or []
+    marks = record.provenance.marks
     if marks:
         title += f" ({'; '.join(marks)})"
     table = Grid(title=title, title_justify="left")
@@ -50,7 +50,7 @@ def scores_table(record: "Record") -> Table:
     names = list(record.metrics.selection) or [n for values in record.metrics.report.values() for n in values]
     for name in dict.fromkeys(names):
         table.add_column(name, justify="right")
-    sizes = record.provenance.get("rows", {})
+    sizes = record.provenance.rows
     parts = {"selection": record.metrics.selection} | {
         f"report: {split}": values for split, values in record.metrics.report.items()
     }

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
@@ -51,9 +52,26 @@ def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not
             given = set(map(key_of, overrides))
             swept = [o for o in forgiving(swept) if key_of(o) not in given]
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *overrides])
+            _require_few(parsed)
             batches = BasicSweeper.split_arguments(parsed, None)
             members = [tuple(member) for batch in batches for member in batch]
             return _composed(_with_cells(members, preset, config_dir, id_of), config_dir)
+
+
+MOST_MEMBERS = 10_000
+
+
+def _require_few(parsed: Sequence[Any]) -> None:
+    """Raise UserError for a product that nobody means, before it is multiplied out."""
+    members = 1
+    for override in parsed:
+        if override.is_sweep_override() and not override.is_interval_sweep():
+            values = sum(1 for _ in islice(override.sweep_string_iterator(), MOST_MEMBERS + 1))
+            members *= max(1, values)
+        if members > MOST_MEMBERS:
+            raise UserError(
+                f"{override.key_or_group}: the sweep has more than {MOST_MEMBERS:,} members. Legal: at most as many."
+            )
 
 
 def _with_cells(

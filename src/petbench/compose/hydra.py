@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from petbench.compose.overrides import quoted, readable
+from petbench.compose.yaml_size import expanded_size
 from petbench.config.plugins import plugins
 from petbench.config.tree import conf_roots, is_group, options
+from petbench.console import names_a_secret
 from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
@@ -57,6 +60,8 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
     from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
     from yaml import YAMLError
 
+    _guard_environment()
+    _require_bounded(config_dir)
     try:
         yield
     except MissingConfigException as error:
@@ -69,7 +74,7 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
             "inside: key='\"a, b\"'."
         ) from error
     except InterpolationResolutionError as error:
-        said = str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ")
+        said = re.sub("^[A-Za-z]+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
         raise UserError(f"{error.full_key or 'config'}: cannot be resolved: {said}. {IN_BRACES}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_as_one_line(error)) from error
@@ -85,6 +90,35 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
         if not str(error).startswith(("Config group override", "Invalid defaults list")):
             raise
         raise UserError(f"{error}: a group takes the name of a choice.") from error
+
+
+def _guard_environment() -> None:
+    """Let `${oc.env:NAME}` read every variable but keys and passwords: what it gives is stored with the run."""
+    from omegaconf import OmegaConf
+    from omegaconf.resolvers import oc
+
+    def env(name: str, *default: Any) -> Any:
+        if names_a_secret(name):
+            raise UserError(
+                f"{name} is named like a secret, and a config is stored with the run. Leave it out"
+            )
+        return oc.env(name, *default)
+
+    OmegaConf.register_new_resolver("oc.env", env, replace=True)
+
+
+MOST_VALUES = 100_000  # of one YAML file, what its anchors repeat counted as often as it is repeated
+
+
+def _require_bounded(config_dir: str | Path | None) -> None:
+    """Raise UserError for a YAML file of the user's that is small on the disk and would fill the memory."""
+    for root in conf_roots(config_dir)[1:]:
+        for path in sorted(Path(root).rglob("*.yaml")):
+            size = expanded_size(path, path.stat().st_mtime_ns)
+            if size > MOST_VALUES:
+                raise UserError(
+                    f"{path}: holds {size:.2g} values, its anchors (&) written out. Legal: {MOST_VALUES:,}."
+                )
 
 
 def _as_one_line(error: Exception) -> str:

@@ -54,6 +54,15 @@ def require_once(overrides: Sequence[str]) -> None:
         given[key] = override.lstrip("+")
 
 
+def written(key: str, text: str) -> str:
+    """Text as the value of a key, in quotes where Hydra would read something else without."""
+    try:
+        plain = _parser().parse_override(f"{key}={text}").value() == text
+    except Exception:  # whatever Hydra cannot read, in whichever of its exceptions
+        plain = False
+    return text if plain else quoted(text)
+
+
 def quoted(text: str) -> str:
     """Text in single quotes, as Hydra's grammar reads it back."""
     from hydra.core.override_parser.types import Quote, QuotedString

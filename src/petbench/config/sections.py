@@ -1,9 +1,9 @@
 """Frozen specs of a run's parts: model, adapter, task, data, protocol, trainer, optimiser, logger."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from petbench.config.values import BelowOne, Frozen, PathText, Seed, WandbName
 
@@ -11,6 +11,23 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+Source = Literal["split", "sample", "order"]  # of variance, that a run's seed may draw
+SOURCES: tuple[Source, ...] = get_args(Source)
+USUAL: tuple[Source, ...] = ("order",)  # what it draws where nothing else is said: records leave it out
+
+
+def _in_order(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Each source once, in one order, so that equal choices are equal runs."""
+    return tuple(source for source in SOURCES if source in sources)
+
+
+Vary = Annotated[
+    tuple[Source, ...],
+    AfterValidator(_in_order),
+    Field(exclude_if=lambda value: value == USUAL),
+]
 
 
 class KnownModel(Frozen):
@@ -103,8 +120,8 @@ class DataSpec(Frozen):
     dir: PathText | None = None
     allow_partial: bool = False
     max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
-    toy_train: Annotated[int, Field(ge=8)] = 512  # rows of generated train splits
-    toy_validation: Annotated[int, Field(ge=8)] = 128
+    toy_train: Annotated[int, Field(ge=8, le=10**6)] = 512  # rows of generated train splits
+    toy_validation: Annotated[int, Field(ge=8, le=10**6)] = 128
 
 
 class ProtocolSpec(Frozen):

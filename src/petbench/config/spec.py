@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import (
@@ -11,6 +11,7 @@ from pydantic import (
 
 from petbench.config.mistakes import mistakes
 from petbench.config.sections import (
+    USUAL,
     AdapterSpec,
     BudgetSpec,
     DataSpec,
@@ -22,9 +23,11 @@ from petbench.config.sections import (
     TaskSpec,
     TrainerSpec,
     TuningNote,
+    Vary,
     hyper_parameters,
 )
 from petbench.config.values import Frozen, PathText
+from petbench.console import secret_in
 from petbench.errors import UserError
 
 RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it
@@ -75,6 +78,7 @@ class RunSpec(Frozen):
     logger: LoggerSpec
     budget: BudgetSpec = BudgetSpec()
     seed: int = 0
+    vary: Vary = USUAL  # what the seed draws besides initial values and dropout
     tuning: TuningNote | None = None
     init_from: PathText | None = None  # a run id or folder whose adapter and body are the start
     recipe: str | None = None  # the name of the published setting, when one was chosen
@@ -111,6 +115,19 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _secrets(value: Any, path: str = "") -> Iterator[str]:
+    """A problem for every value that holds a secret of the environment: a config is stored, logged and published."""
+    if isinstance(value, str) and (name := secret_in(value)) is not None:
+        yield (
+            f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
+            "hub are read from the environment where they are needed."
+        )
+    inside = value.items() if isinstance(value, Mapping) else ()
+    inside = enumerate(value) if isinstance(value, list | tuple) else inside
+    for key, part in inside:
+        yield from _secrets(part, f"{path}.{key}" if path else str(key))
+
+
 def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -> RunSpec:
     """Plain nested values from Hydra -> RunSpec.
 
@@ -122,7 +139,7 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
     adapter_raw = hyper_parameters(values.pop("adapter", None) or {})
-    problems: list[str] = []
+    problems: list[str] = [*_secrets(raw)]
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:

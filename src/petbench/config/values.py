@@ -1,5 +1,6 @@
-"""What a value of the config may be: seeds, paths, names, and numbers that are no truth values."""
+"""What a value of the config may be (seeds, paths, names, numbers that are no truth values), and all by their paths."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -10,6 +11,17 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
 PathText = Annotated[str, AfterValidator(at_home)]
 _NOT_IN_WANDB_NAMES = "/\\#?%:"
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as `optim.lr`-like paths; lists stay values."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
 
 
 def wandb_name(text: str) -> str:

@@ -1,10 +1,13 @@
 """Export: a tuned model as files that need no petbench: a PEFT adapter, or a plain Hugging Face checkpoint."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from petbench.adapters.peft.method import no_keys_in
@@ -12,6 +15,7 @@ from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.errors import RunError, UserError
 from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned
+from petbench.tuned.published import public_name
 
 # Logits before and after may differ by rounding: another order of the same sums.
 TOLERANCE = 1e-4
@@ -31,7 +35,7 @@ def export_peft(
     name). Stock PEFT loads the folder onto the same backbone, and gives the same logits.
     Raises UserError where PEFT has no equal form, RunError if the logits should differ nevertheless.
     """
-    folder = _fresh(folder)
+    folder = fresh(folder)
     if tuned.other_names:
         raise UserError(
             f"{tuned.method.name} trains weights of the backbone itself: no PEFT adapter holds them. "
@@ -40,14 +44,13 @@ def export_peft(
     ranks = Ranks(max_rank, approximate)
     form = tuned.method.peft_form(tuned.spec, tuned.layout, tuned.installed, ranks)
     wrapped = _peft_model(tuned, form)
-    gap = float((_logits(wrapped) - _logits(tuned.model)).abs().max())
-    if form.relative_error < 1e-5 and not gap <= TOLERANCE * max(
-        1.0, float(_logits(tuned.model).abs().max())
-    ):
+    before = _logits(tuned.model)
+    gap = float((_logits(wrapped) - before).abs().max())
+    if form.relative_error < 1e-5 and not _within(gap, before):
         raise RunError(f"the exported adapter's logits differ by {gap:.1e}: nothing was written.")
     if base_model is not None:
         wrapped.peft_config["default"].base_model_name_or_path = base_model
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _full_disks_said():
         warnings.simplefilter("ignore")
         wrapped.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's card, all blanks to fill in
@@ -57,24 +60,43 @@ def export_peft(
 def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
     """Write a plain checkpoint with the adapters folded in, loadable by transformers alone; returns one line.
 
-    The tuned model itself is left as it was. Raises UserError where the method does not merge.
+    The tuned model itself is left as it was. Raises UserError where the method does not merge, RunError if the logits
+    should differ by more than rounding.
     """
     from transformers.utils import logging
 
-    folder = _fresh(folder)
+    folder = fresh(folder)
     before = _logits(tuned.model)
     if not tuned.method.mergeable(tuned.spec, tuned.layout):
         tuned.merge()  # says why not
     plain: Any = tuned.installed.plain(folded=True)
     gap = float((_logits(plain) - before).abs().max())
+    if not _within(gap, before):
+        raise RunError(f"the merged model's logits differ by {gap:.1e}: nothing was written.")
     logging.disable_progress_bar()
-    plain.save_pretrained(folder)
+    plain.config._name_or_path = public_name(str(plain.config._name_or_path))
+    with _full_disks_said():
+        plain.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     return f"plain {type(plain).__name__}; logits on a test input differ by {gap:.1e}"
 
 
-def _fresh(folder: Path | str) -> Path:
+def _within(gap: float, logits: Tensor) -> bool:
+    """Whether a difference is one of rounding; NaN is not."""
+    return gap <= TOLERANCE * max(1.0, float(logits.abs().max()))
+
+
+@contextmanager
+def _full_disks_said() -> Iterator[None]:
+    """What safetensors says of a disk as what it is."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def fresh(folder: Path | str) -> Path:
     """The path. Raises UserError when there already is something."""
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

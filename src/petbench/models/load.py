@@ -190,7 +190,7 @@ def _arguments(spec: ModelSpec) -> dict[str, Any]:
 def _from_config(config: "PreTrainedConfig", form: Form, spec: ModelSpec) -> "PreTrainedModel":
     try:
         with quiet():
-            model = _auto_class(form).from_config(config, **_arguments(spec))
+            model = _auto_class(form).from_config(config, trust_remote_code=False, **_arguments(spec))
     except Exception as error:  # transformers builds from wrong values with all kinds of exceptions
         raise _wrong_attention(spec, error) or UserError(
             f"model.name: cannot build '{spec.name}': {first_line(error)}"

@@ -102,7 +102,9 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
         values = dict(spec.known.config)
         model_type = str(values.pop("model_type", ""))
         try:
-            return with_sizes("model.known.config", AutoConfig.for_model(model_type, **values))
+            config = AutoConfig.for_model(model_type, **values)
+            check_config(spec.name, config)
+            return with_sizes("model.known.config", config)
         except UserError:
             raise
         except Exception as error:  # transformers reads wrong values with all kinds of exceptions

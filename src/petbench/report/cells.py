@@ -6,7 +6,6 @@ or precision never share a cell; runs of other versions or devices do, and the c
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ TABLE_GROUPS = ("model", "protocol")
 COLUMN_GROUPS = ("task", "data")
 Key = tuple[str, str, str]
 Parts = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-_ONE_ANSWER = re.compile(r"\ball [\d,]+ predictions are\b|\bconstant predictions\b")
 COMPARED_VERSIONS = ("petbench", "torch", "transformers", "peft")
 
 
@@ -60,12 +58,12 @@ class Cell:
 
 
 def group(records: Iterable[Record]) -> list[Cell]:
-    """All cells, ordered by table, task, adapter and row key. Tuning trials are left out (see `is_trial`)."""
+    """All cells, ordered by table, task, adapter and row key. Tuning trials are left out."""
     members: dict[Key, list[Record]] = {}
     parts: dict[Key, Parts] = {}
     homes: dict[str, Key] = {}  # the settings without digest and precision -> a cell with finished runs
     found = _Found()
-    kept = [record for record in records if not is_trial(record)]
+    kept = [record for record in records if not record.is_trial]
     for record in sorted(kept, key=lambda record: record.status != "done"):
         settings = identity(record)
         split = _split(record, settings)
@@ -91,64 +89,6 @@ def group(records: Iterable[Record]) -> list[Cell]:
     )  # fmt: skip
 
 
-def is_trial(record: Record) -> bool:
-    """Whether a run was a trial of a tuning sweep (`provenance.tuning.role: trial`): no result."""
-    tuning = record.provenance.get("tuning")
-    return isinstance(tuning, Mapping) and tuning.get("role") == "trial"
-
-
-def collapsed(record: Record) -> bool:
-    """Whether a finished run learnt nothing: it gives every report row one answer.
-
-    True when a report split's Matthews or Pearson correlation is exactly 0, when its accuracy equals the
-    recorded majority share (`provenance.data.majority`: split -> share), or when its scoring warned that all
-    predictions are one (whichever class that is).
-    """
-    if record.status != "done":
-        return False
-    majority = _part(record.provenance, "data").get("majority")
-    for split, values in record.metrics.report.items():
-        if 0 in (values.get("matthews_correlation"), values.get("pearson")):
-            return True
-        share = majority.get(split) if isinstance(majority, Mapping) else None
-        accuracy = values.get("accuracy")
-        if share is not None and accuracy is not None and abs(accuracy - share) < 1e-9:
-            return True
-    return any(
-        _ONE_ANSWER.search(text) for text in record.metrics.warnings if not text.startswith("selection")
-    )
-
-
-def is_toy(record: Record) -> bool:
-    """Whether the rows were generated."""
-    return data_source(record) == "toy"
-
-
-def data_source(record: Record) -> str:
-    """Where the rows came from: local, hub, toy; `made` for records of scripts/make_records.py."""
-    found = _part(record.provenance, "data").get("source")
-    return str(found or _part(record.config, "data").get("source", ""))
-
-
-def precision(record: Record) -> str:
-    """The precision that the run used, as recorded; else the one that was asked."""
-    found = record.provenance.get("precision")
-    return str(found or _part(record.config, "trainer").get("precision", ""))
-
-
-def device(record: Record) -> str:
-    """The device's name, for telling whether times compare."""
-    found = record.provenance.get("device")
-    if isinstance(found, Mapping):
-        found = found.get("name") or found.get("type")
-    return str(found or "")
-
-
-def _part(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = mapping.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
     """The identity of a run in three parts: table, column, row."""
     table: dict[str, Any] = {}
@@ -157,10 +97,10 @@ def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
     for path, value in settings.items():
         head = path.partition(".")[0]
         (table if head in TABLE_GROUPS else column if head in COLUMN_GROUPS else row)[path] = value
-    column["digest"] = str(_part(record.provenance, "data").get("digest", ""))[:8]
-    table["rows"] = source if (source := data_source(record)) in ("toy", "made") else "glue"
+    column["digest"] = record.provenance.data.digest[:8]
+    table["rows"] = source if (source := record.data_source) in ("toy", "made") else "glue"
     table["low_resource"] = column.get("task.train_examples") is not None
-    row["precision"] = precision(record)
+    row["precision"] = record.precision
     row.pop("trainer.precision", None)  # the recorded one says more than `auto`
     return table, column, row
 
@@ -183,7 +123,7 @@ class _Found:
             self.precision.setdefault(home, row["precision"])
             return
         column["digest"] = column["digest"] or self.digest.get(place, "")
-        if "precision" not in record.provenance:
+        if not record.provenance.precision:
             asked = row["precision"]
             row["precision"] = self.precision.get(home, asked) if asked == "auto" else asked
 
@@ -215,7 +155,7 @@ def _cell(
             continue
         metric = record.headline.name
         values[record.seed] = record.headline.value
-        if collapsed(record):
+        if record.collapsed:
             fallen.append(record.seed)
     first = runs[0]
     return Cell(
@@ -233,10 +173,10 @@ def _mixed(runs: list[Record]) -> list[str]:
     done = [record for record in runs if record.status == "done"]
     marks = []
     for package in COMPARED_VERSIONS:
-        found = sorted({str(_part(record.provenance, "versions").get(package, "")) for record in done} - {""})
+        found = sorted({record.provenance.versions.get(package, "") for record in done} - {""})
         if len(found) > 1:
             marks.append(f"mixed versions of {package}: {', '.join(found)}")
-    devices = sorted({device(record) for record in done} - {""})
+    devices = sorted({record.device for record in done} - {""})
     if len(devices) > 1:
         marks.append(f"mixed devices: {', '.join(devices)}")
     return marks

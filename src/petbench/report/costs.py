@@ -5,7 +5,7 @@ from math import exp, log
 from statistics import fmean, median
 
 from petbench.record import Record
-from petbench.report.cells import Cell, device
+from petbench.report.cells import Cell
 from petbench.report.layout import Costs, Span
 
 LORA = ("lora", "peft/lora")  # what step times are relative to: the first that is there
@@ -55,7 +55,7 @@ def _conditions(cell: Cell) -> tuple[object, ...]:
     """What must be equal for two step times to compare."""
     names = ("batch_size", "gradient_accumulation", "gradient_checkpointing", "bucket")
     trainer = tuple(repr(cell.row_settings.get(f"trainer.{name}")) for name in names)
-    machine = {(device(run), str(run.provenance.get("threads"))) for run in cell.done}
+    machine = {(run.device, str(run.provenance.threads)) for run in cell.done}
     return *trainer, str(cell.row_settings.get("precision")), tuple(sorted(machine))
 
 
@@ -63,15 +63,10 @@ def _tuning(cells: Iterable[Cell]) -> tuple[int | None, float | None]:
     """Runs and seconds of the tuning behind these cells (`provenance.tuning`), once a cell."""
     runs, seconds, found = 0, 0.0, False
     for cell in cells:
-        notes = [run.provenance.get("tuning") for run in cell.done]
-        for note in notes:
-            if isinstance(note, Mapping) and note.get("runs") is not None:
-                runs, seconds, found = (
-                    runs + int(note["runs"]),
-                    seconds + float(note.get("seconds") or 0),
-                    True,
-                )
-                break
+        notes = (run.provenance.tuning for run in cell.done)
+        note = next((note for note in notes if note is not None and note.runs is not None), None)
+        if note is not None and note.runs is not None:
+            runs, seconds, found = runs + note.runs, seconds + (note.seconds or 0), True
     return (runs, seconds) if found else (None, None)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from petbench.report.budgets import Searched
 from petbench.report.cells import Cell
 from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
@@ -120,3 +121,4 @@ class Report:
     tables: tuple[Table, ...]
     counts: Mapping[str, int]  # status -> runs
     trials: int  # tuning runs, in no table
+    searched: tuple[Searched, ...] = ()  # what their budgets buy, by method and task

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isinf, sqrt
 from typing import Any
 
-from petbench.report.cells import COMPARED_VERSIONS, Cell, device
+from petbench.report.cells import COMPARED_VERSIONS, Cell
 from petbench.report.labels import differing, shown_paths
 from petbench.report.layout import Row
 from petbench.report.settings import labelled, short, show
@@ -102,11 +102,10 @@ def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
     """Versions, devices, precisions and training settings that differ between the cells of a table."""
     runs = [run for cell in cells for run in cell.done]
     for package in COMPARED_VERSIONS:
-        versions = [run.provenance.get("versions") for run in runs]
-        found = {str(each[package]) for each in versions if isinstance(each, Mapping) and package in each}
+        found = {run.provenance.versions.get(package, "") for run in runs} - {""}
         if len(found) > 1:
             yield f"mixed in this table: {package} {', '.join(sorted(found))}"
-    devices = {device(run) for run in runs} - {""}
+    devices = {run.device for run in runs} - {""}
     if len(devices) > 1:
         yield f"mixed in this table: devices {', '.join(sorted(devices))}; times compare only within one"
     settings: dict[str, set[str]] = {}
@@ -150,6 +149,4 @@ def _recorded_marks(cells: Sequence[Cell]) -> Iterator[str]:
     """What the runs said of themselves (`provenance.marks`), such as partial data."""
     for cell in cells:
         for run in cell.done:
-            marks = run.provenance.get("marks")
-            if isinstance(marks, list | tuple):
-                yield from (f"{cell.task}: {mark}" for mark in marks)
+            yield from (f"{cell.task}: {mark}" for mark in run.provenance.marks)

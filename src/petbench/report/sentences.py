@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 
-from petbench.report.cells import Cell, is_toy
+from petbench.report.cells import Cell
 from petbench.report.settings import labelled, varying
 from petbench.report.statistics.difference import (
     Difference,
@@ -14,13 +14,13 @@ from petbench.report.verdicts import FEWEST_TASKS, Judged
 
 def verdict(judged: Sequence[Judged], first: Sequence[Cell], second: Sequence[Cell]) -> str:
     """The answer in sentences: the headline first, then one line a task, then what must be known."""
-    names = _names(first, second)
-    lines = [sentence(judged[-1], *names), *_details(judged[-1])]
+    both = names(first, second)
+    lines = [sentence(judged[-1], *both), *_details(judged[-1])]
     if len(judged) > 1:
         for each in judged[:-1]:
-            lines += [sentence(each, *names), *_details(each)]
+            lines += [sentence(each, *both), *_details(each)]
         lines.append(f"p values are corrected over these {len(judged)} tests (the mean first, then Holm).")
-    lines += _over_tasks(judged, *names)
+    lines += _over_tasks(judged, *both)
     lines += _cautions(first, second)
     return "\n".join(lines)
 
@@ -110,7 +110,7 @@ def _over(found: Difference) -> str:
     return "over seeds, on these rows" if found.rows_part is None else "over seeds and rows"
 
 
-def _names(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[str, str]:
+def names(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[str, str]:
     """Short names: adapters, with model or settings where the adapters are the same."""
     a, b = first[0], second[0]
     if any(len({cell.adapter for cell in side}) > 1 for side in (first, second)):
@@ -133,7 +133,7 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
         lines.append(f"Caution: the sides were run under other protocols ({', '.join(protocols)}).")
     elif protocols == ["glue_dev"]:
         lines.append("Caution: under glue_dev the reported rows also picked the checkpoint.")
-    if any(is_toy(run) for cell in both for run in cell.done):
+    if any(run.is_toy for cell in both for run in cell.done):
         lines.append("Caution: toy rows, generated; this says nothing of GLUE.")
     collapsed = sum(len(cell.collapsed) for cell in both)
     lost = sum(cell.count("failed") + cell.count("diverged") for cell in both)

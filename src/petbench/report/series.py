@@ -1,11 +1,11 @@
-"""Series over one setting: score against training rows, and selection score against the learning rate."""
+"""Series: score against training rows, selection score against the learning rate and against tuning trials."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petbench.record import Record
-from petbench.report.cells import Cell, data_source, precision
+from petbench.report.cells import Cell
 from petbench.report.layout import Report
 from petbench.report.settings import identity, labelled, varying
 from petbench.report.statistics.intervals import summary
@@ -61,12 +61,12 @@ def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
             or len(rates[_home(record)]) < 2
         ):
             continue
-        value = record.metrics.selection.get(record.headline.name)
+        value = record.selection_score
         place = places.get((record.model, record.protocol))
         if value is None or place is None:
             continue
         rest = {k: v for k, v in identity(record).items() if k != RATE and not k.startswith("logger")}
-        rest |= {"precision": precision(record), "data.source": data_source(record)}
+        rest |= {"precision": record.precision, "data.source": record.data_source}
         key = (place, record.task, record.adapter, repr(sorted(rest.items())))
         lines[key][rate].append(value)
         settings[key] = rest
@@ -83,6 +83,23 @@ def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
         out.append(
             _line(place, task, adapter, f"{adapter} {labelled(settings[key], differ)}".strip(), points)
         )
+    return out
+
+
+def budgets(report: Report) -> list[dict[str, Any]]:
+    """Expected best selection score over the number of trials, with the seconds that so many take."""
+    places = _places(report)
+    out = []
+    for each in report.searched:
+        place = places.get((each.model, each.protocol))
+        if place is None:
+            continue
+        n = len(each.budgets)
+        points = [
+            _point(budget.trials, budget.score, None, None, n) | {"seconds": budget.seconds}
+            for budget in each.budgets
+        ]
+        out.append(_line(place, each.task, each.method, each.method, points))
     return out
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from petbench.config.spec import NOT_IDENTITY
+from petbench.config.values import flat
 from petbench.errors import UserError, nearest
 from petbench.record import Record
 
@@ -20,17 +21,6 @@ _BY_CONTENT = {
 Where = Mapping[str, tuple[str, ...]]
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested groups as `optim.lr`-like paths; lists stay values."""
-    out: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):  # records come from JSON
-            out.update(flat(value, f"{prefix}{key}."))
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
 def identity(record: Record) -> dict[str, Any]:
     """The flat settings that make the cell: all of the config less the seed and what is not identity.
 
@@ -39,13 +29,13 @@ def identity(record: Record) -> dict[str, Any]:
     """
     settings = flat(record.config)
     settings.pop("seed", None)
-    content = record.provenance.get("content")
-    if isinstance(content, Mapping):
+    content = record.provenance.content
+    if content is not None:
         for named in ("model.name", "model.revision"):
             settings.pop(named, None)
         for path, part in _BY_CONTENT.items():
-            digest = content.get(part)
-            settings[path] = None if digest is None else str(digest).rpartition(":")[2][:8]
+            digest = getattr(content, part)
+            settings[path] = None if digest is None else digest.rpartition(":")[2][:8]
     for path in _LEFT_OUT:
         if path in settings:
             del settings[path]

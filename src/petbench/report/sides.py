@@ -40,17 +40,23 @@ def side_of(cell: Cell, read: Read = no_answers) -> Side:
     return Side(scores, np.array(rows) if rows else None)
 
 
-def prior_of(column: Sequence[Cell], table: Iterable[Cell]) -> Prior | None:
+def headline_scores(cell: Cell) -> Sequence[float]:
+    """The scores of a cell's finished runs."""
+    return list(cell.values.values())
+
+
+def prior_of(
+    column: Sequence[Cell],
+    table: Iterable[Cell],
+    scores: Callable[[Cell], Sequence[float]] = headline_scores,
+) -> Prior | None:
     """The prior of a column's seeds variance: from its own cells, else from all of its table, where either has ten.
 
     Cells with collapsed runs are left out: a collapse is another law than the scatter of seeds.
     """
     for cells in (column, list(table)):
-        spreads = [
-            (variance(cell.values.values()), len(cell.values) - 1)
-            for cell in cells
-            if len(cell.values) > 1 and not cell.collapsed
-        ]
+        runs = [found for cell in cells if not cell.collapsed and len(found := scores(cell)) > 1]
+        spreads = [(variance(found), len(found) - 1) for found in runs]
         if len(spreads) >= FEWEST_CELLS:
             return fit_prior(spreads)
     return None

@@ -42,10 +42,16 @@ class JudgedColumn:
         return Variance(found.value / side.n, found.df)
 
 
-def judge_column(key: str, cells: Sequence[Cell], read: Read) -> JudgedColumn:
-    """The cells of one column among all cells of its table."""
+def judge_column(
+    key: str, cells: Sequence[Cell], read: Read, table: Sequence[Cell] | None = None
+) -> JudgedColumn:
+    """The cells of one column, looked at together.
+
+    table: all cells of its table where `cells` are some of them; from all, the spread of seeds is moderated.
+    """
     column = [cell for cell in cells if cell.column_key == key]
-    prior = prior_of(column, cells)
+    whole = cells if table is None else table
+    prior = prior_of([cell for cell in whole if cell.column_key == key], whole)
     sides = {cell.row_key: side_of(cell, read) for cell in column}
     parts = parts_of(sides, {cell.row_key: prior_for(cell, prior) for cell in column})
     return JudgedColumn(sides, prior, parts, None if parts is None else all_pairs(parts))
@@ -56,9 +62,9 @@ def verdict_of(pairs: Column | None, name: str) -> Verdict:
     if pairs is None or name not in pairs.names:
         return "none", None, ""
     if not pairs.apart.any():
-        return "level", pairs.p_from_top()[name], ""
+        return "level", pairs.p_from_top[name], ""
     standing: Standing = "top" if name in pairs.top else "behind"
-    return standing, pairs.p_from_top()[name], pairs.letters()[name]
+    return standing, pairs.p_from_top[name], pairs.letters[name]
 
 
 def judge_average(

@@ -6,7 +6,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from petbench.record import Record
-from petbench.report.cells import Cell, group, is_trial
+from petbench.report.budgets import searched
+from petbench.report.cells import Cell, group
 from petbench.report.costs import LORA, row_costs
 from petbench.report.labels import column_labels, row_labels, title
 from petbench.report.layout import Average, Column, Report, Row, Table
@@ -45,9 +46,9 @@ def build(
         ]
         several = names[first.model, first.protocol] > 1
         tables.append(_table(members, title(members, alike if several else []), include_wnli, read))
-    trials = sum(is_trial(record) for record in kept)
-    counts: Counter[str] = Counter(record.status for record in kept if not is_trial(record))
-    return Report(tuple(tables), counts, trials)
+    trials = sum(record.is_trial for record in kept)
+    counts: Counter[str] = Counter(record.status for record in kept if not record.is_trial)
+    return Report(tuple(tables), counts, trials, searched(kept))
 
 
 def _table(cells: Sequence[Cell], heading: str, include_wnli: bool, read: Read) -> Table:

@@ -122,6 +122,15 @@ def pick(records: Sequence[Record], side: str) -> list[Cell]:
     return cells
 
 
+def pairs(first: Sequence[Cell], second: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
+    """The cells of both sides that share task and rows. Raises UserError when there are none."""
+    theirs = {cell.column_key: cell for cell in second}
+    found = [(cell, theirs[cell.column_key]) for cell in first if cell.column_key in theirs]
+    if not found:
+        raise UserError(_nothing_shared(first, second))
+    return found
+
+
 def judge(
     first: Sequence[Cell],
     second: Sequence[Cell],
@@ -135,12 +144,9 @@ def judge(
     mean differs. table: all cells of the folder, from which the spread of seeds is moderated. margin: score units; by
     default 0.5 points, 1.0 below 1,000 rows. Raises UserError when the sides share no task and rows.
     """
-    theirs = {cell.column_key: cell for cell in second}
-    pairs = [(cell, theirs[cell.column_key]) for cell in first if cell.column_key in theirs]
-    if not pairs:
-        raise UserError(_nothing_shared(first, second))
-    labels = column_labels([cell for cell, _ in pairs])
-    found = [_tested(labels[a.column_key], a, b, table, read, margin) for a, b in pairs]
+    both = pairs(first, second)
+    labels = column_labels([cell for cell, _ in both])
+    found = [_tested(labels[a.column_key], a, b, table, read, margin) for a, b in both]
     if len(found) == 1:
         return found
     differences = [each.difference for each in found]

@@ -1,6 +1,6 @@
 """What the page and the image files draw: a report and its records as plain values, scores times 100.
 
-`payload` gives JSON-ready tables, cells, runs and the series of the eight plots. Nothing is averaged here
+`payload` gives JSON-ready tables, cells, runs and the series of the nine plots. Nothing is averaged here
 that the report has not averaged, but medians of costs and means of selection scores over a cell's seeds.
 """
 
@@ -14,7 +14,7 @@ from petbench.report.cells import Cell
 from petbench.report.costs import LORA
 from petbench.report.layout import Entry, Report, Row, Span, Table
 from petbench.report.notes import cell_marks
-from petbench.report.series import learning_rate, low_resource, tuning
+from petbench.report.series import budgets, learning_rate, low_resource, tuning
 
 SCALE = 100
 DECIMALS = 1  # of scores in tables
@@ -45,6 +45,7 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         "runs": _runs(records),
         "low": low_resource(report),
         "tuning": tuning(report, records),
+        "budgets": budgets(report),
     }
 
 
@@ -57,13 +58,6 @@ def coloured(methods: Sequence[str]) -> list[str]:
 def points_of(value: float | None) -> float | None:
     """A score in [-1, 1] as points. Whoever prints it rounds it: a number that is rounded twice can be wrong."""
     return None if value is None else SCALE * value
-
-
-def selection_score(record: Record) -> float | None:
-    """The headline metric on the selection rows; None when it was not measured."""
-    if record.headline is None:
-        return None
-    return record.metrics.selection.get(record.headline.name)
 
 
 def _facts(report: Report, records: Sequence[Record]) -> list[list[Any]]:
@@ -174,7 +168,7 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
     cell, summary = entry.cell, entry.summary
     done = cell.done
     params = [record.params for record in done if record.params]
-    chosen = [value for record in done if (value := selection_score(record)) is not None]
+    chosen = [value for record in done if (value := record.selection_score) is not None]
     return {
         "task": column,
         "label": row.label,
@@ -218,9 +212,8 @@ def _curve(record: Record, points: int) -> dict[str, Any] | None:
         entries = tuple(entries[round(k * last / (points - 1))] for k in range(points))
     curve: dict[str, Any] = {"s": record.seed}
     for key, name in CURVE_FIELDS.items():
-        values = [entry.get(name) for entry in entries]
-        if any(value is not None for value in values):
-            curve[key] = [points_of(value) for value in values] if name == "score" else values
+        values = [getattr(entry, name) for entry in entries]
+        curve[key] = [points_of(value) for value in values] if name == "score" else values
     return curve
 
 

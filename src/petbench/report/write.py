@@ -14,7 +14,7 @@ from petbench.report.sides import Read
 from petbench.report.tables import build
 from petbench.report.writers.latex import to_latex
 from petbench.report.writers.markdown import to_markdown
-from petbench.report.writers.spreadsheet import to_csv
+from petbench.report.writers.spreadsheet import budgets_csv, to_csv
 
 PAGE = "index.html"
 PLOTS = "plots"
@@ -38,7 +38,7 @@ def answers_in(results_dir: Path) -> Read:
     def read(record: Record) -> Answers | None:
         if record.headline is None:
             return None
-        return read_answers(run_folder(results_dir, record.run_id), record.headline.split)
+        return read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
 
     return read
 
@@ -60,6 +60,8 @@ def table_texts(report: Report, cite: bool) -> dict[str, str]:
         "tables.csv": to_csv(report),
         "tables.tex": to_latex(report),
     }
+    if report.searched:
+        texts["tuning.csv"] = budgets_csv(report)
     return texts | ({CITATIONS: report_bibtex(report)} if cite else {})
 
 

@@ -27,7 +27,7 @@ class Measured:
     def __init__(self, records: Iterable[Record], device: str) -> None:
         self._groups: dict[Key, list[Record]] = defaultdict(list)
         for record in records:
-            if record.status == "done" and record.curve and record.provenance.get("device") == device:
+            if record.status == "done" and record.curve and record.device == device:
                 for level in _LEVELS:
                     self._groups[level(record.config)].append(record)
 
@@ -47,8 +47,8 @@ class Measured:
 
 def _step_seconds(record: Record) -> float:
     """Training and evaluation, per step."""
-    steps = max(1.0, record.curve[-1]["step"])
-    return ((record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)) / steps
+    steps = max(1.0, record.curve[-1].step)
+    return record.cost.seconds / steps
 
 
 def _like(config: dict[str, Any]) -> Key:

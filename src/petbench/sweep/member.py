@@ -8,9 +8,6 @@ from omegaconf import DictConfig
 from petbench.compose.hydra import plain_values
 from petbench.console import say
 from petbench.errors import RunError, UserError
-from petbench.sweep.trials import (
-    selection_score,
-)
 from petbench.training.claim import Busy
 from petbench.training.run import note_failure, run
 
@@ -40,7 +37,7 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
         return None
     name, value = record.headline.name, record.headline.value
     say(f"{record.run_id}  {record.adapter} {record.task} seed {record.seed}: {name} {value:.4f}")
-    return selection_score(record)
+    return record.selection_score
 
 
 def _group() -> str:

@@ -10,12 +10,7 @@ from petbench.sweep.launch import search
 from petbench.sweep.member import member_job
 from petbench.sweep.members import Cell, cells_of
 from petbench.sweep.tables import show_outcome
-from petbench.sweep.trials import (
-    final_note,
-    of_search,
-    seconds_of,
-    selection_score,
-)
+from petbench.sweep.trials import final_note, of_search
 
 
 def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
@@ -41,14 +36,16 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
     for cell in cells:
         cell.before = None  # whether it ran now or before, the sweeper has asked for it
     done = [(cell, record) for cell in cells if (record := cell.record) and record.status == "done"]
+    scored = [(score, cell) for cell, record in done if (score := record.selection_score) is not None]
     if cells:
         show_outcome(cells)
-    if done:
-        best, record = max(done, key=lambda pair: selection_score(pair[1]))
+    if scored:
+        score, best = max(scored, key=lambda pair: pair[0])
         left_out = ("seed", "tuning", "trainer.threads")
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
-        note = final_note(len(cells), sum(seconds_of(trial) for _, trial in done)).lstrip("+")
-        say(f"best on the selection rows: {best.run_id}, {selection_score(record):.4f}: {' '.join(own)}")
+        tried = [record for cell in cells if (record := cell.record)]
+        note = final_note(len(cells), sum(record.cost.seconds for record in tried)).lstrip("+")
+        say(f"best on the selection rows: {best.run_id}, {score:.4f}: {' '.join(own)}")
         say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
     return cells

@@ -7,7 +7,6 @@ from petbench.config.sections import TrainerSpec
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.record import read_records
-from petbench.report.cells import is_trial
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
 
@@ -184,7 +183,7 @@ def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
             say(
                 f"{len(ids)} of {len(cells)} runs {words if state == 'failed' else 'are ' + words} ({names})."
             )
-    trials = [cell for cell in over if cell.before and is_trial(cell.before) and not cell.spec.tuning]
+    trials = [cell for cell in over if cell.before and cell.before.is_trial and not cell.spec.tuning]
     if trials:
         say(
             f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."

@@ -147,13 +147,15 @@ def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
 
 def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
     """The setting with the highest mean score on the selection rows, the first tried among equals; None when
-    no trial ended. Failed trials count as runs."""
+    no trial ended. Failed trials count as runs, and their seconds count."""
     scores: dict[Setting, list[float]] = {}
     seconds = 0.0
     for trial, record in zip(trials, records, strict=True):
-        if record is not None and record.status == "done":
-            scores.setdefault(trial.setting, []).append(selection_score(record))
-            seconds += seconds_of(record)
+        if record is None:
+            continue
+        seconds += record.cost.seconds
+        if record.status == "done" and record.selection_score is not None:
+            scores.setdefault(trial.setting, []).append(record.selection_score)
     if not scores:
         return None
     best = max(scores, key=lambda setting: fmean(scores[setting]))
@@ -169,17 +171,6 @@ def of_search(overrides: Sequence[str]) -> list[str]:
 def final_note(runs: int, seconds: float) -> str:
     """The override that notes on a final run what choosing its setting cost."""
     return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
-
-
-def seconds_of(record: Record) -> float:
-    """Seconds of training and evaluation."""
-    return (record.cost.train_seconds or 0.0) + (record.cost.eval_seconds or 0.0)
-
-
-def selection_score(record: Record) -> float:
-    """The headline metric on the selection rows; the report rows choose nothing."""
-    assert record.headline is not None
-    return record.metrics.selection[record.headline.name]
 
 
 def whole_number(values: dict[str, Any], key: str, least: int) -> int:

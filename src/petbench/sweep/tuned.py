@@ -64,7 +64,7 @@ def _note_tuning(cell: Cell) -> None:
     record, note = cell.record, cell.spec.tuning
     if record is None or record.status != "done" or note is None:
         return
-    if record.provenance.get("tuning") != note.model_dump():
+    if record.provenance.tuning != note:
         say(f"{record.run_id} was done before; its record now carries the cost of tuning.")
-        provenance = record.provenance | {"tuning": note.model_dump()}
+        provenance = record.provenance.model_copy(update={"tuning": note})
         write_record(record.model_copy(update={"provenance": provenance}), cell.spec.results_dir)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from petbench.machine.signals import exit_status, stop_signals
-from petbench.training.claim import owner_here, started
+from petbench.training.claim import owner_here
+from petbench.training.claim_file import started
 
 LOOK_SECONDS = 1.0  # between a worker's looks at its parent
 SAVE_SECONDS = 30.0  # that a parent waits for its workers; as long as SLURM and torchrun wait after SIGTERM

@@ -180,7 +180,7 @@ def _shortened(
                 f"protocol={protocol.name}. Legal: 1 to {len(train)}."
             )
         train = train.take(stratified_order(train.labels or [], task.sample_seed)[:wanted])
-        marks.append(f"{wanted} train examples (sample {task.sample_seed})")
+        marks.append(f"{wanted} train examples")
     limit = data.max_train_examples
     if limit is not None and limit < len(train):
         train = train.take(stratified_order(train.labels or [], protocol.split_seed)[:limit])

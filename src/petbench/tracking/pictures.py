@@ -93,7 +93,7 @@ def _curve(axes: "Axes", record: Record, folder: Path) -> None:
     """Training loss on the left axis, selection score on the right one, over optimiser steps."""
     logged = [(line["step"], line["values"].get("loss")) for line in read_metrics(folder)]
     losses = [(step, loss) for step, loss in logged if loss is not None]
-    losses = losses or [(point["step"], point["loss"]) for point in record.curve]
+    losses = losses or [(point.step, point.loss) for point in record.curve]
     axes.set_title(f"{record.adapter} on {record.task}, seed {record.seed}", loc="left", fontweight="bold")
     axes.plot(*zip(*losses, strict=True), color=SOFT, linewidth=1, label="training loss")
     axes.set_xlabel("optimiser steps")
@@ -102,7 +102,7 @@ def _curve(axes: "Axes", record: Record, folder: Path) -> None:
     right.spines["right"].set_visible(True)
     right.grid(False)
     name = record.headline.name if record.headline else "score"
-    scores = [(point["step"], point["score"]) for point in record.curve]
+    scores = [(point.step, point.score) for point in record.curve]
     right.plot(
         *zip(*scores, strict=True), color=PALETTE[0], marker="o", markersize=3, label=f"selection {name}"
     )

@@ -1,117 +1,207 @@
 """Claims: at most one process trains a run at a time, and a dead owner's claim is taken over.
 
-`claim.json` in a run's folder names its owner; a thread touches the file while the owner lives. A claim is dead
-when its owner's process is gone (same host) or the file has not been touched for a minute (another host).
+Two things in a run's folder say who owns it. A lock on `.claim.lock`, held while the run trains: the kernel takes it
+back when its owner ends, and it counts between the containers of one machine. And `claim.json`, which names the owner
+and which the owner touches every few seconds: on file systems whose locks end at the machine it is all there is.
+
+So the lock decides about a claim of this machine (the boot id tells), and any other claim is watched: while its file
+changes its owner lives, whatever time either clock shows. An owner whose claim was taken all the same (it had slept
+too long) finds out before its next step and stops without writing.
 """
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
-from petbench.errors import RunError
-from petbench.files import unwritable
+from filelock import FileLock, Timeout
 
-CLAIM_FILE = "claim.json"
+from petbench.console import say
+from petbench.errors import RunError
+from petbench.files import unwritable, write_text
+from petbench.training.claim_file import CLAIM_FILE, Owner, boot, read, space, this_process
+
 LOCK_FILE = ".claim.lock"
 HEARTBEAT_SECONDS = 5.0
-DEAD_AFTER_SECONDS = 60.0
+DEAD_AFTER_SECONDS = 60.0  # a claim of another machine that did not change while it was watched for so long
+LOCK_SECONDS = 1.0  # others hold the lock for a moment, to see whether it is held
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks answer
 
 
 class Busy(RunError):
     """Another live process is training this run."""
 
 
+class Claim:
+    """A claim that this process holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CLAIM_FILE
+        self._own = this_process()
+        self.taken_by: Owner | None = None
+        self._beaten = 0.0
+        self._write()
+
+    def require(self) -> None:
+        """Raise Busy when another process has taken the run over. Costs a file's reading only where this process has
+        not come to its heartbeat."""
+        if _now() - self._beaten > 2 * HEARTBEAT_SECONDS:
+            self.beat()
+        if self.taken_by is not None:
+            raise Busy(
+                f"run {self._path.parent.name} was taken over by another process ({self.taken_by}) while this one "
+                "slept: it stops here and leaves the run to that one."
+            )
+
+    def beat(self) -> None:
+        """Touch the claim; put it back where it is gone or broken; see whether it is another's now."""
+        with contextlib.suppress(OSError, RunError):
+            found = read(self._path)
+            if found is not None and found[0].token not in ("", self._own.token):
+                self.taken_by = found[0]
+            elif found is not None and found[0].token:
+                os.utime(self._path, follow_symlinks=False)
+            elif self._path.parent.is_dir():
+                self._write()
+            self._beaten = _now()
+
+    def give_back(self) -> None:
+        """Remove the claim; one that was taken over is another's and stays."""
+        with contextlib.suppress(OSError):
+            found = read(self._path)
+            if found is not None and found[0].token == self._own.token:
+                self._path.unlink()
+
+    def _write(self) -> None:
+        write_text(self._path, json.dumps(asdict(self._own) | {"since": time.time()}))
+        self._beaten = _now()
+
+
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold the claim on a run's folder. Raises Busy when another live process holds it, and as
-    `atomic.unwritable` says when the folder cannot be written."""
-    own = _take(folder)
-    stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(folder / CLAIM_FILE, stop), daemon=True)
-    beat.start()
+def claimed(folder: Path) -> Iterator[Claim]:
+    """Hold the claim on a run's folder. Raises Busy when another live process holds it (a claim of another machine
+    is watched for a minute at most), and as `files.unwritable` says when the folder cannot be written."""
     try:
-        yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder, LOCK_SECONDS)
+    except Timeout as error:
+        found = read(folder / CLAIM_FILE)
+        raise _busy(folder, None if found is None else found[0]) from error
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        _watch(folder, lock is not None)
+        claim, stop = Claim(folder), threading.Event()
+        beat = threading.Thread(target=_beat, args=(claim, stop), daemon=True)
+        beat.start()
+        try:
+            yield claim
+        finally:
+            stop.set()
+            beat.join()
+            claim.give_back()
     finally:
-        stop.set()
-        beat.join()
-        _give_back(folder, own)
+        if lock is not None:
+            lock.release()
 
 
 def owner(folder: Path) -> str | None:
     """`host, process 123` of the live process that holds a run; None when nobody does."""
     holder = _holder(folder)
-    return None if holder is None else f"{holder[0]}, process {holder[1]}"
+    return None if holder is None else str(holder)
 
 
 def owner_here(folder: Path) -> int | None:
-    """The number of the live process of this machine that holds a run."""
+    """The number of the live process that holds a run, if it has one here: on this machine, in this name space."""
     holder = _holder(folder)
-    return holder[1] if holder is not None and holder[0] == socket.gethostname() else None
+    here = holder is not None and (holder.boot, holder.space) == (boot(), space())
+    return holder.pid if here and holder is not None else None
 
 
-def _holder(folder: Path) -> tuple[str, int] | None:
+def _holder(folder: Path) -> Owner | None:
+    """Who holds a run, as far as can be told without waiting: a claim of another machine that was not there or has
+    changed since this process last asked is of a living owner."""
     path = folder / CLAIM_FILE
-    try:
-        claim = json.loads(path.read_text(encoding="utf-8"))
-        age = time.time() - path.stat().st_mtime
-        host, pid, began = claim["host"], int(claim["pid"]), claim["started"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # no claim, or one that its owner is just writing under the lock
-    alive = started(pid) == began if host == socket.gethostname() else age < DEAD_AFTER_SECONDS
-    return (host, pid) if alive else None
-
-
-def _take(folder: Path) -> str:
-    """Write our claim, if nobody alive holds one; returns its text. The lock covers this moment only, not the
-    training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            holder = owner(folder)
-            if holder is not None:
-                raise Busy(f"run {folder.name} is being trained by another process ({holder}).")
-            pid = os.getpid()
-            claim = {"host": socket.gethostname(), "pid": pid, "started": started(pid), "since": time.time()}
-            text = json.dumps(claim)
-            (folder / CLAIM_FILE).write_text(text, encoding="utf-8")
-            return text
-    except OSError as error:
-        raise unwritable(folder, error) from error
-
-
-def _give_back(folder: Path, own: str) -> None:
-    """Remove our claim; one that was taken over while this machine slept is another's and stays."""
-    with contextlib.suppress(OSError), _locked(folder):
-        if (folder / CLAIM_FILE).read_text(encoding="utf-8") == own:
-            (folder / CLAIM_FILE).unlink()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):
-            os.utime(path)
-
-
-def started(pid: int) -> float | None:
-    """When a process started, so that a new process with an old number is not taken for it; None: it is gone."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
+    found = read(path)
+    if found is None:
         return None
+    locked = _is_locked(folder) if found[0].boot == boot() else None
+    alive = not _rests(path, found[1]) if locked is None else locked
+    return found[0] if alive else None
+
+
+def _watch(folder: Path, has_lock: bool) -> None:
+    """Wait until the claim that is there is known to be dead. Raises Busy when it changes."""
+    path = folder / CLAIM_FILE
+    first = found = read(path)
+    if first is None or (has_lock and first[0].boot == boot()):
+        return  # its owner would hold the lock
+    if not _rests(path, first[1]):
+        say(f"run {folder.name} has a claim ({first[0]}): watching it for up to {DEAD_AFTER_SECONDS:.0f} s.")
+    while found is not None and not _rests(path, found[1]):
+        if found[1] != first[1]:
+            raise _busy(folder, found[0])
+        time.sleep(HEARTBEAT_SECONDS / 20)
+        found = read(path)
+
+
+_SEEN: dict[Path, tuple[object, float]] = {}  # claim -> how it looked, and since when it looks so
+
+
+def _rests(path: Path, look: object) -> bool:
+    """Whether a claim has not changed for as long as an owner would never leave it."""
+    now = time.monotonic()
+    before = _SEEN.get(path)
+    if before is None or before[0] != look:
+        _SEEN[path] = (look, now)
+        return False
+    return now - before[1] >= DEAD_AFTER_SECONDS
+
+
+def _lock(folder: Path, seconds: float) -> FileLock | None:
+    """The held lock; None where the file system has none. Raises Timeout when another holds it, OSError."""
+    lock = FileLock(folder / LOCK_FILE, thread_local=False)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.01)
+    except NotImplementedError:
+        return None
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return lock
+
+
+def _is_locked(folder: Path) -> bool | None:
+    """Whether somebody holds the lock; None where that cannot be known."""
+    try:
+        lock = _lock(folder, 0)
+    except Timeout:
+        return True
+    except OSError:  # another user's folder
+        return None
+    if lock is None:
+        return None
+    lock.release()
+    return False
+
+
+def _busy(folder: Path, holder: Owner | None) -> Busy:
+    named = "" if holder is None else f" ({holder})"
+    return Busy(f"run {folder.name} is being trained by another process{named}.")
+
+
+def _beat(claim: Claim, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        claim.beat()
+
+
+def _now() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

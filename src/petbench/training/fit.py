@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,20 +12,27 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.adapters.method import Stage
-from petbench.console import say
-from petbench.errors import Diverged
+from petbench.console import say, warn
+from petbench.errors import Diverged, RunError
 from petbench.machine import signals
 from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
 from petbench.models.load import Backbone
-from petbench.tasks.encode.batches import batch_order
-from petbench.tasks.encode.encode import Encoded, collate
 from petbench.tracking.log import Tracker, drop_after
+from petbench.training.claim import Claim
+from petbench.training.feed import Feed
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
-from petbench.training.loop import MicroBatches, train
+from petbench.training.loop import train
 from petbench.training.optim import make_optimizer, make_schedule
-from petbench.training.resume import Progress, load_resume, require_same, save_resume
+from petbench.training.resume import (
+    BrokenState,
+    Progress,
+    drop_resume,
+    load_resume,
+    require_same,
+    save_resume,
+)
 from petbench.training.scoring import Scorer
 from petbench.training.screen import RunScreen
 from petbench.tuned.attach import Tuned
@@ -46,13 +54,14 @@ class Fit:
         accelerator: Accelerator,
         model: Any,
         scorer: Scorer,
+        claim: Claim | None = None,
     ) -> None:
         self.prepared, self.spec = prepared, prepared.spec
         self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
-        self.pad_id: int = backbone.tokenizer.pad_token_id
-        self.train_rows: Encoded = scorer.encode(prepared.rows.train)
-        size = self.spec.trainer.batch_size
-        self.steps_per_epoch = -(-len(self.train_rows) // size)
+        self.claim = claim
+        rows = scorer.encode(prepared.rows.train)
+        self.feed = Feed(self.spec, rows, backbone.tokenizer.pad_token_id, accelerator)
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.total_steps = prepared.steps
         self.last_stage = len(tuned.stages()) - 1
         every = self.spec.trainer.eval_every
@@ -61,12 +70,17 @@ class Fit:
         self.best: dict[str, Tensor] = {}
         self.clock = StepClock(accelerator.device)
         self.rate = self.spec.optim.lr  # of the last step
+        self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
         self._resumed: Any = None
         self._last_resume = time.monotonic()
 
     def resume(self) -> bool:
         """Take up the state of an interrupted run, if there is one."""
-        self._resumed = load_resume(self.prepared.folder)
+        try:
+            self._resumed = load_resume(self.prepared.folder)
+        except BrokenState as error:
+            warn(f"{error}. The run begins afresh.")
+            drop_resume(self.prepared.folder)
         if self._resumed is None:
             return False
         require_same(self._resumed, self.prepared.folder, self.prepared.identity)
@@ -74,9 +88,22 @@ class Fit:
         self.best = self._resumed.part("best")
         self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
         self.tuned.load_state(self._resumed.part("trained"))
+        self.feed.accumulation = self.progress.accumulation or self.feed.accumulation
         drop_after(self.prepared.folder, self.progress.step)
         say(f"{self.prepared.run_id}: going on from step {self.progress.step}.")
+        was, now = self.progress.threads, torch.get_num_threads()
+        if was not in (0, now):
+            self.note(
+                f"{was} threads up to step {self.progress.step}, {now} after it: sums are rounded otherwise, so the "
+                "values are not to the last bit those of a run on one number"
+            )
         return True
+
+    def note(self, change: str) -> None:
+        """Say what is not as the config says, and keep it for the record."""
+        if change not in self.progress.changes:
+            self.progress.changes.append(change)
+            warn(f"{self.prepared.run_id}: {change}.")
 
     def run(self, tracker: Tracker) -> dict[str, Tensor]:
         """Train through all stages; the trained values that the selection rows chose."""
@@ -119,59 +146,46 @@ class Fit:
         guard = Guard(self.tuned, stage, progress.step - start)
 
         def on_gradients(loss: Tensor) -> None:
-            self.rate = optimizer.param_groups[0]["lr"]
+            self.rate, self._graded = optimizer.param_groups[0]["lr"], progress.step
             guard.gradients(loss, optimizer)
 
-        train(
-            self.accelerator,
-            self.model,
-            optimizer,
-            schedule,
-            self._batches(progress.step, stop),
-            clip_norm=spec.trainer.clip_norm,
-            clock=self.clock,
-            on_loss=guard.loss,
-            on_gradients=on_gradients,
-            after_step=self._after_step,
+        going_on = partial(
+            train, self.accelerator, self.model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
+            clock=self.clock, on_loss=guard.loss, on_gradients=on_gradients, after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
+        )  # fmt: skip
+        while progress.step < stop:
+            try:
+                going_on(self.feed.batches(progress.step, stop))
+                return
+            except torch.OutOfMemoryError as error:
+                reason = str(error)
+            # Out of the except block, whose error holds the step's tensors.
+            self._halve_micro_batches(optimizer, reason)
+
+    def _halve_micro_batches(self, optimizer: Any, reason: str) -> None:
+        """Take the step that the device had no room for again, in twice as many micro-batches. Raises RunError where
+        that helps nothing: they are single rows, the optimiser had begun, other processes wait."""
+        was, begun = self.feed.accumulation, self._graded == self.progress.step
+        if begun or self.accelerator.num_processes > 1 or not self.feed.halve():
+            raise RunError(
+                f"out of memory with {was} micro-batches a step ({reason.splitlines()[0]}). Try a smaller "
+                "trainer.batch_size or task.max_length, or trainer.gradient_checkpointing=true."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.progress.accumulation = self.feed.accumulation
+        self.note(
+            f"out of memory at step {self.progress.step + 1}: from there on {2 * was} micro-batches a step in place of "
+            f"{was}, the same batch in smaller pieces"
         )
-
-    def _batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
-        """The micro-batches of every step; the order depends on seed and epoch alone."""
-        trainer = self.spec.trainer
-        seed = derive_seed(self.spec.seed, "order")
-        order: list[list[int]] = []
-        for step in range(start, stop):
-            epoch, place = divmod(step, self.steps_per_epoch)
-            if not order or place == 0:
-                order = batch_order(self.train_rows.lengths, trainer.batch_size, seed, epoch, trainer.bucket)
-            yield self._micro_batches(order[place])
-
-    def _micro_batches(self, rows: list[int]) -> MicroBatches:
-        """This process's pieces of a batch. Each loss is a mean over a piece, so its share of the whole batch
-        makes the sum (over pieces and processes) the batch's own mean."""
-        processes, parts = self.accelerator.num_processes, self.spec.trainer.gradient_accumulation
-        mine = rows[self.accelerator.process_index :: processes]
-        self.progress.examples += len(rows)
-        self.progress.tokens += int(self.train_rows.lengths[rows].sum())
-        whole = self._weight(rows)
-        if not mine:  # fewer rows than processes: a row that counts for nothing keeps them in step
-            return [(0.0, self._tensors(rows[:1]))]
-        pieces = [mine[i::parts] for i in range(min(parts, len(mine)))]
-        # Processes are averaged, not summed: hence the factor.
-        return [(processes * self._weight(piece) / whole, self._tensors(piece)) for piece in pieces]
-
-    def _weight(self, rows: list[int]) -> int:
-        """What a loss's mean runs over: rows with a head, target tokens in text form."""
-        lengths = self.train_rows.target_lengths
-        return len(rows) if lengths is None else int(lengths[rows].sum())
-
-    def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
-        batch = collate(self.train_rows, rows, self.pad_id)
-        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def _after_step(self) -> None:
         self.progress.step += 1
+        examples, tokens = self.feed.taken()
+        self.progress.examples += examples
+        self.progress.tokens += tokens
         self.tuned.installed.after_step(self.progress.step)
 
     def _observer(
@@ -182,6 +196,8 @@ class Fit:
         def on_step(loss: Tensor) -> None:
             last = progress.step == self.total_steps
             due = progress.step % self.eval_every == 0 or last
+            if self.claim is not None:
+                self.claim.require()  # before anything is written
             value = None
             if progress.step % trainer.log_every == 0 or due:
                 value = self._checked(loss)
@@ -272,7 +288,10 @@ class Fit:
         """Write the resume state: the run can go on from here."""
         if not self.accelerator.is_main_process:
             return
+        if self.claim is not None:
+            self.claim.require()
         self.progress.step_seconds = self.clock.seconds
+        self.progress.threads = torch.get_num_threads()
         state, memory = self.tuned.state(), self.tuned.installed.memory()
         identity = self.prepared.identity
         save_resume(

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,27 @@ from petbench.machine.clock import StepClock
 from petbench.machine.devices import uses_tf32
 from petbench.machine.provenance import device_name, git_state, versions
 from petbench.models.load import Backbone
-from petbench.record import Answers, Best, Cost, Headline, Merge, Metrics, Record, write_answers
+from petbench.record import (
+    Answers,
+    BackboneFacts,
+    Best,
+    Cost,
+    DataFacts,
+    GitState,
+    Headline,
+    Merge,
+    Metrics,
+    Point,
+    Provenance,
+    Record,
+    WandbRun,
+    write_answers,
+)
 from petbench.report.statistics.influence import NO_LABEL
 from petbench.tasks.glue import Task
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
+from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
@@ -38,6 +55,8 @@ class Outcome:
     load_seconds: float
     peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
     precision: str
+    adapter_bytes: int
+    adapter_sha256: str | None  # None in every process but the main one
     cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
 
 
@@ -47,6 +66,7 @@ def metrics_of(scored: dict[str, Scored]) -> Metrics:
         selection=scored["selection"].metrics,
         report={_split(name): part.metrics for name, part in scored.items() if name.startswith("report/")},
         unparsable={_split(name): part.unparsable for name, part in scored.items() if part.unparsable},
+        constant=tuple(_split(name) for name, part in scored.items() if part.constant),
         warnings=tuple(f"{name}: {line}" for name, part in scored.items() for line in part.warnings),
     )
 
@@ -60,7 +80,6 @@ def finished_record(
     backbone: Backbone,
     tuned: Tuned,
     outcome: Outcome,
-    adapter_bytes: int,
     device: torch.device,
     tracker: Tracker,
 ) -> Record:
@@ -73,6 +92,7 @@ def finished_record(
     record = Record(
         run_id=prepared.run_id,
         status="done",
+        date=datetime.now(UTC).replace(microsecond=0),
         task=task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -96,50 +116,52 @@ def finished_record(
             tokens_per_second=progress.tokens / seconds if seconds else None,
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
-            adapter_bytes=adapter_bytes,
+            adapter_bytes=outcome.adapter_bytes,
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
         merge=outcome.merge,
-        curve=tuple(progress.curve),
+        adapter_sha256=outcome.adapter_sha256,
+        changes=tuple(progress.changes),
+        curve=tuple(Point.model_validate(point) for point in progress.curve),
         provenance=_provenance(prepared, backbone, outcome, device),
-        wandb=tracker.reference(),
+        wandb=WandbRun(**reference) if (reference := tracker.reference()) else None,
     )
     tell(tracker, record)
     return record
 
 
-def _provenance(
-    prepared: Prepared, backbone: Backbone, outcome: Outcome, device: torch.device
-) -> dict[str, Any]:
+def _provenance(prepared: Prepared, backbone: Backbone, outcome: Outcome, device: torch.device) -> Provenance:
     splits, rows = prepared.splits, prepared.rows
-    return {
-        "git": git_state(),
-        "versions": versions(),
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "precision": outcome.precision,
-        "tf32": uses_tf32(),
-        "data": {
-            "source": splits.source,
-            "location": splits.location,
-            "digest": splits.digest,
-            "splits": splits.split_digests,
-            "partial": list(splits.partial),
-            "majority": _majority(rows.report),
-        },
-        "model": {"source": backbone.source, "digest": backbone.digest, "head": backbone.head},
-        "content": prepared.content.values(),
-        "tuning": prepared.spec.tuning.model_dump() if prepared.spec.tuning else None,
-        "marks": list(rows.marks),
-        "notes": [*prepared.plan.notes, *backbone.notes],
-        "warnings": list(splits.warnings),
-        "rows": {name: len(part) for name, part in rows.parts().items()},
-        "cut_rows": outcome.cut_rows,
-    }
+    git = git_state()
+    return Provenance(
+        git=GitState(**git) if git else None,
+        versions=versions(),
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        precision=outcome.precision,
+        tf32=uses_tf32(),
+        data=DataFacts(
+            source=splits.source,
+            location=splits.location,
+            digest=splits.digest,
+            splits=splits.split_digests,
+            partial=tuple(splits.partial),
+            majority=_majority(rows.report),
+        ),
+        model=BackboneFacts(source=backbone.source, digest=backbone.digest, head=backbone.head),
+        content=prepared.content.facts,
+        draws=draws(prepared.spec),
+        tuning=prepared.spec.tuning,
+        marks=tuple(rows.marks),
+        notes=(*prepared.plan.notes, *backbone.notes),
+        warnings=tuple(splits.warnings),
+        rows={name: len(part) for name, part in rows.parts().items()},
+        cut_rows=outcome.cut_rows,
+    )
 
 
 def _majority(report: dict[str, Any]) -> dict[str, float]:

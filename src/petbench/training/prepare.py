@@ -15,6 +15,7 @@ from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows.load import companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
+from petbench.training.draws import drawn
 from petbench.training.plan import Plan, plan
 from petbench.tuned.content import Content, content_of, located
 
@@ -77,7 +78,8 @@ def run_id_of(spec: RunSpec) -> str | None:
 
 
 def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
-    """The task's splits and their cut under the run's protocol, read once a process."""
+    """The task's splits and their cut under the run's protocol and draws, read once a process."""
+    spec = drawn(spec)
     config = spec.canonical()
     source = {"task": spec.task.name, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
     key = content_digest(source)

@@ -1,13 +1,15 @@
 """Resume state: all that a run needs to go on from its last evaluation as if nothing had happened."""
 
 import contextlib
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from petbench.errors import UserError
@@ -34,6 +36,11 @@ class Progress:
     tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
+    threads: int = 0  # that the last steps were taken with; 0: not noted
+    accumulation: int = (
+        0  # micro-batches a step, where the device had no room for those of the config; else 0
+    )
+    changes: list[str] = field(default_factory=list)  # see `Record.changes`
 
 
 def save_resume(
@@ -59,7 +66,24 @@ def save_resume(
     rates = {"last_epoch": schedule.last_epoch, "last_lr": schedule.get_last_lr()}
     metadata = {"progress": json.dumps(asdict(progress)), "schedule": json.dumps(rates)}
     metadata["identity"] = json.dumps(identity or {})
+    metadata["sha256"] = _digest(tensors, metadata)
     save_tensors(tensors, folder / RESUME_FILE, metadata)
+
+
+class BrokenState(Exception):
+    """A resume file is there and is not what was written."""
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, formats, shapes, bytes and metadata of a resume file, its own digest left out."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        found.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b"")
+    rest = {key: value for key, value in metadata.items() if key != "sha256"}
+    found.update(json.dumps(rest, sort_keys=True).encode())
+    return found.hexdigest()
 
 
 @dataclass
@@ -93,19 +117,25 @@ class ResumeState:
 
 
 def load_resume(folder: Path) -> ResumeState | None:
-    """The resume state in a run's folder; None when there is none."""
+    """The resume state in a run's folder; None when there is none. Raises BrokenState on one that is not, bit for bit,
+    what was written."""
     path = folder / RESUME_FILE
     if not path.is_file():
         return None
-    tensors = load_tensors(path)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    return ResumeState(
-        Progress(**json.loads(metadata["progress"])),
-        tensors,
-        json.loads(metadata["schedule"]),
-        json.loads(metadata.get("identity", "{}")),
-    )
+    try:
+        tensors = load_tensors(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        if _digest(tensors, metadata) != metadata.get("sha256"):
+            raise BrokenState(f"{path} is broken: its bytes are not those that were written")
+        return ResumeState(
+            Progress(**json.loads(metadata["progress"])),
+            tensors,
+            json.loads(metadata["schedule"]),
+            json.loads(metadata["identity"]),
+        )
+    except (UserError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise BrokenState(f"{path} is broken: {error}") from error
 
 
 def require_same(state: ResumeState, folder: Path, identity: dict[str, Any]) -> None:

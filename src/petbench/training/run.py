@@ -4,17 +4,31 @@ import contextlib
 import shutil
 import time
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 from petbench.config.spec import RunSpec
-from petbench.console import is_main_process, say
+from petbench.console import is_main_process, say, without_secrets
 from petbench.errors import Diverged, NotHere, RunError, UserError
-from petbench.files import write_text
+from petbench.files import half_written, write_text
 from petbench.machine import signals
-from petbench.record import RECORD_FILE, Record, Status, read_record, write_record
-from petbench.training.claim import LOCK_FILE, claimed
+from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
+from petbench.tracking.log import METRICS
+from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
+from petbench.training.claim_file import CLAIM_FILE
+from petbench.training.draws import draws
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
+from petbench.training.space import warn_of_space
+
+FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
+BEGUN = (
+    "config.yaml",
+    "error.txt",
+    METRICS,
+    CLAIM_FILE,
+    LOCK_FILE,
+)  # files of a run that has nothing trained
 
 
 def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
@@ -32,17 +46,22 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
         return earlier
-    try:
-        with (
-            signals.stop_signals(),
-            claimed(prepared.folder) if is_main_process() else contextlib.nullcontext(),
-        ):
+    with (
+        signals.stop_signals(),
+        claimed(prepared.folder) if is_main_process() else contextlib.nullcontext() as claim,
+    ):
+        try:
             # Another process may have finished it between the first look and the claim.
-            return _done(prepared, since) or _train(prepared, group)
-    except UserError:
-        if not was_there and is_main_process():
-            _remove_unfinished(prepared.folder)
-        raise
+            if (earlier := _done(prepared, since)) is not None:
+                return earlier
+            _refuse_links(prepared.folder)
+            if is_main_process():
+                warn_of_space(prepared)
+            return _train(prepared, group, claim)
+        except UserError:
+            if not was_there and is_main_process():
+                _remove_unfinished(prepared.folder)
+            raise
 
 
 def note_failure(spec: RunSpec, reason: str) -> None:
@@ -70,7 +89,7 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
     return record
 
 
-def _train(prepared: Prepared, group: str | None) -> Record:
+def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
     """Train and score; a record is written whatever the end."""
     from petbench.machine.devices import free_dead_model  # the slow imports wait until something really runs
     from petbench.training.session import train_and_score
@@ -80,26 +99,26 @@ def _train(prepared: Prepared, group: str | None) -> Record:
         if is_main_process():
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
-        record = train_and_score(prepared, group=group, started=started)
+        record = train_and_score(prepared, claim, group=group, started=started)
         free_dead_model()
     except KeyboardInterrupt as stop:
-        _write_interrupted(prepared, stop)
+        _write_interrupted(prepared, stop, claim, started)
         raise
-    except UserError:
+    except (UserError, Busy):  # Busy: what is in the folder is another's now
         raise
     except Diverged as error:
-        _write_end(prepared, "diverged", str(error))
+        _write_end(prepared, "diverged", str(error), claim, started)
         raise
     except RunError as error:
-        _write_end(prepared, "failed", str(error))
+        _write_end(prepared, "failed", str(error), claim, started)
         raise
     except Exception as error:
         asked = signals.asked()
         if asked is not None:  # another process of this run stopped first, and its pipe broke
-            _write_interrupted(prepared, asked)
+            _write_interrupted(prepared, asked, claim, started)
             raise asked from error
         reason = f"{type(error).__name__}: {error}"
-        _write_end(prepared, "failed", reason, traceback.format_exc())
+        _write_end(prepared, "failed", reason, claim, started, traceback.format_exc())
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
@@ -108,14 +127,23 @@ def _train(prepared: Prepared, group: str | None) -> Record:
     return record
 
 
-def _write_interrupted(prepared: Prepared, stop: KeyboardInterrupt) -> None:
+def _write_interrupted(
+    prepared: Prepared, stop: KeyboardInterrupt, claim: Claim | None, started: float
+) -> None:
     by = "the user" if signals.exit_status(stop) == 130 else str(stop)
-    _write_end(prepared, "interrupted", f"stopped by {by}")
+    _write_end(prepared, "interrupted", f"stopped by {by}", claim, started)
 
 
-def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | None = None) -> None:
-    """Record an end that is not `done`, if the disk still takes it. What came after `done` was written changes
-    nothing any more."""
+def _write_end(
+    prepared: Prepared,
+    status: Status,
+    reason: str,
+    claim: Claim | None = None,
+    started: float | None = None,
+    trace: str | None = None,
+) -> None:
+    """Record an end that is not `done`, and the seconds since `started`, if the disk still takes it and the run is
+    still ours. What came after `done` was written changes nothing any more."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -123,6 +151,7 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         run_id=prepared.run_id,
         status=status,
         reason=reason,
+        date=datetime.now(UTC).replace(microsecond=0),
         task=spec.task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -130,29 +159,48 @@ def _write_end(prepared: Prepared, status: Status, reason: str, trace: str | Non
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        provenance={"content": prepared.content.values()},
+        cost=Cost(train_seconds=None if started is None else time.perf_counter() - started),
+        provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
+        if claim is not None:
+            claim.require()
         earlier = read_record(prepared.folder)
         if earlier is not None and earlier.status == "done":
             return
         if trace is not None:
-            write_text(prepared.folder / "error.txt", trace)
+            write_text(prepared.folder / "error.txt", without_secrets(trace))
         write_record(record, spec.results_dir)
 
 
 def _remove_half_written(folder: Path) -> None:
     """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
-    for place in (folder, folder / "adapter", folder / "predictions", folder / "plots"):
-        for path in place.glob(".*"):
-            if path.name != LOCK_FILE and path.is_file():
-                path.unlink(missing_ok=True)
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        for path in half_written(place):
+            path.unlink(missing_ok=True)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Take away the folder of a run that a mistake ended, unless something trained is in it."""
-    if not (folder / RESUME_FILE).exists() and not (folder / "adapter").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+    """Take away the new folder of a run that a mistake ended, unless something trained is in it; what petbench did not
+    make stays."""
+    if (folder / RESUME_FILE).exists() or (folder / "adapter").exists():
+        return
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # refuses a link
+    for path in [*half_written(folder), *(folder / name for name in BEGUN)]:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise UserError where a run would write or delete through a symbolic link in its folder."""
+    places = [path for path in (folder, *(folder / name for name in FOLDERS)) if path.is_dir()]
+    links = sorted(path for place in places for path in place.iterdir() if path.is_symlink())
+    if links:
+        raise UserError(
+            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or put what "
+            "it points to in its place."
+        )
 
 
 def _as_yaml(spec: RunSpec) -> str:

@@ -32,6 +32,11 @@ class Scored:
     def unparsable(self) -> int:
         return sum(answer is None for answer in self.answers)
 
+    @property
+    def constant(self) -> bool:
+        """Whether all rows with known labels got one and the same answer."""
+        return self.rows.labels is not None and len(found := {*self.answers}) == 1 and None not in found
+
 
 class Scorer:
     """Scores a model on the parts of a cut."""

@@ -1,9 +1,12 @@
 """A session: the part of a run with weights in memory, from loading the backbone to the finished record."""
 
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from petbench.adapters.registry import method_named
 from petbench.console import say
@@ -18,18 +21,22 @@ from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone, load
 from petbench.record import Record, Status, write_record
 from petbench.tracking.log import Fanout, Tracker, open_tracker
+from petbench.training.claim import Claim
 from petbench.training.fit import Fit
 from petbench.training.outcome import Outcome, finished_record, write_predictions
 from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
 from petbench.training.scoring import Scorer
 from petbench.tuned.attach import Tuned, attach
-from petbench.tuned.checkpoint import adapter_folder, save_adapter, start_from
+from petbench.tuned.checkpoint import adapter_folder, publish, save_adapter, start_from
 from petbench.tuned.content import content_of, refuse_another
 
 
-def train_and_score(prepared: Prepared, *, group: str | None, started: float) -> Record:
-    """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state."""
+def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | None, started: float) -> Record:
+    """Load, attach, train, evaluate, save the adapter, write the record, and only then drop the resume state.
+
+    claim: what the main process holds; None in the others. Raises Busy when another took the run over.
+    """
     spec = prepared.spec
     require_threads(spec.trainer)
     prepare_process(spec.trainer)
@@ -45,13 +52,18 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
     scorer = Scorer(prepared, backbone, accelerator, model)
-    fit = Fit(prepared, backbone, tuned, accelerator, model, scorer)
+    fit = Fit(prepared, backbone, tuned, accelerator, model, scorer, claim)
     load_seconds = time.perf_counter() - started
     if prepared.splits.source == "toy":
         say("The rows are generated (data=toy): scores say nothing about GLUE.")
     reset_peak_memory(device)
 
     resumed = fit.resume()
+    if accelerator.num_processes > 1 and drops(tuned.model):
+        fit.note(
+            f"{accelerator.num_processes} processes draw dropout apart, each for its own rows: values differ from "
+            "those of one process (without dropout they do not)"
+        )
     tracker = _tracker(prepared, group, resumed) if accelerator.is_main_process else Fanout([])
     status: Status = "failed"
     try:
@@ -65,6 +77,18 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
         with accelerator.autocast():
             latency_ms = tuned_latency(tuned)
         padding = scorer.padding_fraction
+        adapter_bytes, adapter_sha256 = 0, None
+        if claim is not None:
+            claim.require()
+        if accelerator.is_main_process:
+            facts = {
+                "form": backbone.form,
+                "task": spec.task.name,
+                "backbone_digest": backbone.digest,
+                "content": prepared.content.values(),
+                "run_id": prepared.run_id,
+            }
+            adapter_bytes, adapter_sha256 = save_adapter(prepared.folder / "adapter", spec, state, facts)
         outcome = Outcome(
             fit.progress,
             fit.clock,
@@ -75,20 +99,13 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
             load_seconds,
             peak,
             precision,
+            adapter_bytes,
+            adapter_sha256,
             scorer.cut_rows,
         )
-        adapter_bytes = 0
         if accelerator.is_main_process:
-            facts = {
-                "form": backbone.form,
-                "task": spec.task.name,
-                "backbone_digest": backbone.digest,
-                "content": prepared.content.values(),
-                "run_id": prepared.run_id,
-            }
-            adapter_bytes = save_adapter(prepared.folder / "adapter", spec, state, facts)
             write_predictions(prepared, outcome, scorer.no_number)
-        record = finished_record(prepared, backbone, tuned, outcome, adapter_bytes, device, tracker)
+        record = finished_record(prepared, backbone, tuned, outcome, device, tracker)
         if record.headline is not None and spec.logger.name == "wandb":
             from petbench.tracking.pictures import send_pictures  # only W&B shows them
 
@@ -101,8 +118,12 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
                 answered.rows.labels or (),
                 answered.answers,
             )
-        if spec.logger.artifact:
-            tracker.artifact("adapter", prepared.folder / "adapter")
+        if spec.logger.artifact and accelerator.is_main_process:
+            with TemporaryDirectory() as public:
+                publish(prepared.folder / "adapter", Path(public))
+                tracker.artifact("adapter", Path(public))
+        if claim is not None:
+            claim.require()
         if accelerator.is_main_process:
             write_record(record, spec.results_dir)  # after everything else that a run leaves behind
         status = record.status
@@ -118,6 +139,13 @@ def train_and_score(prepared: Prepared, *, group: str | None, started: float) ->
     if accelerator.is_main_process and not spec.trainer.keep_resume_state:
         drop_resume(prepared.folder)
     return record
+
+
+def drops(model: nn.Module) -> bool:
+    """Whether a model draws dropout while it trains."""
+    own = any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
+    rates = (value for name, value in vars(getattr(model, "config", model)).items() if "drop" in name)
+    return own or any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
 def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
@@ -138,7 +166,7 @@ def build(prepared: Prepared) -> tuple[Backbone, Tuned]:
     refuse_another(
         "files of the run changed while it was starting (was → now)",
         prepared.content.values(),
-        content_of(spec, prepared.content.rows).values(),
+        content_of(spec, prepared.content.facts.rows).values(),
         "Start it again.",
     )
     if spec.trainer.gradient_checkpointing:

@@ -71,7 +71,7 @@ class Tuned:
     def load_state(self, state: dict[str, Tensor], strict: bool = True) -> list[str]:
         """Copy values in; returns the names that were not in `state`.
 
-        Raises UserError on unknown names, missing names (when strict) or other shapes.
+        Raises UserError on unknown names, missing names (when strict), other shapes or other number formats.
         """
         own = {name: p for name, p in self.model.named_parameters() if name in self.trained_names}
         missing = sorted(own.keys() - state.keys())
@@ -86,6 +86,11 @@ class Tuned:
                 raise UserError(
                     f"the saved adapter does not fit: {name} is {tuple(state[name].shape)} there and "
                     f"{tuple(own[name].shape)} here."
+                )
+            if own[name].dtype != state[name].dtype:
+                raise UserError(
+                    f"the saved adapter does not fit: {name} is {state[name].dtype} there and {own[name].dtype} "
+                    "here. Values are copied as they are, not rounded."
                 )
         for name in own.keys() & state.keys():  # all fit: nothing is left half loaded
             own[name].copy_(state[name])

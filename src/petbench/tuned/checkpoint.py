@@ -1,6 +1,9 @@
 """Adapter files of a run: everything that was trained, as safetensors, with the config to rebuild it."""
 
+import contextlib
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from petbench.config.spec import RunSpec
+from petbench.config.spec import RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.files import replacing, write_json
+from petbench.models.file_digests import file_sha256
+from petbench.record import RECORD_FILE, read_record
 from petbench.tuned.attach import Tuned
+from petbench.tuned.published import public_name, without_places
 
 ADAPTER_SCHEMA = 1
 CONFIG_FILE = "adapter_config.json"
@@ -37,16 +43,67 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is broken: {error}. Delete the run's folder and train again.") from error
 
 
-def save_adapter(folder: Path, spec: RunSpec, state: dict[str, Tensor], facts: dict[str, Any]) -> int:
-    """Write `adapter.safetensors` and `adapter_config.json`; returns the bytes of the tensors' file.
+def save_adapter(
+    folder: Path, spec: RunSpec, state: dict[str, Tensor], facts: dict[str, Any]
+) -> tuple[int, str]:
+    """Write `adapter.safetensors` and `adapter_config.json`; returns bytes and SHA-256 of the tensors' file.
 
     state: adapter, head, trained norms and other trained parts, by parameter name.
     facts: what loading must know besides the config (form, labels, backbone digest).
     """
     save_tensors(state, folder / WEIGHTS_FILE)
-    config = {"schema_version": ADAPTER_SCHEMA, "config": spec.canonical(), **facts}
-    write_json(folder / CONFIG_FILE, config)
-    return (folder / WEIGHTS_FILE).stat().st_size
+    digest = file_sha256(folder / WEIGHTS_FILE)
+    own = without_places(spec.canonical())
+    config = {"schema_version": ADAPTER_SCHEMA, "config": own, **facts, "weights_sha256": digest}
+    write_adapter_config(folder / CONFIG_FILE, config)
+    return (folder / WEIGHTS_FILE).stat().st_size, digest
+
+
+def write_adapter_config(path: Path, config: dict[str, Any]) -> None:
+    """Write an adapter's config with the digest of itself."""
+    write_json(path, config | {"own_sha256": _digest_of(config)})
+
+
+def publish(folder: Path, into: Path) -> None:
+    """A copy of an adapter folder whose config names no path: `petbench.load` wants `model=FOLDER` then."""
+    config = read_adapter_config(folder)
+    model = config["config"]["model"]
+    names = {key: public_name(model[key]) for key in ("name", "tokenizer")}
+    if model["known"] is not None:
+        names["known"] = {**model["known"], "name": names["name"]}
+    config["config"] = without_places(config["config"]) | {"model": {**model, **names}}
+    into.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / WEIGHTS_FILE, into / WEIGHTS_FILE)
+    write_adapter_config(into / CONFIG_FILE, config)
+
+
+def _digest_of(config: dict[str, Any]) -> str:
+    """SHA-256 of an adapter's config, all but the digest itself."""
+    rest = {key: value for key, value in config.items() if key != "own_sha256"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+def load_adapter(folder: Path) -> dict[str, Tensor]:
+    """What a run trained, from its adapter folder, the same bits as were saved.
+
+    Raises UserError when the tensors are missing, broken, or not those whose digest stands in the adapter's config
+    and in the record beside it (adapters of an earlier petbench have none).
+    """
+    path = folder / WEIGHTS_FILE
+    wanted = {folder / CONFIG_FILE: read_adapter_config(folder).get("weights_sha256")}
+    with contextlib.suppress(UserError):  # a folder that is no run's, or a record that says nothing any more
+        record = read_record(folder.parent)
+        if record is not None and record.status == "done":
+            wanted[folder.parent / RECORD_FILE] = record.adapter_sha256
+    tensors = load_tensors(path)
+    found = file_sha256(path)
+    for place, digest in wanted.items():
+        if digest not in (None, found):
+            raise UserError(
+                f"{path} is not the file that was saved: its SHA-256 is {found[:12]}…, in {place} stands "
+                f"{str(digest)[:12]}…. Put the right file back, or delete the run's folder and train again."
+            )
+    return tensors
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
@@ -56,11 +113,18 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no petbench adapter ({CONFIG_FILE} is missing).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is broken: {error}.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is broken: it holds no JSON object.")
     if config.get("schema_version") != ADAPTER_SCHEMA:
         got = config.get("schema_version")
         raise UserError(f"{path} has schema {got}; this petbench reads schema {ADAPTER_SCHEMA}.")
+    if config.get("own_sha256", "") not in ("", _digest_of(config)):
+        raise UserError(
+            f"{path} was changed after it was saved (its own_sha256 says so): what it describes is not what was "
+            "trained. Put the right file back, or train the run again."
+        )
     return config
 
 
@@ -92,7 +156,7 @@ def start_from(tuned: Tuned, folder: Path, backbone_digest: str) -> list[str]:
         raise UserError(
             f"init_from: {folder} was trained on another backbone ({model}). Give a run on this one."
         )
-    theirs = load_tensors(folder / WEIGHTS_FILE)
+    theirs = load_adapter(folder)
     own = {name: p for name, p in tuned.model.named_parameters() if name in tuned.trained_names}
     fits = {name: t for name, t in theirs.items() if name in own and own[name].shape == t.shape}
     if not fits.keys() & (tuned.trained_names - tuned.head_names):

@@ -1,7 +1,7 @@
 """A run's content: what it is made of besides its config, by digest; and its folders by their whole path."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from petbench.errors import NotHere, UserError
 from petbench.machine.devices import choose_device, choose_precision
 from petbench.models.content import backbone_content
 from petbench.models.file_digests import remembered_sha256
+from petbench.record import ContentFacts
 from petbench.tuned.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder
 
 
@@ -18,17 +19,12 @@ from petbench.tuned.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder
 class Content:
     """What a run is made of. `missing` says why a part is not known yet; such a run can be planned, not run."""
 
-    rows: str  # digest of the official splits that are used
-    weights: str
-    config: str  # the backbone's
-    tokenizer: str
-    precision: str  # the one that is used, never `auto`
-    start: str | None  # digest of the adapter that `init_from` names
+    facts: ContentFacts
     missing: tuple[str, ...] = ()
 
     def values(self) -> dict[str, str | None]:
-        """The part that makes the run's id."""
-        return {name: value for name, value in asdict(self).items() if name != "missing"}
+        """The facts as plain values: what the run's id is a hash of, besides the config."""
+        return self.facts.model_dump()
 
 
 def content_of(spec: RunSpec, rows: str) -> Content:
@@ -52,7 +48,8 @@ def content_of(spec: RunSpec, rows: str) -> Content:
         except (UserError, OSError) as error:
             missing.append(f"init_from: {error}")
             start = f"not here: {spec.init_from}"
-    return Content(rows=rows, **backbone, precision=_precision(spec), start=start, missing=tuple(missing))
+    facts = ContentFacts(rows=rows, **backbone, precision=_precision(spec), start=start)
+    return Content(facts, tuple(missing))
 
 
 def _precision(spec: RunSpec) -> str:

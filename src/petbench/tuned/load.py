@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
@@ -16,15 +16,14 @@ from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
-from petbench.models.load import Backbone, Form, load, resolve_form
+from petbench.models.load import Backbone, Form, load, resolve_form, skeleton
 from petbench.tasks.glue import Task, task_named
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
 from petbench.tuned.checkpoint import (
     CONFIG_FILE,
-    WEIGHTS_FILE,
     adapter_folder,
-    load_tensors,
+    load_adapter,
     read_adapter_config,
 )
 
@@ -70,9 +69,14 @@ def load_run(
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG_FILE} holds no config. Train the run again.") from error
     spec = parse(values, spec_of)
-    spec = spec.model_copy(update={"model": backbone_of(spec.model, saved, folder, model, tokenizer)})
+    own = {"results_dir": str(results_dir), "cache_dir": None, "init_from": None}
+    own |= {part: getattr(spec, part).model_copy(update=_OF_THE_MACHINE[part]) for part in _OF_THE_MACHINE}
+    model_spec = backbone_of(spec.model, saved, folder, model, tokenizer)
+    spec = spec.model_copy(update={**own, "model": model_spec})
     task = task_named(spec.task.name)
     form = resolve_form(spec.model, spec.task.form)
+    state = load_adapter(folder)
+    _require_size(spec, form, task, state, folder)
     head_seed = derive_seed(spec.seed, "head")
     backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
     require_weights(saved, backbone.digest, folder)
@@ -84,9 +88,31 @@ def load_run(
         seed=derive_seed(spec.seed, "adapter"),
         new_modules=backbone.new_modules,
     )
-    tuned.load_state(load_tensors(folder / WEIGHTS_FILE))
+    tuned.load_state(state)
     tuned.model.eval()
     return Loaded(tuned, backbone, spec, task, form, folder, str(saved.get("run_id", "")))
+
+
+# What a saved config says of the machine that trained; this one has its own.
+_OF_THE_MACHINE: dict[str, dict[str, Any]] = {
+    "data": {"dir": None},
+    "trainer": {"threads": None, "device": "auto"},
+    "logger": {"name": "none", "mode": "disabled"},
+}
+
+
+def _require_size(spec: RunSpec, form: Form, task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Raise UserError when a saved config describes another number of trained values than are saved: it is asked on
+    a model without weights, so a config of no run cannot make this process allocate without bound."""
+    model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
+    tuned = attach(model, method_named(spec.adapter.method), spec.adapter, layout)
+    described = sum(p.numel() for name, p in tuned.model.named_parameters() if name in tuned.trained_names)
+    saved = sum(tensor.numel() for tensor in state.values())
+    if saved < described:  # a checkpoint without some of its modules trains those, too
+        raise UserError(
+            f"{folder}: {CONFIG_FILE} describes {described:,} trained values, but {saved:,} are saved. "
+            "Put the right files together, or train the run again."
+        )
 
 
 def load_tuned(

@@ -153,3 +153,15 @@ def test_the_command_prints_json_and_refuses_unknown_parts(capsys: pytest.Captur
     assert all("step_ms" not in row for row in shown["rows"])
     assert run_command(["bench", "--what", "speed"]) == 2
     assert "got 'speed'. Legal: step, latency, memory, joined by commas." in capsys.readouterr().err
+
+
+def test_a_model_of_the_hub_is_measured_with_random_weights_and_no_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    chosen = ["model=t5_small", "model.weights=random", "adapter=lora", "--what", "step"]
+    assert run_command(["bench", *chosen, "--batch", "1", "--length", "8", "--rounds", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in rows] == [BARE, "lora", AGAIN]
+    # rank 8 on query and value of 18 attentions, width 512
+    assert rows[1]["trainable"] == 18 * 2 * 8 * (512 + 512)

@@ -33,7 +33,7 @@ def record(
     params: int = 1000,
     provenance: dict[str, Any] | None = None,
     report: dict[str, dict[str, float]] | None = None,
-    warnings: tuple[str, ...] = (),
+    constant: tuple[str, ...] = (),
 ) -> Record:
     """One record; everything not given is the same in all."""
     settings: dict[str, Any] = {
@@ -57,7 +57,7 @@ def record(
         status=status,  # type: ignore[arg-type]
         reason=None if done else "made to",
         task=task, model=model, adapter=adapter, seed=seed, config=settings, protocol=protocol,
-        metrics=Metrics(report=report or {"validation": {metric: value or 0.0}}, warnings=warnings)
+        metrics=Metrics(report=report or {"validation": {metric: value or 0.0}}, constant=constant)
         if done else Metrics(),
         headline=Headline(name=metric, value=value, split="validation", n=277) if done and value is not None else None,
         params=Params(tuned=params + 5, adapter=params, head=10, norm=5, other=0, trainable=params + 15,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from petbench.report.cells import collapsed, group
+from petbench.report.cells import group
 
 
 def test_seeds_share_a_cell_and_where_it_ran_does_not_matter(make) -> None:
@@ -48,15 +48,13 @@ def test_tuning_trials_are_no_results(make) -> None:
 
 def test_collapsed_runs(make) -> None:
     data = {"data": {"source": "local", "digest": "d1", "majority": {"validation": 0.5271}}}
-    assert collapsed(make(task="cola", value=0.0))
-    assert collapsed(make(value=0.5271, provenance=data))
-    assert collapsed(
-        make(value=0.4729, warnings=("report/validation: rte: all 277 predictions are 'entailment'",))
-    )
-    assert not collapsed(make(warnings=("selection: rte: all 249 predictions are 'entailment'",)))
-    assert not collapsed(make(value=0.53, provenance=data))
-    assert not collapsed(make(task="cola", value=0.01))
-    assert not collapsed(make(status="failed"))
+    assert make(task="cola", value=0.0).collapsed
+    assert make(value=0.5271, provenance=data).collapsed
+    assert make(value=0.4729, constant=("selection", "validation")).collapsed
+    assert not make(constant=("selection",)).collapsed
+    assert not make(value=0.53, provenance=data).collapsed
+    assert not make(task="cola", value=0.01).collapsed
+    assert not make(status="failed").collapsed
     (cell,) = group([make(task="cola", seed=0, value=0.0), make(task="cola", seed=1, value=0.5)])
     assert cell.collapsed == (0,)
     assert len(cell.values) == 2  # counted, not dropped

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from petbench.plot_style import PALETTE, YARDSTICK_LOOKS
-from petbench.report.cells import collapsed
+from petbench.record import Point
 from petbench.report.page.page import SCRIPTS, embedded, render, write_page
 from petbench.report.tables import build
 from petbench.report.views import payload
@@ -14,9 +14,9 @@ from petbench.report.views import payload
 SEEDS = range(3)
 
 
-def _curve(top: float, points: int = 10) -> tuple[dict[str, float], ...]:
+def _curve(top: float, points: int = 10) -> tuple[Point, ...]:
     return tuple(
-        {"step": 10.0 * k, "epoch": k / 2, "seconds": 1.5 * k, "loss": 1 / k, "score": top * k / points}
+        Point(step=10 * k, epoch=k / 2, seconds=1.5 * k, loss=1 / k, score=top * k / points)
         for k in range(1, points + 1)
     )
 
@@ -64,7 +64,7 @@ def test_numbers_reach_the_page_unrounded(make) -> None:
     """81.2495 is 81.2 and, rounded to 81.25 on the way, would be 81.3; costs and curves likewise."""
     score = 0.81249999
     made = [make(seed=seed, value=score, step_seconds=0.0123449999) for seed in SEEDS]
-    curve = ({"step": 1.0, "epoch": 0.5, "seconds": 1.2344999, "loss": 0.12349999, "score": score},) * 2
+    curve = (Point(step=1, epoch=0.5, seconds=1.2344999, loss=0.12349999, score=score),) * 2
     made = [record.model_copy(update={"curve": curve}) for record in made]
     data = data_of(render(build(made), made))
     (cell,) = data["cells"]
@@ -84,7 +84,7 @@ def test_runs_without_a_score_are_shown_with_their_reason(records) -> None:
     assert data["runs"]["reason"][place] == "made to"
     assert data["runs"]["score"][place] is None
     assert ["1", "failed", True] in data["facts"]
-    assert collapsed(records[-1])
+    assert records[-1].collapsed
     assert ["1", "collapsed to one answer", True] in data["facts"]
     assert cell_of(data, "lora", "cola")["seeds"] == [[0, 0.0, 1]]
 

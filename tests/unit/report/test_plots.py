@@ -2,6 +2,7 @@
 
 import pytest
 
+from petbench.record import Point
 from petbench.report.figures import files as plots
 from petbench.report.figures.views import chosen, front
 from petbench.report.tables import build
@@ -14,7 +15,8 @@ def _records(make):
             for seed in range(2):
                 run = make(adapter, task, seed, base + seed / 100, step_seconds=0.2, params=size)
                 curve = tuple(
-                    {"step": 10.0 * k, "seconds": 2.0 * k, "score": base * k / 5} for k in range(1, 6)
+                    Point(step=10 * k, epoch=k, seconds=2.0 * k, loss=1.0, score=base * k / 5)
+                    for k in range(1, 6)
                 )
                 out.append(run.model_copy(update={"curve": curve}))
     return out

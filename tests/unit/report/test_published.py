@@ -1,13 +1,20 @@
 """Published numbers and ours beside them."""
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from petbench.config.tree import options
 from petbench.errors import UserError
+from petbench.record import Answers
+from petbench.report.cells import group
 from petbench.report.citations import bibtex, citation_of
 from petbench.report.published.beside import ours_beside_theirs, reproduction
 from petbench.report.published.costs import costs_beside
 from petbench.report.published.numbers import lookup, published, recipes, target
+from petbench.report.published.rows import rows_variance
+from petbench.report.statistics.influence import row_values
+from petbench.report.statistics.moderation import fit_prior
 
 
 def test_the_file_is_whole() -> None:
@@ -33,15 +40,96 @@ def test_ours_beside_theirs(make) -> None:
     (line,) = [line for line in beside.lines if line.ours is not None]
     assert line.ours is not None and line.ours.mean == pytest.approx(77.0)
     assert line.difference == pytest.approx(-0.70)
-    assert line.word is not None and line.word.word == "cannot tell"  # one run of theirs: ± 5 points
+    assert line.word is not None and line.word.word == "cannot tell"  # one run of theirs, on other rows
     assert beside.missing == len(beside.lines) - 1
     text = reproduction("krona_table1", records)
     assert (
-        "| krona | KronA | rte (accuracy) | 77.70 | 77.00 ± 1.00 [74.52, 79.48] n=3 | -0.70 | cannot tell (± 5.0) |"
+        "| krona | KronA | rte (accuracy) | 77.70 | 77.00 ± 1.00 [74.52, 79.48] n=3 | -0.70 | cannot tell (± 7.4) |"
         in text
     )
     assert "their rows: half of official validation (test half); ours: protocol compacter" in text
     assert "theirs is a single run" in text
+    assert "no answers of ours were kept" not in text  # accuracy tells its rows' part without them
+
+
+def test_other_rows_and_the_table_are_in_the_word(make) -> None:
+    """By hand: t(.975)·sqrt(s²·(1 + 1/3) + 2·p·(1 − p)/277); then ten cells lend their spread."""
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    krona = [make("krona", "rte", seed, value, **recipe) for seed, value in enumerate([0.76, 0.77, 0.78])]
+
+    def half(records) -> float:
+        lines = [x for x in ours_beside_theirs("krona_table1", records).lines if x.adapter == "krona"]
+        (word,) = [line.word for line in lines if line.ours is not None]
+        assert word is not None and word.half is not None
+        return word.half
+
+    seeds, rows = 0.01**2 * (1 + 1 / 3), 2 * 0.77 * 0.23 / 277
+    df = (seeds + rows) ** 2 / (seeds**2 / 2)
+    alone = half(krona)
+    assert alone == pytest.approx(stats.t.ppf(0.975, df) * (seeds + rows) ** 0.5)
+
+    # Ten cells of like scatter: one common value, with the degrees of freedom of all of them, 20.
+    names = [
+        "full",
+        "lora",
+        "bitfit",
+        "compacter",
+        "houlsby",
+        "krona_b",
+        "krona_b_res",
+        "parallel_adapter",
+        "ia3",
+    ]
+    others = [
+        make(name, "rte", seed, value, **recipe)
+        for name in names
+        for seed, value in enumerate([0.74, 0.75, 0.76])
+    ]
+    prior = fit_prior([(0.01**2, 2.0)] * 10)
+    assert prior is not None and (prior.d0, prior.df) == (np.inf, 20)
+    seeds = prior.s0_squared * (1 + 1 / 3)
+    df = (seeds + rows) ** 2 / (seeds**2 / 20)
+    assert half([*krona, *others]) == pytest.approx(stats.t.ppf(0.975, df) * (seeds + rows) ** 0.5, rel=1e-3)
+
+    # On the whole validation split both stand on the same rows, and seeds alone decide.
+    sst2 = [make("krona", "sst2", seed, value, **recipe) for seed, value in enumerate([0.94, 0.941, 0.942])]
+    whole = [run.model_copy(update={"headline": run.headline.model_copy(update={"n": 872})}) for run in sst2]
+    assert half(whole) == pytest.approx(stats.t.ppf(0.975, 2) * 0.001 * (1 + 1 / 3) ** 0.5)
+
+
+def test_kept_answers_tell_the_rows_part_of_any_metric(make) -> None:
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    report = {"validation": {"accuracy": 0.85, "f1": 0.9, "accuracy_f1": 0.875}}
+    runs = [make("krona", "mrpc", seed, 0.875, report=report, **recipe) for seed in range(3)]
+    (number,) = lookup(paper="krona", table="Table 1", method="KronA", task="mrpc")
+    (cell,) = group(runs)
+    assert number.metric_id == "f1" and rows_variance(number, cell, lambda _: None) is None
+    labels = np.arange(200) % 2
+    said = np.where(np.arange(200) % 5 == 0, 1 - labels, labels)
+    answers = Answers(np.arange(200), labels.astype(np.float32), said.astype(np.float32))
+    values = row_values("f1", labels, said)
+    assert values is not None
+    expected = 2 * values.var(ddof=1) / 200
+    assert rows_variance(number, cell, lambda _: answers) == pytest.approx(expected)
+    assert "no answers of ours were kept" in reproduction("krona_table1", runs)
+    assert "no answers of ours were kept" not in reproduction("krona_table1", runs, lambda _: answers)
+
+
+def test_medians_and_restated_metrics_are_said(make) -> None:
+    recipe = {"config": {"recipe": "lora_table2"}, "model": "roberta_base"}
+    report = {"validation": {"accuracy": 0.90, "f1": 0.93, "accuracy_f1": 0.915}}
+    records = [
+        make("bitfit", "mrpc", 0, 0.915, report=report, **recipe),
+        make("lora", "sst2", 0, 0.95, **recipe),
+    ]
+    text = reproduction("lora_table2", records)
+    assert (
+        "| bitfit (roberta_base) | BitFit | mrpc (accuracy) | 92.70 | 93.00 n=1 | +0.30 | cannot tell |"
+        in text
+    )
+    assert "their metric is printed as: accuracy (bitfit mrpc)" in text
+    assert "BitFit's MRPC and QQP are those of BitFit's own paper" in text
+    assert "(median of 5)" in text and "theirs is the median of 5 runs, ours the mean (lora sst2)" in text
 
 
 def test_the_metric_is_theirs(make) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from petbench.record import Provenance
 from petbench.report.layout import Row, Table
 from petbench.report.tables import build
 
@@ -53,7 +54,7 @@ def test_a_run_that_failed_early_stands_in_the_column_of_its_cell(make, status: 
 
     def early(adapter: str, task: str):
         record = make(adapter, task, status=status)
-        return record.model_copy(update={"provenance": {}})
+        return record.model_copy(update={"provenance": Provenance()})
 
     records = [make("lora", task, seed=seed, precision="bf16") for task in ("rte", "cola") for seed in (0, 1)]
     table = table_of([*records, early("krona", "rte"), early("lora", "cola")])
@@ -65,7 +66,7 @@ def test_a_run_that_failed_early_stands_in_the_column_of_its_cell(make, status: 
 
 def test_a_failed_run_of_its_own_settings_stays_apart(make) -> None:
     other = make("krona", task_config={"max_length": 64}, status="failed").model_copy(
-        update={"provenance": {}}
+        update={"provenance": Provenance()}
     )
     table = table_of([make("krona", seed=0), other])
     assert len(table.columns) == 2
@@ -126,10 +127,9 @@ def test_from_ten_cells_on_the_table_says_how_seeds_scatter(make) -> None:
 
 
 def test_a_collapse_is_counted_and_the_mean_of_the_rest_is_said(make) -> None:
-    warning = ("report/validation: rte: all 277 predictions are 'entailment'",)
     records = [make("krona", seed=s, value=0.70) for s in range(4)]
     records += [
-        make("krona", seed=4, value=0.52, warnings=warning),
+        make("krona", seed=4, value=0.52, constant=("validation",)),
         make("lora", seed=0),
         make("lora", seed=1),
     ]

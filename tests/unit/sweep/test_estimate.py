@@ -7,7 +7,7 @@ import pytest
 from petbench.adapters.registry import spec_of
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
-from petbench.record import Cost, Record
+from petbench.record import Cost, Point, Record
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.tables import duration
 
@@ -15,6 +15,10 @@ from petbench.sweep.tables import duration
 def spec(*overrides: str) -> RunSpec:
     (member,) = expand(["model=tiny_bert", "task=rte", "data=toy", *overrides])
     return parse(member.values, spec_of)
+
+
+def point(step: int) -> Point:
+    return Point(step=step, epoch=1.0, seconds=1.0, loss=0.5, score=0.5)
 
 
 def record(of: RunSpec, *, step: float, load: float = 2.0, memory: int = 100, **fields: Any) -> Record:
@@ -26,7 +30,7 @@ def record(of: RunSpec, *, step: float, load: float = 2.0, memory: int = 100, **
             "cost": Cost(
                 train_seconds=7.5 * step, eval_seconds=2.5 * step, load_seconds=load, peak_memory_bytes=memory
             ),
-            "curve": ({"step": 5.0}, {"step": 10.0}), "provenance": {"device": "cpu"},
+            "curve": (point(5), point(10)), "provenance": {"device": "cpu"},
         } | fields
     )  # fmt: skip
 

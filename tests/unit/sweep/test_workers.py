@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 # A parent in its launcher, and a worker in a claimed run's held loop; between them, for `deep`, one more process,
 # as submitit has it. Names of files say how far each is.
@@ -108,15 +109,25 @@ def test_a_worker_ends_with_its_parent(number: signal.Signals, depth: str, tmp_p
 def test_workers_of_another_parent_are_left_alone(tmp_path: Path) -> None:
     """Two sweeps over one results folder: each stops its own."""
     from petbench.sweep.workers import stop_workers
-    from petbench.training.claim import started
+    from petbench.training.claim import LOCK_FILE, owner_here
+    from petbench.training.claim_file import CLAIM_FILE, boot, space, started
 
     other = os.getppid()
     folder = tmp_path / "runs" / "abc"
     folder.mkdir(parents=True)
-    claim = {"host": os.uname().nodename, "pid": other, "started": started(other), "since": time.time()}
-    (folder / "claim.json").write_text(json.dumps(claim))
-    began = time.monotonic()
-    stop_workers(tmp_path)
+    claim = {
+        "host": "here",
+        "pid": other,
+        "started": started(other),
+        "boot": boot(),
+        "space": space(),
+        "token": "a",
+    }
+    (folder / CLAIM_FILE).write_text(json.dumps(claim))
+    with FileLock(folder / LOCK_FILE):
+        assert owner_here(folder) == other
+        began = time.monotonic()
+        stop_workers(tmp_path)
     assert time.monotonic() - began < 5
     assert started(other) == claim["started"]
-    assert (folder / "claim.json").exists()
+    assert (folder / CLAIM_FILE).exists()

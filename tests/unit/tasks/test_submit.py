@@ -1,6 +1,7 @@
 """The GLUE zip from made runs, and every way in which it can be wrong."""
 
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,12 @@ def made_run(results: Path, name: str, run_id: str | None = None, **changes: obj
     task = task_named(name)
     run_id = run_id or f"run{name}"
     parts = {f"predict/{split}": split for split in (*task.test, *task.predict_also)}
-    record = Record(
-        run_id=run_id, status="done", task=name, model="tiny_bert", adapter="krona", seed=0, protocol="glue_test",
-        config={"data": {"toy_validation": ROWS}},
-        provenance={"data": {"source": "toy", "partial": []}, "rows": dict.fromkeys(parts, ROWS)},
-    ).model_copy(update=changes)  # fmt: skip
+    values = {
+        "run_id": run_id, "status": "done", "task": name, "model": "tiny_bert", "adapter": "krona", "seed": 0,
+        "protocol": "glue_test", "config": {"data": {"toy_validation": ROWS}},
+        "provenance": {"data": {"source": "toy", "partial": []}, "rows": dict.fromkeys(parts, ROWS)},
+    }  # fmt: skip
+    record = Record.model_validate(values | changes)
     write_record(record, results)
     for split in parts.values():
         answers = (
@@ -194,6 +196,57 @@ def test_the_checker_counts_the_files(results: Path, recwarn: pytest.WarningsRec
     bad.write_bytes(good.read_bytes()[:200])
     assert check_submission(bad)[0].startswith(f"{bad} is no readable zip")
     assert check_submission(results / "none.zip") == [f"there is no {results / 'none.zip'}"]
+
+
+def zipped(path: Path, name: str, content: bytes, **entry: object) -> Path:
+    """A right submission but for one entry."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for stem in STEMS:
+            task = next(t for t in TASKS.values() if stem in t.submission.values())
+            label = task.submission_labels[0] if task.submission_labels else "1.000"
+            rows = "".join(f"{row}\t{label}\n" for row in range(ROWS))
+            info = zipfile.ZipInfo(f"{stem}.tsv")
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in entry.items() if stem == name else ():
+                setattr(info, key, value)
+            archive.writestr(info, content if stem == name else f"index\tprediction\n{rows}")
+    return path
+
+
+def test_an_entry_is_unpacked_as_far_as_a_right_one_goes(tmp_path: Path) -> None:
+    """A zip bomb: half a gigabyte of zeros in half a megabyte."""
+    path = zipped(tmp_path / "bomb.zip", "RTE", b"index\tprediction\n" + bytes(200 * 2**20))
+    assert path.stat().st_size < 2**20
+    began = time.monotonic()
+    assert check_submission(path, COUNTS) == ["RTE.tsv: has more than 4,480 bytes, too many for 5 rows"]
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "kind", ["encrypted", "lzma", "bzip2", "lies about its size", "cut", "a thousand entries"]
+)
+def test_odd_zips_are_said(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.zip"
+    packed = {"lzma": zipfile.ZIP_LZMA, "bzip2": zipfile.ZIP_BZIP2}
+    zipped(path, "RTE", b"index\tprediction\n", **({"compress_type": packed[kind]} if kind in packed else {}))
+    data = bytearray(path.read_bytes())
+    place = data.rfind(b"PK\x01\x02", 0, data.rfind(b"RTE.tsv"))  # of the entry in the directory
+    if kind == "encrypted":
+        data[place + 8] |= 1
+    elif kind == "lies about its size":
+        data[place + 24 : place + 28] = (2**31).to_bytes(4, "little")
+    elif kind == "cut":
+        data = data[: len(data) // 2]
+    path.write_bytes(data)
+    if kind == "a thousand entries":
+        with zipfile.ZipFile(path, "a") as archive:
+            for number in range(1000):
+                archive.writestr(f"{number}.tsv", "")
+    found = check_submission(path, COUNTS)
+    said = {"encrypted": "is encrypted", "lzma": "few can read (14)", "bzip2": "few can read (12)"}
+    said |= {"cut": "is no readable zip", "a thousand entries": "1,000 entries do not belong there"}
+    assert said.get(kind, "RTE.tsv") in " ".join(found)
+    assert len(found) <= 2
 
 
 def test_submit_without_runs_says_what_to_do() -> None:

@@ -1,4 +1,4 @@
-"""The eight views as matplotlib panels, from the same values as the page (`views.payload`)."""
+"""The nine views as matplotlib panels, from the same values as the page (`views.payload`)."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,6 +47,7 @@ def figures(data: Data) -> dict[str, list[Panel]]:
     for name, key, label in (
         ("few_rows", "low", "training rows"),
         ("learning_rate", "tuning", "learning rate"),
+        ("tuning_budget", "budgets", "tuning trials"),
     ):
         for place, task in sorted({(line["tables"][0], line["task"]) for line in data[key]}):
             lines = [line for line in data[key] if line["tables"][0] == place and line["task"] == task]

@@ -23,9 +23,10 @@ LEDE = (
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Score", "The task's headline metric on the reported rows, times 100, as a mean over seeds; ± is the standard "
      "deviation (n − 1), n the number of seeds."),
-    ("Bold, =, ?", "Bold: ahead of every other row of its column in tests over seeds, after Holm's correction. "
-     "= : not told apart from the highest row though the seeds would allow it. ? : too few seeds to tell."),
-    ("95% interval", "Bootstrap over the seeds. With few seeds it is wide, as it should be."),
+    ("Bold, letters", "Bold: the top group of its column, the highest row and all that are not told from it when all "
+     "pairs are looked at together. Rows that share a letter are not told apart. A column without bold tells none."),
+    ("95% interval", "Student's t over the seeds, the spread drawn toward that of the table where it has ten cells. "
+     "With few seeds it is wide, as it should be."),
     ("Collapsed", "A finished run that gives every row one answer. It counts in the mean and is shown."),
     ("Failed, diverged", "Runs without a score. They are counted and shown, never averaged."),
     ("Protocol", "Which rows pick the checkpoint and which are reported. petbench: selection rows are cut from train, "
@@ -33,6 +34,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
      "picked on the rows that are reported, so scores are optimistic. glue_test: predictions for the GLUE server."),
     ("Parameters", "Tuned: adapter, norms and other trained weights, without the head; percent of the backbone. "
      "Trainable: the head as well."),
+    ("Tuning budget", "Expected best selection score of k trials, drawn from those on disk (Dodge et al. 2019). A "
+     "failed trial scores as the worst one, and its time counts."),
     ("Pareto front", "Methods that no other method beats in both the score and the cost, by means."),
     ("Time to a score", "Training time, without evaluation, until the selection score first reaches the target."),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-// The three plots over a setting or a target: few training rows, learning rate, time to a score.
+// The four plots over a setting or a target: few training rows, learning rate, tuning trials, time to a score.
 "use strict";
 function series(list, t, task) {
   return list.filter((s) => s.tables.includes(t) && s.task === task && !S.hideMethods.has(s.method) && found(`${s.label} ${s.method} ${s.task}`));
@@ -18,14 +18,15 @@ function drawSeries(list, width, x, label) {
   const X = (v) => (nil(v) ? width - m.right - 12 : xs(v));
   const Y = (v) => Math.min(height - m.bottom + 3, Math.max(m.top - 6, y.scale(v)));
   const ends = [];
-  const rows = [["Method", x.name, "Score", "Seeds"]];
+  const told = x.told || ((p) => many(p.n, "seed"));
+  const rows = [["Method", x.name, "Score", x.toldHead || "Seeds"]];
   for (const s of list) {
     const sorted = s.points.slice().sort((a, b) => (a.x ?? Infinity) - (b.x ?? Infinity));
     marks.line(s.method, sorted.map((p) => [X(p.x), Y(p.y)]));
     for (const p of sorted) {
       marks.bar(s.method, X(p.x), nil(p.low) ? null : Y(p.low), nil(p.high) ? null : Y(p.high));
-      marks.point(s.method, X(p.x), Y(p.y), say([`<b>${esc(s.label)}</b>`, `${score(p.y)}${nil(p.low) ? "" : ` <i>(${score(p.low)} to ${score(p.high)})</i>`}`, `${esc(x.name)} ${nil(p.x) ? "all" : x.write(p.x)}, ${many(p.n, "seed")}`, p.best && "the best of this line"]), { r: 4, ring: p.best });
-      rows.push([s.label, nil(p.x) ? "all" : x.write(p.x), score(p.y), p.n]);
+      marks.point(s.method, X(p.x), Y(p.y), say([`<b>${esc(s.label)}</b>`, `${score(p.y)}${nil(p.low) ? "" : ` <i>(${score(p.low)} to ${score(p.high)})</i>`}`, `${esc(x.name)} ${nil(p.x) ? "all" : x.write(p.x)}, ${told(p)}`, p.best && "the best of this line"]), { r: 4, ring: p.best });
+      rows.push([s.label, nil(p.x) ? "all" : x.write(p.x), score(p.y), x.told ? told(p) : p.n]);
     }
     ends.push({ text: s.label, y: Y(sorted.at(-1).y), method: s.method });
   }
@@ -91,5 +92,12 @@ const SERIES_CHARTS = [
     controls(t) { return taskChoice(this, t, seriesTasks(D.tuning, t)); },
     has: (t, s) => s.task && series(D.tuning, t, s.task).length > 0,
     draw: (t, s, width) => drawSeries(series(D.tuning, t, s.task), width, { name: "learning rate", write: rate }, `${s.task}, selection score`),
+  },
+  {
+    id: "budgets", title: "Tuning budget",
+    hint: "The selection score that the best of k trials is expected to reach. A failed trial scores as the worst one, and its time counts.",
+    controls(t) { return taskChoice(this, t, seriesTasks(D.budgets, t)); },
+    has: (t, s) => s.task && series(D.budgets, t, s.task).length > 0,
+    draw: (t, s, width) => drawSeries(series(D.budgets, t, s.task), width, { name: "trials", write: String, told: (p) => seconds(p.seconds), toldHead: "Time" }, `${s.task}, expected best selection score`),
   },
 ];

@@ -1,4 +1,4 @@
-// The eight plots.
+// The nine plots.
 "use strict";
 const M = (left = 44, right = 16, top = 22, bottom = 40) => ({ left, right, top, bottom });
 const yAxis = (values, height, m, label = "Score") => {

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from petbench.record import Record
-from petbench.report.cells import Cell, group, is_toy
+from petbench.report.cells import Cell, group
 from petbench.report.published.costs import costs_text
 from petbench.report.published.numbers import COSTS, Published, Target, lookup, target
+from petbench.report.published.rows import rows_variance
+from petbench.report.sides import Read, no_answers, prior_for, prior_of
 from petbench.report.statistics.intervals import Summary, summary
+from petbench.report.statistics.moderation import Prior
 from petbench.report.statistics.theirs import Beside as Word
 from petbench.report.statistics.theirs import beside
 
@@ -45,8 +48,11 @@ class Beside:
         return sum(line.ours is None for line in self.lines)
 
 
-def ours_beside_theirs(recipe: str, records: Sequence[Record]) -> Beside:
-    """Finished runs whose config names the recipe, beside its table. Raises UserError for an unknown recipe."""
+def ours_beside_theirs(recipe: str, records: Sequence[Record], read: Read = no_answers) -> Beside:
+    """Finished runs whose config names the recipe, beside its table. read: a run's kept answers.
+
+    Raises UserError for an unknown recipe.
+    """
     aim = target(recipe)
     mine = [record for record in records if record.config.get("recipe") == recipe]
     cells: dict[tuple[str, str, str], list[Cell]] = {}
@@ -57,7 +63,7 @@ def ours_beside_theirs(recipe: str, records: Sequence[Record]) -> Beside:
         for adapter, names in aim.methods.items():
             for name in names:
                 for number in lookup(paper=aim.paper, table=aim.table, model=model, method=name):
-                    lines.append(_line(adapter, number, names, model, cells))
+                    lines.append(_line(adapter, number, names, model, cells, read))
     return Beside(recipe, aim, tuple(lines))
 
 
@@ -67,6 +73,7 @@ def _line(
     names: Sequence[str],
     model: str,
     cells: Mapping[tuple[str, str, str], list[Cell]],
+    read: Read,
 ) -> Line:
     if number.task == "average":
         return Line(adapter, number, None, None, ("averages: compare the tasks, the formulas differ",))
@@ -76,7 +83,8 @@ def _line(
         return Line(adapter, number, None, None, ())
     cell = max(sized, key=lambda cell: len(cell.values))
     values = [value for record in cell.done if (value := _value(record, number)) is not None]
-    gaps = tuple(_gaps(number, cell, more=len(sized) - 1))
+    rows = rows_variance(number, cell, read)
+    gaps = tuple(_gaps(number, cell, more=len(sized) - 1, rows_part=rows))
     if not values:
         return Line(adapter, number, None, None, gaps)
     # A printed median or best is taken as one run: what it scatters by is not known.
@@ -85,9 +93,22 @@ def _line(
         values,
         number.value / 100,
         std=number.std / 100 if several and number.std is not None else None,
-        n=number.runs if several else None,
+        n=number.runs or 1 if several else 1,
+        prior=prior_for(cell, _prior(number, cell, [each for some in cells.values() for each in some])),
+        rows_variance=rows or 0.0,
     )
     return Line(adapter, number, summary([100 * value for value in values]), word, gaps)
+
+
+def _prior(number: Published, cell: Cell, cells: Sequence[Cell]) -> Prior | None:
+    """What the recipe's other cells say of the spread of seeds: by the printed metric, else by their own."""
+
+    def scores(other: Cell) -> list[float]:
+        found = [_value(record, number) for record in other.done]
+        return [value for value in found if value is not None] or list(other.values.values())
+
+    table = [other for other in cells if other.table_key == cell.table_key]
+    return prior_of([other for other in table if other.column_key == cell.column_key], table, scores)
 
 
 def _nearest(cell: Cell, names: Sequence[str]) -> str:
@@ -111,9 +132,9 @@ def _value(record: Record, number: Published) -> float | None:
     return next((report[s][number.metric_id] for s in splits if number.metric_id in report[s]), None)
 
 
-def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
+def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> Iterator[str]:
     """Reasons that hold for this number."""
-    if any(is_toy(record) for record in cell.done):
+    if any(record.is_toy for record in cell.done):
         yield "OURS ARE TOY ROWS"
     steps, rows = (
         cell.row_settings.get("trainer.max_steps"),
@@ -122,6 +143,8 @@ def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
     if steps is not None or rows is not None:
         yield f"OURS WAS CUT SHORT: {f'{steps} steps' if steps is not None else f'{rows} training rows'}"
     yield f"their rows: {number.split}; ours: protocol {cell.protocol}"
+    if rows_part is None:
+        yield "their rows are others, and no answers of ours were kept to say by how much: `differs` may be the rows"
     if number.metric != number.metric_id:
         yield f"their metric is printed as: {number.metric}"
     if number.start:
@@ -145,11 +168,11 @@ def _gaps(number: Published, cell: Cell, more: int) -> Iterator[str]:
         yield f"{more} other settings of ours left out (fewer seeds)"
 
 
-def reproduction(recipe: str, records: Sequence[Record]) -> str:
+def reproduction(recipe: str, records: Sequence[Record], read: Read = no_answers) -> str:
     """What `petbench reproduce recipe=…` prints after the runs. Raises UserError for an unknown recipe."""
     if target(recipe).table == COSTS:
         return costs_text(recipe, records)
-    return to_text(ours_beside_theirs(recipe, records))
+    return to_text(ours_beside_theirs(recipe, records, read))
 
 
 def to_text(beside: Beside) -> str:
@@ -184,6 +207,7 @@ def _in_all(beside: Beside) -> Iterator[str]:
         gap = fmean(line.difference for line in told if line.difference is not None)
         yield f"{counted}; mean difference {gap:+.2f} points."
         yield "`consistent`: theirs is where one more run of ours, or their mean, would lie (95% prediction interval)."
+        yield "`cannot tell (± x)`: that interval is wider than 2 points; without x, one run of ours tells no spread."
 
 
 def _row(line: Line, several: bool) -> str:
@@ -199,7 +223,7 @@ def _row(line: Line, several: bool) -> str:
         ours += f" [{short.low:.2f}, {short.high:.2f}]" if short.low is not None else ""
         ours += f" n={short.n}"
         difference = f"{line.difference:+.2f}"
-        word = "" if line.word is None else "one run" if short.n == 1 else line.word.text()
+        word = "" if line.word is None else line.word.text()
     name = f"{line.adapter} ({number.model})" if several else line.adapter
     cells = (
         name, number.method, f"{number.task} ({number.metric})", theirs, ours, difference, word,

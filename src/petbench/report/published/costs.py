@@ -7,7 +7,7 @@ from math import exp, log
 from statistics import fmean, median
 
 from petbench.record import Record
-from petbench.report.cells import Cell, device, group
+from petbench.report.cells import Cell, group
 from petbench.report.published.numbers import folder, target
 
 GAPS = (
@@ -91,7 +91,7 @@ def _percent(cells: Sequence[Cell], adapter: str, read: Callable[[Cell], float |
 
 
 def _device(cell: Cell) -> tuple[str, ...]:
-    return tuple(sorted({device(run) for run in cell.done}))
+    return tuple(sorted({run.device for run in cell.done}))
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -10,6 +10,7 @@ Without answers by row only seeds are drawn: Tukey and Kramer's test with varian
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -56,23 +57,25 @@ class Column:
     p: Values  # (k, k) p values, corrected for all pairs
     on_rows: bool  # whether rows counted: else it speaks for these rows only
 
-    @property
+    @cached_property
     def apart(self) -> NDArray[np.bool_]:
         """(k, k): whether two methods are told apart."""
         found: NDArray[np.bool_] = self.p <= LEVEL
         return found
 
-    @property
+    @cached_property
     def top(self) -> tuple[str, ...]:
         """The top group: the highest, and all that are not told from it."""
         best = int(self.means.argmax())
         return tuple(name for k, name in enumerate(self.names) if not self.apart[best, k])
 
+    @cached_property
     def p_from_top(self) -> Mapping[str, float | None]:
         """Corrected p against the highest row; None for itself."""
         best = int(self.means.argmax())
         return {name: None if k == best else float(self.p[best, k]) for k, name in enumerate(self.names)}
 
+    @cached_property
     def letters(self) -> Mapping[str, str]:
         """Compact letters: two methods share one when they are not told apart.
 

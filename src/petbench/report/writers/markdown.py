@@ -10,11 +10,15 @@ from petbench.report.notes import cell_marks
 from petbench.report.writers.numerals import (
     COST_HEADS,
     NOTHING,
+    SEARCHED_NOTE,
+    SEARCHED_TITLE,
     cost_cells,
     head,
     interval,
     rank_line,
     score,
+    searched_cells,
+    searched_heads,
     spread,
     used,
 )
@@ -25,6 +29,13 @@ def to_markdown(report: Report) -> str:
     parts = ["# petbench report", counts_line(report)]
     for table in report.tables:
         parts += _table(table)
+    if report.searched:
+        lines = [[_name(text) for text in searched_cells(line, report.searched)] for line in report.searched]
+        parts += [
+            f"## {SEARCHED_TITLE}",
+            _grid(searched_heads(report.searched), lines),
+            f"- {SEARCHED_NOTE}",
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from petbench.report.budgets import Searched
 from petbench.report.layout import Column, Costs, Span
 from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
@@ -92,6 +93,30 @@ def cost_cells(costs: Costs) -> list[str]:
 def used(rows: Sequence[Sequence[str]]) -> list[int]:
     """The columns in which some row has something."""
     return [index for index in range(len(COST_HEADS)) if any(row[index] != NOTHING for row in rows)]
+
+
+SEARCHED_TITLE = "Expected best of k trials"
+SEARCHED_NOTE = (
+    "the selection score that the best of k trials is expected to reach, and the time that k trials take; trials "
+    "drawn from those on disk (Dodge et al. 2019). A failed trial scores as the worst one, and its time counts."
+)
+
+
+def searched_heads(searched: Sequence[Searched]) -> list[str]:
+    """The head of the table of budgets, a column for each k of any line."""
+    return ["method", "task (metric)", "model, protocol", "trials", *(f"k = {k}" for k in _ks(searched))]
+
+
+def searched_cells(line: Searched, searched: Sequence[Searched]) -> list[str]:
+    """One line: `8, 1 failed`, then `85.3 (2 min)` for each k."""
+    known = {each.trials: f"{score(each.score)} ({seconds(each.seconds)})" for each in line.shown()}
+    trials = f"{len(line.budgets)}" + (f", {line.failed} failed" if line.failed else "")
+    place = [line.method, f"{line.task} ({line.metric})", f"{line.model}, {line.protocol}", trials]
+    return [*place, *(known.get(k, NOTHING) for k in _ks(searched))]
+
+
+def _ks(searched: Sequence[Searched]) -> list[int]:
+    return sorted({each.trials for line in searched for each in line.shown()})
 
 
 def rank_line(ranks: Ranks | None) -> str:

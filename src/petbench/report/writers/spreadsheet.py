@@ -30,6 +30,22 @@ def to_csv(report: Report) -> str:
     return file.getvalue()
 
 
+def budgets_csv(report: Report) -> str:
+    """Expected best of k trials, a line for each k; scores as fractions."""
+    file = io.StringIO()
+    fields = (
+        "model", "protocol", "method", "task", "metric", "trials", "failed", "k", "expected_best", "seconds",
+    )  # fmt: skip
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(fields)
+    for each in report.searched:
+        names = map(_no_formula, (each.model, each.protocol, each.method, each.task, each.metric))
+        place = (*names, len(each.budgets), each.failed)
+        for budget in each.budgets:
+            writer.writerow((*place, budget.trials, _plain(budget.score), _plain(budget.seconds)))
+    return file.getvalue()
+
+
 def _no_formula(value: object) -> object:
     """A text that a spreadsheet would compute (`=1+1`, `@name`) with an apostrophe in front; numbers as they are."""
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):

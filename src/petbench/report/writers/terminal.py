@@ -4,9 +4,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.report.budgets import Searched
 from petbench.report.layout import Column, Report, Table
 from petbench.report.writers.markdown import average_text, counts_line, entry_text
-from petbench.report.writers.numerals import COST_HEADS, NOTHING, cost_cells, rank_line, used
+from petbench.report.writers.numerals import (
+    COST_HEADS,
+    NOTHING,
+    SEARCHED_NOTE,
+    SEARCHED_TITLE,
+    cost_cells,
+    rank_line,
+    searched_cells,
+    searched_heads,
+    used,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +45,20 @@ def print_report(report: Report, console: "Console") -> None:
         for note in (table.formula, rank_line(table.ranks), *table.notes):
             if note:
                 console.print(f"  {shown(note)}", style="dim", markup=False, highlight=False)
+    if report.searched:
+        _print_searched(report.searched, console)
+
+
+def _print_searched(searched: Sequence[Searched], console: "Console") -> None:
+    """What tuning budgets buy."""
+    _, *heads = searched_heads(searched)
+    cells = [searched_cells(line, searched) for line in searched]
+    console.print()
+    console.print(SEARCHED_TITLE, style="bold", markup=False, highlight=False)
+    labels, rows = [line[0] for line in cells], [line[1:] for line in cells]
+    for grid in _grids(heads, labels, rows, width=console.width, bold=False):
+        console.print(grid)
+    console.print(f"  {SEARCHED_NOTE}", style="dim", markup=False, highlight=False)
 
 
 Part = tuple[list[str], list[str], list[list[str]]]  # heads, labels, one list of texts a row

@@ -1,10 +1,12 @@
 """Token ids on disk, by content: shared by all runs, written atomically, made anew when broken."""
 
+import contextlib
 import hashlib
 import json
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +17,7 @@ from petbench.errors import DiskError, UserError
 from petbench.files import replacing
 
 ENV_DIR = "PETBENCH_CACHE"
+MOST_BYTES = 4 * 2**30  # of token ids; the longest unused go first
 Arrays = dict[str, np.ndarray]
 
 _digests: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()  # half a second for 30,000 tokens
@@ -61,7 +64,11 @@ def read(folder: Path, key: str) -> Arrays | None:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None
-    return arrays if _whole(arrays) else None
+    if not _whole(arrays):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # it was used: `bound` deletes what was not
+    return arrays
 
 
 def write(folder: Path, key: str, arrays: Arrays) -> None:
@@ -69,9 +76,25 @@ def write(folder: Path, key: str, arrays: Arrays) -> None:
     try:
         with replacing(_path(folder, key)) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+        bound(folder / "tokens")
     except (UserError, DiskError) as error:  # a run needs no cache
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__
         warnings.warn(f"token cache {folder} cannot be written ({reason}); going on without", stacklevel=2)
+
+
+def bound(folder: Path, most: int = MOST_BYTES) -> None:
+    """Delete the files that were not used for longest until a folder of the cache holds at most so many bytes."""
+    kept = 0
+    for path, state in sorted(_states(folder), key=lambda found: -found[1].st_mtime_ns):
+        kept += state.st_size
+        if kept > most:
+            path.unlink(missing_ok=True)
+
+
+def _states(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in folder.glob("*.npz"):
+        with contextlib.suppress(OSError):  # another process was faster
+            yield path, path.stat()
 
 
 def _path(folder: Path, key: str) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petbench.errors import UserError
-from petbench.files import replacing, write_text
+from petbench.files import filling, replacing, write_text
 from petbench.machine.network import hub_reachable
 from petbench.tasks.glue import TASKS, Task
 from petbench.tasks.rows.hub import load_hub, no_hub_message
@@ -67,16 +67,18 @@ def fetch(folder: str | Path, say: Callable[[str], None] = lambda line: None) ->
         if not hub_reachable():
             raise UserError(no_hub_message(task, "not in reach from this machine"))
         splits = load_hub(task)
-        for name, path in files.items():
-            split = splits.part(name)
-            if len(split) != task.rows[name]:
-                raise UserError(
-                    f"the hub's {task.name} {name} has {len(split)} rows, officially {task.rows[name]}: "
-                    "nothing stored. Try again later."
-                )
-            write_split(path, task, split)
-            sums[path.relative_to(root).as_posix()] = _sha256(path)
-            say(f"{task.name} {name}: {len(split):,} rows")
+        with filling(root, "folder") as half:
+            for name, path in files.items():
+                split = splits.part(name)
+                if len(split) != task.rows[name]:
+                    raise UserError(
+                        f"the hub's {task.name} {name} has {len(split)} rows, officially {task.rows[name]}: "
+                        "nothing of it stored. Try again later."
+                    )
+                place = path.relative_to(root)
+                write_split(half / place, task, split)
+                sums[place.as_posix()] = _sha256(half / place)
+                say(f"{task.name} {name}: {len(split):,} rows")
         _write_sums(root, sums)
     return root
 

@@ -1,11 +1,15 @@
 """A checker of GLUE submissions: names, header, order, row counts, label strings."""
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from petbench.tasks.glue import LABEL_RANGE, TASKS, Task
 
+LONGEST_LINE = 64  # bytes that a row may have; the longest right one has 40
+SHOWN_NAMES = 20
 HEADER = "index\tprediction"
 
 
@@ -27,10 +31,10 @@ def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) 
             problems = list(_names(names, [f"{stem}.tsv" for stem in tasks]))
             for stem, task in tasks.items():
                 if names.count(f"{stem}.tsv") == 1:
-                    problems += _file(stem, archive.read(f"{stem}.tsv"), task, wanted[stem])
+                    problems += _entry(archive, stem, task, wanted[stem])
     except FileNotFoundError:
         return [f"there is no {path}"]
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         return [f"{path} is no readable zip: {error}"]
     return problems
 
@@ -42,9 +46,29 @@ def _names(names: list[str], wanted: list[str]) -> Iterator[str]:
             yield f"{name} is missing"
         elif names.count(name) > 1:
             yield f"{name} is there {names.count(name)} times"
-    for name in dict.fromkeys(names):
-        if name not in wanted:
+    unknown = [name for name in dict.fromkeys(names) if name not in wanted]
+    if len(unknown) > SHOWN_NAMES:
+        yield f"{len(unknown):,} entries do not belong there"
+    else:
+        for name in unknown:
             yield f"{name} does not belong there; legal: {', '.join(wanted)}, in no folder"
+
+
+def _entry(archive: zipfile.ZipFile, stem: str, task: Task, rows: int) -> list[str]:
+    """The first fault of one entry. It is unpacked up to the size that a right one can have, and no further."""
+    info = archive.getinfo(f"{stem}.tsv")
+    if info.flag_bits & 0x1:
+        return [f"{stem}.tsv: is encrypted"]
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return [
+            f"{stem}.tsv: is packed in a way that few can read ({info.compress_type}); legal: stored, deflated"
+        ]
+    most = LONGEST_LINE * (rows + 1) + 4096  # a few rows too many are said as such
+    with archive.open(info) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        return [f"{stem}.tsv: has more than {most:,} bytes, too many for {rows:,} rows"]
+    return _file(stem, content, task, rows)
 
 
 def _file(stem: str, content: bytes, task: Task, rows: int) -> list[str]:

@@ -168,9 +168,9 @@ def _legal(answer: Any, task: Task) -> bool:
 
 def _wanted_rows(record: Record, stem: str, split: str) -> int:
     """The official number of rows; for generated or partial data, what the run had."""
-    data = record.provenance.get("data", {})
-    if data.get("source") == "toy" or split in data.get("partial", ()):
-        return int(record.provenance["rows"][f"predict/{split}"])
+    facts = record.provenance
+    if record.is_toy or split in facts.data.partial:
+        return facts.rows[f"predict/{split}"]
     task = next(t for t in TASKS.values() if stem in t.submission.values())
     official = {name: task.rows[part] for part, name in task.submission.items()}
     return official[stem]
@@ -178,17 +178,17 @@ def _wanted_rows(record: Record, stem: str, split: str) -> int:
 
 def _toy_rows(records: Sequence[Record]) -> int | None:
     """Rows of a generated test split, when a run used generated rows."""
-    toy = [r for r in records if r.provenance.get("data", {}).get("source") == "toy"]
+    toy = [r for r in records if r.is_toy]
     return int(toy[0].config["data"]["toy_validation"]) if toy else None
 
 
 def _marks(records: Sequence[Record]) -> list[str]:
     """Why the zip is not for the GLUE server, if it is not."""
     notes = []
-    toy = [r.task for r in records if r.provenance.get("data", {}).get("source") == "toy"]
+    toy = [r.task for r in records if r.is_toy]
     if toy:
         notes.append(f"Generated rows (data=toy) in {', '.join(toy)}: this zip is not for the GLUE server.")
-    partial = [r.task for r in records if r.provenance.get("data", {}).get("partial")]
+    partial = [r.task for r in records if r.provenance.data.partial]
     if partial:
         notes.append(f"Partial data in {', '.join(partial)}: check the row counts before you submit.")
     return notes

@@ -171,7 +171,7 @@ def test_letters_are_shared_by_what_is_not_told_apart() -> None:
     parts = parts_of(values, {})
     assert parts is not None
     column = all_pairs(parts)
-    letters, names = column.letters(), column.names
+    letters, names = column.letters, column.names
     for i, one in enumerate(names):
         for j, two in enumerate(names):
             assert bool(set(letters[one]) & set(letters[two])) == (not column.apart[i, j])
@@ -250,6 +250,13 @@ def test_theirs_beside_ours() -> None:
     assert beside([0.8], 0.9).word == "cannot tell"
     one = stats.t.ppf(0.975, 2) * np.sqrt(np.var(ours, ddof=1) * (1 + 1 / 3))
     assert beside(ours, 0.81).half == pytest.approx(one)
+    several = stats.t.ppf(0.975, 2) * np.sqrt(np.var(ours, ddof=1) * (1 / 5 + 1 / 3))
+    assert beside(ours, 0.81, n=5).half == pytest.approx(several)  # a printed mean without its deviation
+    (v, w), f = (np.var(ours, ddof=1) / 3, 0.02**2 / 5), 2
+    welch = (v + w) ** 2 / (v**2 / f + w**2 / 4)
+    assert beside(ours, 0.81, std=0.02, n=5).half == pytest.approx(stats.t.ppf(0.975, welch) * np.sqrt(v + w))
+    known = Prior(8.0, 0.005**2, 20, 40.0)  # with a table one run of ours is enough
+    assert beside([0.8], 0.8, prior=known).half == pytest.approx(stats.t.ppf(0.975, 8) * 0.005 * np.sqrt(2))
 
 
 @pytest.mark.parametrize(("n", "points"), [(3, 0.0), (5, 0.0)])

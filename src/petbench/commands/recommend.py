@@ -1,0 +1,177 @@
+"""`petbench recommend`: which method to use, from the records of a results folder and under limits."""
+
+import argparse
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from petbench.commands.arguments import Arguments, path
+from petbench.compose.command import in_shell, overrides_of
+from petbench.console import say
+from petbench.errors import UserError
+from petbench.report.layout import Row
+from petbench.report.recommend import Answer, Limits, Step, mean, mergeable, recommend, served_latency
+from petbench.report.sentences import points, signed
+from petbench.report.settings import parse_where
+from petbench.report.write import answers_in, derive
+
+SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+MOST_NAMED = 12
+CUT_KEYS = ("data.max_train_examples", "task.train_examples", "task.sample_seed")
+
+
+def recommend_main(argv: list[str]) -> int:
+    """Prints an answer for every table of the folder. Raises UserError."""
+    options = _options(argv)
+    limits = Limits(
+        options.max_params, options.max_percent, options.max_latency_ms, options.max_memory,
+        options.max_train_seconds, options.mergeable,
+    )  # fmt: skip
+    folder = Path(options.results_dir)
+    read = answers_in(folder)
+    report, _ = derive(folder, parse_where(options.where))
+    answers = [recommend(table, limits, read) for table in report.tables]
+    if options.json:
+        say(json.dumps([_plain(answer) for answer in answers], indent=2))
+    else:
+        say("\n\n".join("\n".join(_told(answer, limits)) for answer in answers))
+    return 0
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = Arguments(
+        prog="petbench recommend",
+        description="The cheapest method that these records do not tell from the best, under limits.",
+        epilog="example: petbench recommend results --where task=sst2 --max-params 20k --mergeable",
+    )
+    parser.add_argument("results_dir", nargs="?", default="results", type=path, help="(default: results)")
+    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="of these runs")
+    parser.add_argument("--max-params", type=_size, metavar="N", help="tuned, without the head: 20000, 20k")
+    parser.add_argument("--max-percent", type=_amount, metavar="P", help="tuned, of the backbone")
+    parser.add_argument(
+        "--max-latency-ms", type=_amount, metavar="MS", help="of one answer, merged if it merges"
+    )
+    parser.add_argument("--max-memory", type=_size, metavar="BYTES", help="peak of training: 2G, 900M")
+    parser.add_argument("--max-train-seconds", type=_amount, metavar="S", help="of one run")
+    parser.add_argument("--mergeable", action="store_true", help="it must fold into the backbone's weights")
+    parser.add_argument("--json", action="store_true", help="scores as fractions")
+    return parser.parse_args(argv)
+
+
+def _size(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", text.strip().lower())
+    if not found or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}. Legal: a number above 0, such as 20000, 20k, 1.5M, 2G"
+        )
+    return float(found[1]) * SIZES[found[2]]
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}. Legal: a number above 0")
+    return value
+
+
+def _told(answer: Answer, limits: Limits) -> list[str]:
+    """The answer in words, the reasons after it."""
+    lines = [answer.table.title]
+    if not answer.tasks:
+        names = ", ".join(column.label for column in answer.table.columns)
+        return [*lines, f"No answer: {names} have no mean together. Choose one: --where task=NAME."]
+    if answer.pick is None:
+        return [*lines, "No answer: no method has two finished runs under these limits.", *_left_out(answer)]
+    keys = [column.key for column in answer.table.columns if column.label in answer.tasks]
+    where = answer.tasks[0] if len(answer.tasks) == 1 else f"the mean of {len(answer.tasks)} tasks"
+    lines.append(f"Use {_row(answer.pick, keys)} on {where}.")
+    others = [row.label for row in answer.group if row is not answer.pick]
+    under = " under the limits" if limits != Limits() else ""
+    if answer.candidates == 1:
+        lines.append(f"It is the only method{under} with two finished runs: run others beside it.")
+    elif not answer.told:
+        lines.append(
+            f"These records tell no two of the {answer.candidates} methods{under} apart: it is the smallest. More "
+            "seeds may tell; `petbench power` says how many."
+        )
+    elif others:
+        lines.append(
+            f"It is the smallest of {len(answer.group)} methods (of {answer.candidates}{under}) that the records do "
+            f"not tell from the best, all pairs looked at together: {_some(others)}."
+        )
+    else:
+        lines.append(f"It is told from all {answer.candidates - 1} others{under}.")
+    if answer.steps:
+        lines.append("Going up, each against it alone (points, 95% interval):")
+        lines += [f"  {_step(step, keys)}" for step in answer.steps]
+    lines += _left_out(answer)
+    lines.append("Train it on all rows:")
+    return lines + [f"  {command}" for command in _commands(answer.pick, keys)]
+
+
+def _row(row: Row, keys: list[str]) -> str:
+    facts = [] if row.costs.tuned is None else [f"{row.costs.tuned.high:,} tuned parameters"]
+    if (latency := served_latency(row)) is not None:
+        facts.append(f"{latency:.1f} ms an answer{' merged' if mergeable(row) else ''}")
+    seeds = min(len(row.entries[key].cell.values) for key in keys)
+    return f"{row.label} ({'; '.join([*facts, f'{points(mean(row, keys))} over {seeds} seeds'])})"
+
+
+def _step(step: Step, keys: list[str]) -> str:
+    found = step.judged.difference
+    gain = "a single run" if found is None else signed(found.value)
+    if found is not None:
+        low, high = found.interval()
+        gain += f" ({points(low)} to {points(high)})"
+    return f"{gain}: {_row(step.row, keys)}{'' if step.within else ', over the limits'}"
+
+
+def _left_out(answer: Answer) -> list[str]:
+    """How many rows were left out, by reason; the numbers in the reasons aside."""
+    kinds = Counter(re.sub(r"^[\d,.e+]+( \S+)? ", "", why) for why in answer.left_out.values())
+    if not kinds:
+        return []
+    return ["Left out: " + "; ".join(f"{count} ({kind})" for kind, count in kinds.most_common()) + "."]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _commands(row: Row, keys: list[str]) -> list[str]:
+    """The command of each task, with the settings of these runs and without their cuts of the train rows."""
+    found = []
+    for key in keys:
+        run = row.entries[key].cell.done[0]
+        try:
+            found.append(
+                f"petbench train {in_shell(overrides_of(run.config, run.adapter, run.model, CUT_KEYS))}"
+            )
+        except UserError as error:
+            found.append(f"({run.task}: no command, {error})")
+    return found
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    keys = [column.key for column in answer.table.columns if column.label in answer.tasks]
+    pick = answer.pick
+    return {
+        "table": answer.table.title, "tasks": list(answer.tasks), "use": None if pick is None else pick.label,
+        "score": None if pick is None else mean(pick, keys), "top_group": [row.label for row in answer.group],
+        "methods_under_the_limits": answer.candidates, "told_apart": answer.told,
+        "left_out": dict(answer.left_out),
+        "going_up": [
+            {
+                "to": step.row.label, "within_limits": step.within, "verdict": step.judged.word,
+                "difference": None if step.judged.difference is None else step.judged.difference.value,
+            }
+            for step in answer.steps
+        ],
+        "commands": [] if pick is None else _commands(pick, keys),
+    }  # fmt: skip

@@ -1,0 +1,51 @@
+"""The texts of report rows by their ids, where the rows that a run was scored on are here."""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from petbench.config.sections import DataSpec
+from petbench.errors import UserError
+from petbench.record import Record
+from petbench.report.disagreement import Texts
+from petbench.tasks.glue import task_named
+
+
+def label_names(task: str) -> tuple[str, ...]:
+    """The names of a task's classes in code order; none of a task that is not known here."""
+    try:
+        return task_named(task).labels
+    except UserError:
+        return ()
+
+
+def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
+    """The texts of these rows of the run's headline split, and why there are none where there are not.
+
+    The rows are sought where the run found them, then where PETBENCH_GLUE points; by digest they must be its own.
+    """
+    from petbench.tasks.rows.load import load_splits
+
+    assert record.headline is not None
+    split = record.headline.split
+    reason = "the record does not say which rows it used"
+    for more in ({}, {"dir": None}):
+        try:
+            data = DataSpec.model_validate({**record.config.get("data", {}), **more})
+            found = load_splits(record.task, data)
+            part = found.part(split)
+        except UserError as error:
+            reason = str(error).splitlines()[0]
+            continue
+        except ValidationError:
+            continue
+        if part.digest != record.provenance.data.splits.get(split):
+            reason = f"the {split} rows of {found.location} are others than those of the run"
+            continue
+        wanted = set(ids)
+        return {
+            idx: dict(zip(part.texts, row, strict=True))
+            for idx, row in zip(part.idx, part.rows(), strict=True)
+            if idx in wanted
+        }, ""
+    return {}, reason

@@ -1,0 +1,113 @@
+"""The record of one run: what it was, what it scored and what it cost."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field, field_validator
+
+from petbench.record.parts import Best, Cost, Digest, Headline, Merge, Metrics, Params, Part, Point, WandbRun
+from petbench.record.provenance import Provenance
+
+SCHEMA_VERSION = 1
+Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
+
+
+def _finite(values: Any) -> Any:
+    """Plain values without NaN and infinity, at any depth: they are no JSON, and no number to compare by."""
+    inside = (
+        values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
+    )
+    for value in inside:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"holds {value}, which is no finite number")
+        _finite(value)
+    return values
+
+
+class Record(Part):
+    """`results/runs/<run_id>/record.json`."""
+
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    run_id: str
+    status: Status
+    reason: str | None = None  # why, when the status is not `done`
+    date: AwareDatetime | None = None  # when the run ended; null in older records
+    task: str
+    model: str  # label
+    adapter: str  # label: the YAML's name, such as `krona` or `peft/lora`
+    seed: int
+    config: Annotated[dict[str, Any], AfterValidator(_finite)]
+    protocol: str
+    metrics: Metrics = Metrics()
+    headline: Headline | None = None
+    params: Params | None = None
+    cost: Cost = Cost()
+    best: Best | None = None
+    merge: Merge | None = None
+    adapter_sha256: Digest | None = None  # of `adapter/adapter.safetensors`
+    changes: tuple[str, ...] = ()  # what could not be as the config says, or not all the way: a sentence each
+    curve: tuple[Point, ...] = ()  # one entry an evaluation
+    provenance: Provenance = Provenance()
+    wandb: WandbRun | None = None
+
+    @field_validator("wandb", mode="before")
+    @classmethod
+    def _no_wandb_run(cls, value: Any) -> Any:
+        """Older records hold an empty mapping."""
+        return None if value == {} else value
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run was a trial of a tuning sweep, and so no result."""
+        tuning = self.provenance.tuning
+        return tuning is not None and tuning.role == "trial"
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether a finished run learnt nothing: it gives every row of a report split one answer.
+
+        True where that was seen (`metrics.constant`). Older records do not say it; there a Matthews or Pearson
+        correlation of exactly 0, or an accuracy that equals the share of the most frequent label, tells it.
+        """
+        if self.status != "done":
+            return False
+        for split, values in self.metrics.report.items():
+            if split in self.metrics.constant:
+                return True
+            if 0 in (values.get("matthews_correlation"), values.get("pearson")):
+                return True
+            share, accuracy = self.provenance.data.majority.get(split), values.get("accuracy")
+            if share is not None and accuracy is not None and abs(accuracy - share) < 1e-9:
+                return True
+        return False
+
+    @property
+    def selection_score(self) -> float | None:
+        """The headline metric on the selection rows, which chose the checkpoint; None when it was not measured."""
+        return None if self.headline is None else self.metrics.selection.get(self.headline.name)
+
+    @property
+    def precision(self) -> str:
+        """The precision that the run used; of a run that does not say it, the one that was asked."""
+        return self.provenance.precision or self._asked("trainer", "precision")
+
+    @property
+    def device(self) -> str:
+        """The device's name, for telling whether times compare; empty when unknown."""
+        return self.provenance.device
+
+    @property
+    def data_source(self) -> str:
+        """Where the rows came from: local, hub, toy; `made` for records of scripts/make_records.py."""
+        return self.provenance.data.source or self._asked("data", "source")
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether the rows were generated."""
+        return self.data_source == "toy"
+
+    def _asked(self, section: str, key: str) -> str:
+        """A value of the config; empty where the record has none."""
+        found = self.config.get(section)
+        return str(found.get(key, "")) if isinstance(found, Mapping) else ""

@@ -1,0 +1,166 @@
+"""Which method to use: the cheapest of those that a table's records do not tell from the best, under given limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from petbench.report.cells import Cell
+from petbench.report.layout import Row, Span, Table
+from petbench.report.sides import Read
+from petbench.report.standings import Verdict, judge_average, judge_column, verdict_of
+from petbench.report.verdicts import Judged, judge
+
+FEWEST_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a method may cost; None where it may cost anything."""
+
+    params: float | None = None  # tuned parameters, the head left out
+    percent: float | None = None  # of the backbone
+    latency_ms: float | None = None  # as it is served: merged where the method merges
+    memory: float | None = None  # bytes, the peak of training
+    train_seconds: float | None = None  # of one run
+    mergeable: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A larger row that scores more than all smaller ones; `judged`: it against the recommended row, alone."""
+
+    row: Row
+    within: bool  # whether it is under the limits
+    judged: Judged
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of one table. `pick` is None where no row can be recommended.
+
+    group: the rows under the limits that are not told from the highest of them, cheapest first; `told`: whether
+    any two rows under the limits are told apart. left_out: label -> why.
+    """
+
+    table: Table
+    tasks: tuple[str, ...]
+    pick: Row | None
+    group: tuple[Row, ...]
+    candidates: int
+    told: bool
+    left_out: Mapping[str, str]
+    steps: tuple[Step, ...] = ()
+
+
+def recommend(table: Table, limits: Limits, read: Read) -> Answer:
+    """The cheapest row of the top group under the limits, by tuned parameters, then by latency.
+
+    With several tasks it is the mean over all of them that counts, and a row needs them all. The top group is that of
+    all pairs of rows under the limits (see `report.statistics.column`).
+    """
+    wanted = [column for column in table.columns if column.averaged]
+    if len(wanted) < 2:
+        wanted = list(table.columns) if len(table.columns) == 1 else []
+    tasks = tuple(column.label for column in wanted)
+    keys = [column.key for column in wanted]
+    left_out: dict[str, str] = {}
+    able: list[Row] = []
+    for row in table.rows if wanted else ():
+        why = _unfit(row, keys) or _beyond(row, limits)
+        if why:
+            left_out[row.label] = why
+        else:
+            able.append(row)
+    if not able:
+        return Answer(table, tasks, None, (), 0, False, left_out)
+    verdicts = _verdicts(able, keys, _cells(table.rows), read)
+    group = sorted((row for row in able if verdicts[row.label][0] != "behind"), key=_price)
+    told = any(standing == "behind" for standing, _, _ in verdicts.values())
+    steps = _steps(group[0], able, table, keys, read)
+    return Answer(table, tasks, group[0], tuple(group), len(able), told, left_out, steps)
+
+
+def mean(row: Row, keys: Sequence[str]) -> float:
+    """The mean over tasks of a row's headline scores, in [-1, 1]."""
+    scores = [entry.summary.mean for key in keys if (entry := row.entries[key]).summary is not None]
+    return sum(scores) / len(scores)
+
+
+def served_latency(row: Row) -> float | None:
+    """Milliseconds of one answer as the method is served: merged where it merges; None where not measured."""
+    costs = row.costs
+    return costs.latency_merged_ms if costs.latency_merged_ms is not None else costs.latency_unmerged_ms
+
+
+def mergeable(row: Row) -> bool:
+    """Whether every finished run of a row can be folded into the backbone's weights."""
+    runs = [run for entry in row.entries.values() for run in entry.cell.done]
+    return bool(runs) and all(run.merge is not None and run.merge.mergeable for run in runs)
+
+
+def _unfit(row: Row, keys: Sequence[str]) -> str:
+    """Why the records cannot place a row."""
+    runs = [len(row.entries[key].cell.values) if key in row.entries else 0 for key in keys]
+    if min(runs) == 0:
+        return "no finished run" if len(keys) == 1 else "not all tasks"
+    return f"{min(runs)} run, and one says nothing of the spread" if min(runs) < FEWEST_RUNS else ""
+
+
+def _beyond(row: Row, limits: Limits) -> str:
+    """Which limit a row breaks; what was not measured is not known to be within."""
+    if limits.mergeable and not mergeable(row):
+        return "does not merge"
+    costs = row.costs
+    for name, unit, most, found in (
+        ("tuned parameters", "", limits.params, _most(costs.tuned)),
+        ("of the backbone", " %", limits.percent, _most(costs.tuned_percent)),
+        ("latency", " ms", limits.latency_ms, served_latency(row)),
+        ("peak memory", " bytes", limits.memory, costs.peak_memory),
+        ("training", " s", limits.train_seconds, costs.train_seconds),
+    ):
+        if most is None:
+            continue
+        if found is None:
+            return f"{name}: not measured"
+        if found > most:
+            return f"{found:,.6g}{unit} {name}"
+    return ""
+
+
+def _most(span: Span | None) -> float | None:
+    return None if span is None else span.high
+
+
+def _price(row: Row) -> tuple[float, float, str]:
+    tuned = row.costs.tuned
+    return (float("inf") if tuned is None else tuned.high, served_latency(row) or float("inf"), row.label)
+
+
+def _cells(rows: Sequence[Row]) -> list[Cell]:
+    return [entry.cell for row in rows for entry in row.entries.values()]
+
+
+def _verdicts(
+    rows: Sequence[Row], keys: Sequence[str], table: Sequence[Cell], read: Read
+) -> dict[str, Verdict]:
+    """Label -> where the row stands among these rows."""
+    judged = [judge_column(key, _cells(rows), read, table) for key in keys]
+    if len(keys) == 1:
+        return {row.label: verdict_of(judged[0].pairs, row.entries[keys[0]].cell.row_key) for row in rows}
+    cells = {(row.adapter, row.label): {key: row.entries[key].cell for key in keys} for row in rows}
+    found = judge_average(judged, cells, keys)
+    return {label: found.get((adapter, label), ("none", None, "")) for adapter, label in cells}
+
+
+def _steps(pick: Row, able: Sequence[Row], table: Table, keys: Sequence[str], read: Read) -> tuple[Step, ...]:
+    """What is bought by going up: from the recommended row on, each larger row that beats all before it."""
+    allowed = {row.label for row in able}
+    larger = [row for row in table.rows if not _unfit(row, keys) and _price(row) > _price(pick)]
+    steps: list[Step] = []
+    highest = mean(pick, keys)
+    for row in sorted(larger, key=_price):
+        if mean(row, keys) > highest:
+            highest = mean(row, keys)
+            larger_side, side = ([each.entries[key].cell for key in keys] for each in (row, pick))
+            judged = judge(larger_side, side, _cells(table.rows), read)[-1]
+            steps.append(Step(row, row.label in allowed, judged))
+    return tuple(steps)

@@ -1,0 +1,31 @@
+"""Space: what a run will write, told before it starts where the disk has less."""
+
+import shutil
+from pathlib import Path
+
+from petbench.console import warn
+from petbench.training.prepare import Prepared
+
+BYTES_A_VALUE = 4  # float32
+STATES = 4  # a resume state: trained values, the best ones, two moments of each
+BESIDE = 32 * 2**20  # answers, predictions, lines, the record, a cache's tokens
+
+
+def needed_bytes(prepared: Prepared) -> int:
+    """The most that a run has on the disk at once: its adapter, and two resume states while one replaces the other."""
+    return prepared.plan.params.trainable * BYTES_A_VALUE * (1 + 2 * STATES) + BESIDE
+
+
+def warn_of_space(prepared: Prepared) -> None:
+    """Say what the run needs where less is free. It starts nevertheless: others may free what they hold."""
+    above = next(place for place in (prepared.folder, *prepared.folder.absolute().parents) if place.exists())
+    free, needed = shutil.disk_usage(above).free, needed_bytes(prepared)
+    if free < needed:
+        warn(
+            f"run {prepared.run_id} needs up to {_mib(needed)} in {Path(prepared.spec.results_dir)}, and {_mib(free)} "
+            "are free there. Free space, or give another results_dir; `petbench doctor --clean` shows what caches hold."
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

@@ -1,0 +1,22 @@
+"""What of an adapter may be published: the same without the paths of the machine that it was trained on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def public_name(name: str) -> str:
+    """A hub id as it is; of a folder or a package the last part of its path."""
+    is_hub = name.count("/") <= 1 and not name.startswith(("/", ".", "~", "package:")) and "\\" not in name
+    return name if is_hub else name.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+
+
+def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config without where its rows, results and cache lay; they are no part of what was trained."""
+    start = config["init_from"]
+    return {
+        **config,
+        "data": {**config["data"], "dir": None},
+        "init_from": None if start is None else public_name(start),
+        "results_dir": "results",
+        "cache_dir": None,
+    }
