@@ -74,8 +74,6 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     for note in backbone.notes:
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
-    if prepared.splits.source == "toy":
-        say("The rows are generated (data=toy): scores say nothing about GLUE.")
     return Session(prepared, accelerator, precision, backbone, tuned, model, claim)
 
 
