@@ -67,7 +67,7 @@ def _settings(text: str) -> Iterator[str]:
     """The YAML's keys with their comments."""
     yield ""
     yield "settings, with their defaults:"
-    for line in text.splitlines():
+    for line in re.sub(r"^citation:.*\n(?:[ \n].*\n?)*", "", text, flags=re.MULTILINE).splitlines():
         if line.strip() and not line.startswith("#") and not line.startswith("method:"):
             yield f"          {line}" if line.startswith(" ") else f"  adapter.{line}"
 
@@ -136,10 +136,10 @@ def _on(name: str, model: str) -> Iterator[str]:
 
 def _export(name: str) -> str:
     """Whether PEFT can hold it, tried on a tiny backbone."""
+    from petbench.adapters.peft_form import Ranks
     from petbench.adapters.registry import method_named, spec_of
     from petbench.compose.expand import expand
     from petbench.config.spec import parse
-    from petbench.export.forms import peft_form
     from petbench.models.load import load, resolve_form
     from petbench.tasks.glue import task_named
     from petbench.tuned.attach import attach
@@ -154,7 +154,8 @@ def _export(name: str) -> str:
             backbone.model, method_named(spec.adapter.method), spec.adapter, backbone.layout,
             seed=0, new_modules=backbone.new_modules,
         )  # fmt: skip
-        return f"petbench export RUN --to peft, as {peft_form(tuned, 256, None).peft_type}"
+        form = tuned.method.peft_form(tuned.spec, tuned.layout, tuned.installed, Ranks(256))
+        return f"petbench export RUN --to peft, as {form.peft_type}"
     except UserError as error:
         return str(error)
 

@@ -1,5 +1,6 @@
 """How runs are, read from a results folder: states, progress, owners, time left, and the ledger of what waits."""
 
+import io
 import json
 import os
 import time
@@ -10,6 +11,7 @@ import pytest
 from petbench.cli import run_command
 from petbench.record import Record, write_record
 from petbench.sweep import ledger
+from petbench.sweep.bar import bar
 from petbench.sweep.status import Status, Watch, label_of
 from petbench.training.claim import claimed
 
@@ -117,3 +119,39 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: l
     assert "the same command goes on with the 1 that are left" in text
     assert "failed: krona rte minilm seed 1 (bb): no memory left" in text
     assert run_command(["status", str(tmp_path / "nowhere")]) == 2
+
+
+def test_a_note_goes_when_nothing_of_it_is_left_or_another_call_takes_the_rest(tmp_path: Path) -> None:
+    from petbench.sweep.sweep import _forget_old
+
+    for name in ("aa", "bb"):
+        write_record(record(name), tmp_path)
+    for runs in (["aa", "bb"], ["aa", "cc"], ["cc", "dd"]):
+        path = ledger.note(tmp_path, ledger.this_sweep(dict.fromkeys(runs, "x"), 0.0))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"started": 1.0}))  # its process is gone
+    _forget_old(tmp_path, {"cc": "x"})
+    assert [sorted(sweep.runs) for sweep in ledger.sweeps(tmp_path)] == [["cc", "dd"]]
+    alive = ledger.this_sweep({"aa": "x"}, 0.0)
+    ledger.note(tmp_path, alive)
+    _forget_old(tmp_path, {})
+    assert len(ledger.sweeps(tmp_path)) == 2  # a sweep that goes on ends its own
+    _forget_old(tmp_path, {}, also=alive.runs)
+    assert len(ledger.sweeps(tmp_path)) == 1
+
+
+def test_the_bar_shows_counts_the_time_left_and_the_running_runs(tmp_path: Path) -> None:
+    """Drawn from the folder alone: 1.5 of 3 runs in 30 s, so 30 s for the rest."""
+    from rich.console import Console
+
+    since = time.time() - 30
+    write_record(record("aa", "failed", "no memory left"), tmp_path)
+    running = begun(tmp_path, "bb", step=10, epoch=1.0, max_steps="20")
+    with claimed(running):
+        status = Watch(tmp_path).look({"aa": "lora seed 0", "bb": "lora seed 1", "cc": "lora seed 2"}, since)
+        console = Console(file=io.StringIO(), width=100)
+        console.print(bar(status, since, with_owner=True))
+    first, second, third = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "1 of 3 runs (1 running, 1 waiting, 1 failed), about 30 s left" in first
+    assert second.split()[:10] == ["lora", "seed", "1", "50", "%", "step", "10", "of", "20,", "accuracy"]
+    assert f"process {os.getpid()}" in second
+    assert third.strip() == "failed: lora seed 0: no memory left"
