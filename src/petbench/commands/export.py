@@ -82,4 +82,6 @@ def _write_base(loaded: "Loaded", folder: Path) -> None:
     from petbench.models.load import load
 
     task, spec = loaded.task, loaded.spec
-    load(spec.model, loaded.form, task.num_labels, task.regression, seed=0).model.save_pretrained(folder)
+    load(spec.model, loaded.backbone.form, task.num_labels, task.regression, seed=0).model.save_pretrained(
+        folder
+    )

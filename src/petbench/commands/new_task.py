@@ -21,13 +21,6 @@ LEFT_OUT = (
 )
 
 
-def new_main(argv: list[str]) -> int:
-    """`petbench new task …`. Returns the exit status."""
-    if argv[:1] != ["task"]:
-        raise UserError(f"petbench new: got '{' '.join(argv[:1])}'. Legal: task NAME --from FILE.")
-    return new_task_main(argv[1:])
-
-
 def new_task_main(argv: list[str]) -> int:
     """Write DIR/task/NAME.yaml and say how it is used. Raises UserError, and leaves what is there."""
     parser = Arguments(

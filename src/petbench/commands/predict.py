@@ -27,7 +27,7 @@ def predict_main(argv: list[str]) -> int:
     if form not in FORMS:
         raise UserError(f"--out: ending '{form}'. Legal: {', '.join(FORMS)}.")
     from petbench.commands.ensemble import runs_at
-    from petbench.console import tell, warn
+    from petbench.console import busy, spinning, tell, warn
     from petbench.tasks.rows.checks import empty_text_notes
 
     # The rows are read before the model: a broken file is found in the first second.
@@ -35,13 +35,16 @@ def predict_main(argv: list[str]) -> int:
     rows = _rows(asked, task)
     for note in empty_text_notes(rows):
         warn(f"{note}; they are labelled, too")
-    from petbench.inference.predict import ensemble, predict
-    from petbench.tuned.load import load_run
+    with spinning():
+        busy("loading torch and transformers")
+        from petbench.inference.predict import ensemble, predict
+        from petbench.tuned.load import load_run
 
-    members = []
-    for run in runs:
-        loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
-        members.append(predict(loaded, rows, device=asked.device, batch_size=asked.batch))
+        members = []
+        for number, run in enumerate(runs, start=1):
+            busy(f"labelling {len(rows):,} rows with run {number} of {len(runs)}")
+            loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            members.append(predict(loaded, rows, device=asked.device, batch_size=asked.batch))
     found = ensemble(members)
     text = written(found, form, asked.probabilities)
     if asked.out:

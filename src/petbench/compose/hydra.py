@@ -10,20 +10,12 @@ from typing import Any
 
 from petbench.compose.overrides import quoted, readable
 from petbench.compose.yaml_size import expanded_size
+from petbench.config.plugins import plugins
 from petbench.config.tree import conf_roots, is_group, key_of, options
 from petbench.console import names_a_secret
 from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
-
-
-PLUGINS = {  # choice of hydra/launcher or hydra/sweeper -> petbench's extra that brings it
-    "joblib": "joblib",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-    "ray": "ray",
-    "optuna": "optuna",
-}
 
 
 OWN_ROWS = ("data.file", "data.hub")  # keys that make the task, where none is chosen
@@ -182,10 +174,10 @@ def _missing_choice(error: Any, config_dir: str | Path | None = None) -> str:
     group, _, name = missing.partition("/")
     if missing.startswith(("hydra/launcher/", "hydra/sweeper/")):
         kind, name = missing.rsplit("/", 1)
-        if name in PLUGINS:
-            return f"{kind}={name}: not installed. Run: pip install 'petbench[{PLUGINS[name]}]'"
-        sweeps = kind.endswith("sweeper")
-        return str(unknown(kind, name, ["basic", *(n for n in PLUGINS if (n == "optuna") == sweeps)]))
+        known = {n: plugin for n, plugin in plugins().items() if kind.endswith(plugin.group)}
+        if name in known:
+            return f"{kind}={name}: not installed. Run: pip install 'petbench[{known[name].extra}]'"
+        return str(unknown(kind, name, ["basic", *known]))
     if any((root / group).is_dir() for root in conf_roots(config_dir)):
         return str(unknown(group, name, options(group, config_dir)))
     return " ".join(str(error).split())

@@ -62,8 +62,18 @@ class ModelSpec(Frozen):
                 raw["known"] = known = None
             if not raw.get("label"):
                 name = str(raw.get("name", ""))
-                raw["label"] = known["label"] if known else name.rstrip("/").rsplit("/", 1)[-1]
+                is_known = isinstance(known, Mapping) and "label" in known
+                raw["label"] = known["label"] if is_known else name.rstrip("/").rsplit("/", 1)[-1]
         return raw
+
+
+# What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
+ABOUT_THE_METHOD = ("tuning", "citation")
+
+
+def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a method's YAML that its spec takes."""
+    return {key: value for key, value in values.items() if key not in ABOUT_THE_METHOD}
 
 
 class AdapterSpec(Frozen):
@@ -96,7 +106,7 @@ class BudgetSpec(Frozen):
 class TaskSpec(Task):
     """A task, in which form and wording it is asked, and how much of it."""
 
-    form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text where the family answers in text
     wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included

@@ -24,6 +24,7 @@ from petbench.config.sections import (
     TrainerSpec,
     TuningNote,
     Vary,
+    hyper_parameters,
 )
 from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
@@ -127,8 +128,7 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             "hub are read from the environment where they are needed."
         )
     inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
-    inside = enumerate(value) if isinstance(value, list | tuple) else inside
-    for key, part in inside:
+    for key, part in enumerate(value) if isinstance(value, list | tuple) else inside:
         yield from _secrets(part, f"{path}.{key}" if path else str(key))
 
 
@@ -142,9 +142,11 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = dict(values.pop("adapter", None) or {})
-    adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
+    given = values.pop("adapter", None) or {}
+    adapter_raw = hyper_parameters(given) if isinstance(given, Mapping) else {}
     problems: list[str] = [*_secrets(raw)]
+    if not isinstance(given, Mapping):
+        problems.append(f"adapter: got {given!r}. Legal: a group of keys.")
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:

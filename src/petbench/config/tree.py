@@ -1,8 +1,6 @@
 """Where the YAMLs lie: the config tree, outside packages' and the user's; groups and their choices."""
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +19,9 @@ def conf_dir() -> Path:
 def plugin_conf_dirs() -> list[Path]:
     """`conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks` (nothing is
     imported)."""
+    from importlib.metadata import entry_points  # a command's first line needs neither of the two
+    from importlib.util import find_spec
+
     folders = []
     for point in chain.from_iterable(entry_points(group=group) for group in POINTS):
         try:

@@ -21,7 +21,7 @@ def pipeline(run: str | Path, results_dir: str | Path = "results", **options: An
 
     make: Any = transformers.pipeline  # its overloads name the tasks one by one
     loaded = load_run(run, results_dir)
-    if loaded.form != "head":
+    if loaded.backbone.form != "head":
         raise UserError(
             f"{run} answers in text form, which no text-classification pipeline asks. Use `petbench predict`."
         )
@@ -49,7 +49,7 @@ def in_units(loaded: Loaded) -> None:
     Nothing where the scale is (0, 1), as of classes and STS-B. Raises UserError where the output has no bias for m.
     """
     first, second = loaded.task.units
-    if loaded.form != "head" or (first, second) == (0.0, 1.0):
+    if loaded.backbone.form != "head" or (first, second) == (0.0, 1.0):
         return
     for output in _outputs(loaded.tuned):
         if output.bias is None:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from petbench.errors import UserError
 from petbench.inference.ask import Answer, answerer_of, replies
-from petbench.machine.devices import choose_device, choose_precision, prepare_process
+from petbench.machine.accelerator import accelerator_for
 from petbench.tasks.encode.encode import encode, warn_of_cuts
 from petbench.tasks.splits import Split
 from petbench.tuned.load import Loaded
@@ -52,18 +50,12 @@ def predict(
     once, by default the run's `trainer.eval_batch_size`.
     """
     spec, tokenizer = loaded.spec, loaded.tokenizer
-    prepare_process(spec.trainer)
-    place = choose_device(device)
-    precision = choose_precision(spec.trainer.precision, place)
-    AcceleratorState._reset_state(reset_partial_state=True)  # another run of this process may have differed
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", cpu=place.type == "cpu"
-    )
+    accelerator, _ = accelerator_for(spec.trainer, device)
     model = loaded.tuned.model.to(accelerator.device)
-    encoded = encode(rows, loaded.task, spec.task, loaded.form, tokenizer, spec.cache_dir)
+    encoded = encode(rows, loaded.task, spec.task, loaded.backbone.form, tokenizer, spec.cache_dir)
     warn_of_cuts(encoded, "new rows", spec.task.max_length)
     heads = loaded.tuned.layout.head_modules
-    answerer = answerer_of(spec, loaded.task, loaded.form, tokenizer, heads)
+    answerer = answerer_of(spec, loaded.task, loaded.backbone.form, tokenizer, heads)
     size = batch_size or spec.trainer.eval_batch_size
     started = time.perf_counter()
     found = replies(accelerator, model, encoded, answerer, size, tokenizer.pad_token_id)

@@ -16,7 +16,7 @@ import torch
 
 from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.models.family_table import FAMILIES
+from petbench.models.families import family_of
 from petbench.models.sites import Layout
 from petbench.tasks.glue import TASKS
 
@@ -111,7 +111,7 @@ def _body(model: "PreTrainedModel") -> tuple[str, Any]:
 def _new_to_checkpoints(model: "PreTrainedModel", layout: Layout) -> tuple[str, ...]:
     """Modules of the body that a checkpoint need not hold."""
     prefix, _ = _body(model)
-    return tuple(f"{prefix}{module}" for module in FAMILIES[layout.family].new)
+    return tuple(f"{prefix}{module}" for module in family_of(layout.family).new)
 
 
 def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
@@ -119,7 +119,7 @@ def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
     _, body = _body(model)
     key = key.removeprefix(f"{model.base_model_prefix}.")
     first = key.partition(".")[0]
-    if first in FAMILIES[layout.family].new or CONSTANTS.search(key):
+    if first in family_of(layout.family).new or CONSTANTS.search(key):
         return False
     return first in dict(body.named_children())
 

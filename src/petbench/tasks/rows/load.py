@@ -10,7 +10,7 @@ from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.checks import checked_split, split_notes
 from petbench.tasks.rows.own import own_splits
-from petbench.tasks.rows.places import own_rows
+from petbench.tasks.rows.places import files_of, own_rows
 from petbench.tasks.rows.raw import Raw
 from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
 from petbench.tasks.splits import Split, Splits
@@ -70,7 +70,11 @@ def source_of(data: DataSpec) -> str:
 
 def require_source(task: Task, data: DataSpec) -> None:
     """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
-    own = data.file or data.hub or task.files
+    own, folder = data.file or data.hub or task.files, data.dir or os.environ.get(ENV_DIR)
+    if task.glue is not None and source_of(data) == "local" and folder:
+        _require_folder(task, Path(folder))
+    if data.file and data.source != "toy":
+        files_of(data.file)
     if data.source == "toy" or (own if task.glue is None else source_of(data) != "hub"):
         return
     if task.hub is not None:
@@ -94,17 +98,7 @@ def companion_splits(task: Task, data: DataSpec) -> dict[str, Split]:
 
 def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits:
     """Splits in `root/<task>/`: parquet files by split, or the official TSV files; parquet first."""
-    if not root.is_dir():
-        raise UserError(
-            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
-        )
-    folder = task_folder(task, root)
-    if folder is None:
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
-        raise UserError(
-            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
-            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
-        )
+    folder = _require_folder(task, root)
     parts: dict[str, Split] = {}
     partial, notes = [], []
     for name in task.splits:
@@ -126,6 +120,22 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     if not parts:
         splits.part(task.splits[0])  # raises: nothing is there
     return splits
+
+
+def _require_folder(task: Task, root: Path) -> Path:
+    """The task's folder below a local one. Raises UserError that says what is there."""
+    if not root.is_dir():
+        raise UserError(
+            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
+        )
+    folder = task_folder(task, root)
+    if folder is None:
+        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        raise UserError(
+            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
+            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
+        )
+    return folder
 
 
 def task_folder(task: Task, root: Path) -> Path | None:
