@@ -15,7 +15,8 @@ def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     start = config["init_from"]
     return {
         **config,
-        "data": {**config["data"], "dir": None},
+        "data": {**config["data"], "dir": None, "file": None},
+        "task": {**config["task"], "files": None},
         "init_from": None if start is None else public_name(start),
         "results_dir": "results",
         "cache_dir": None,
