@@ -41,7 +41,7 @@ def spec_for(method: str, *more: str) -> RunSpec:
 
 def warm_up() -> None:
     """Import what a run needs, so that children only fork; nothing is trained in this process."""
-    import petbench.training.session  # noqa: F401
+    import petbench.training.train  # noqa: F401
     from petbench.measure import latency
 
     torch.set_num_threads(1)

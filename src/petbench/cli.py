@@ -15,6 +15,8 @@ from petbench.machine.signals import exit_status, stop_signals
 USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
 
   petbench train adapter=krona task=rte     one run; -m sweeps; Hydra's flags all work
+  petbench train adapter=krona data.file=tickets.csv
+                                            the same on rows of your own
   petbench params adapter=krona model=t5_base [--json]
                                             parameters by part; no weights, no data
   petbench list adapters|tasks|models|recipes|sweeps
@@ -26,10 +28,11 @@ USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
   petbench power task=rte seeds=5           how small a difference these seeds can show
   petbench reproduce recipe=krona_table1    a published table beside ours
   petbench submit RUNS… --out glue.zip      the GLUE test files, checked
-  petbench predict RUN FILE                 label new text
+  petbench predict RUN FILE                 label new text; a folder of runs is an ensemble
   petbench merge RUN --out DIR              a plain Hugging Face checkpoint
   petbench export RUN --to peft --out DIR   a PEFT adapter
   petbench bench                            step time, memory and latency, side by side
+  petbench new task NAME --from FILE        a task's YAML, read off its rows
   petbench data fetch|check DIR             GLUE on disk, with checksums
   petbench conformance NAME                 hold a method to the list
   petbench new method NAME --dir DIR        a package with a method of your own

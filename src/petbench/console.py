@@ -4,7 +4,8 @@ import os
 import re
 import sys
 import unicodedata
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from rich.console import Console
@@ -115,15 +116,42 @@ def _plain(cell: Any) -> Any:
     return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something long goes on; call what it gives with every part done."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not is_main_process()) as bar:
+        task = bar.add_task(shown(what), total=total)
+        done = 0
+
+        def told(part: int) -> None:
+            nonlocal done
+            done += part
+            if (
+                done > total // 200
+            ):  # two hundred steps: a call for every line would cost more than reading it
+                bar.advance(task, done)
+                done = 0
+
+        yield told
+
+
 def say(text: str) -> None:
     """A plain line on standard output."""
     out.print(shown(text))
 
 
-def warn(text: str) -> None:
-    """A line on standard error, if that still takes one."""
+def tell(text: str) -> None:
+    """A plain line on standard error, if that still takes one: what is no result of a command."""
     with suppress(OSError, ValueError):
-        print(f"warning: {shown(text)}", file=sys.stderr)
+        print(shown(text), file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """A line on standard error that begins with `warning:`."""
+    tell(f"warning: {text}")
 
 
 def print_table(table: Table) -> None:

@@ -45,7 +45,7 @@ def test_the_loop_knows_no_method_and_no_task() -> None:
     names = {path.stem for path in YAMLS if path.parent.name in ("adapter", "task", "peft", "recipe")}
     names |= {path.stem for path in (ROOT / "src/petbench/adapters/methods").glob("*.py")}
     words = set(re.findall(r"\w+", text.lower()))
-    assert not (names - {"__init__"}) & words
+    assert not (names - {"__init__", "own"}) & words  # `task=own` is an English word, too
 
 
 def test_the_loop_is_under_60_lines() -> None:

@@ -333,7 +333,7 @@ def test_a_secret_in_an_error_reaches_no_record_and_no_log(
     def broken(*arguments: Any, **keywords: Any) -> None:
         raise OSError("401 for url https://hub?token=hf_abcdefgh&x")
 
-    monkeypatch.setattr("petbench.training.session.build", broken)
+    monkeypatch.setattr("petbench.training.session.load_and_attach", broken)
     words = ["train", "adapter=lora", "task=rte", "model=tiny_bert", "data=toy", "cache_dir=cache"]
     assert run_command(words) == 1
     said = capsys.readouterr()

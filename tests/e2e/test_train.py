@@ -134,7 +134,7 @@ def test_a_finished_adapter_gives_its_answers_again() -> None:
     record = train("adapter=krona", "task=stsb", "trainer.max_steps=10")
     loaded = load_run(record.run_id)
     report = rows_of(loaded.spec)[1].report["validation"]
-    encoded = encode(report, loaded.task, loaded.spec.task, loaded.form, loaded.tokenizer)
+    encoded = encode(report, loaded.task, loaded.spec.task, loaded.backbone.form, loaded.tokenizer)
     pad = loaded.tokenizer.pad_token_id
     answerer = head_answerer(True, loaded.backbone.layout.head_modules)
     said = replies(Accelerator(cpu=True), loaded.tuned.model, encoded, answerer, 64, pad)

@@ -88,9 +88,9 @@ def _clean(results: Path, delete: bool) -> int:
 
 
 def _doctor_data(folder: Path) -> None:
-    from petbench.tasks.glue import TASKS
+    from petbench.tasks.glue import NAMES
 
-    there = [name for name in TASKS if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
+    there = [name for name in NAMES if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
     say(
         f"               tasks there: {', '.join(there) or 'none'} (petbench data check {folder} verifies them)"
     )

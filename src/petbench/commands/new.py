@@ -1,49 +1,24 @@
-"""`petbench new method NAME --dir DIR`: the skeleton of an outside package with one method, which conforms as it is."""
+"""`petbench new method|task …`: skeletons of what users add."""
 
-import keyword
-import re
-from importlib.resources import files
+from importlib import import_module
 
-from petbench.commands.arguments import Arguments, new_folder
-from petbench.config.tree import options
-from petbench.console import say
 from petbench.errors import UserError
-from petbench.files import write_text
 
-FILES = {  # in the skeleton -> in the package
-    "pyproject.toml.txt": "pyproject.toml",
-    "method.py.txt": "petbench_{name}/__init__.py",
-    "adapter.yaml.txt": "petbench_{name}/conf/adapter/{name}.yaml",
-    "test.py.txt": "tests/test_{name}.py",
+KINDS = {
+    "method": ("petbench.commands.new_method", "new_method_main"),
+    "task": ("petbench.commands.new_task", "new_task_main"),
 }
 
 
 def new_main(argv: list[str]) -> int:
-    """Write the package. Raises UserError for a name that is taken or no Python name, and for a folder with files."""
-    parser = Arguments(
-        prog="petbench new", description="Write the skeleton of a package with a method of your own."
-    )
-    parser.add_argument("kind", choices=["method"], help="what to write")
-    parser.add_argument("name", metavar="NAME", help="the method's name, such as my_method")
-    parser.add_argument("--dir", required=True, type=new_folder, metavar="DIR", help="a new folder")
-    parsed = parser.parse_args(argv)
-    name = parsed.name
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    """Hand the rest to the kind's own command. Raises UserError."""
+    if argv[:1] in (["-h"], ["--help"]):
+        print("usage: petbench new method NAME --dir DIR | petbench new task NAME --from FILE")
+        return 0
+    if not argv or argv[0] not in KINDS:
         raise UserError(
-            f"NAME: got '{name}'. Legal: lower-case letters, digits and _, a letter first, such as my_method."
+            f"petbench new: got '{' '.join(argv[:1])}'. Legal: method NAME --dir DIR; task NAME --from FILE."
         )
-    if name in options("adapter"):
-        raise UserError(f"NAME: there is an adapter={name} already. Choose another name.")
-    if parsed.dir.is_dir() and any(parsed.dir.iterdir()):
-        raise UserError(f"--dir: {parsed.dir} is not empty. Name a new folder.")
-    words = {"{{name}}": name, "{{Name}}": "".join(part.capitalize() for part in name.split("_"))}
-    for source, place in FILES.items():
-        text = files("petbench.commands").joinpath("skeleton", source).read_text(encoding="utf-8")
-        for word, meant in words.items():
-            text = text.replace(word, meant)
-        target = parsed.dir / place.format(name=name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_text(target, text, "--dir")
-    say(f"{parsed.dir}: a package with adapter={name}. Next: pip install -e {parsed.dir}")
-    say(f"then: petbench conformance {name}; the formula is in petbench_{name}/__init__.py")
-    return 0
+    module, function = KINDS[argv[0]]
+    status: int = getattr(import_module(module), function)(argv[1:])
+    return status

@@ -125,17 +125,15 @@ def _require_start(spec: "RunSpec") -> None:
 
 def job(cfg: DictConfig) -> float | None:
     """Validate and run one composed config. Returns the headline score, None for a plan."""
-    from petbench.adapters.registry import spec_of
     from petbench.commands.tables import params_table, scores_table
-    from petbench.config.spec import parse
     from petbench.console import print_table, say
     from petbench.tasks.rows.load import require_source
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
     from petbench.training.run import run
 
-    spec = parse(plain_values(cfg), spec_of)
+    spec = spec_from(plain_values(cfg))
     if not spec.plan:
-        require_source(spec.task.name, spec.data)
+        require_source(spec.task, spec.data)
     planned = plan(spec)
     _require_start(spec)
     for note in planned.notes:

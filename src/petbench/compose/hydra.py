@@ -11,11 +11,14 @@ from typing import Any
 from petbench.compose.overrides import quoted, readable
 from petbench.compose.yaml_size import expanded_size
 from petbench.config.plugins import plugins
-from petbench.config.tree import conf_roots, is_group, options
+from petbench.config.tree import conf_roots, is_group, key_of, options
 from petbench.console import names_a_secret
 from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
+
+
+OWN_ROWS = ("data.file", "data.hub")  # keys that make the task, where none is chosen
 
 
 IN_BRACES = (
@@ -28,12 +31,15 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
 
     `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Text that its
-    grammar cannot read is quoted (`overrides.readable`).
+    grammar cannot read is quoted (`overrides.readable`). Rows of one's own make their own task.
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
         return list(argv)  # `query=bash` is no config value
     roots = conf_roots()
     out = []
+    keys = {key_of(argument) for argument in argv if "=" in argument}
+    if keys & set(OWN_ROWS) and "task" not in keys:
+        argv = [*argv, "task=own"]
     for argument in argv:
         key, equals, _ = argument.partition("=")
         plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/"))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import (
@@ -26,6 +26,7 @@ from petbench.config.sections import (
     Vary,
     hyper_parameters,
 )
+from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
 from petbench.errors import UserError
@@ -44,8 +45,10 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
+    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
     ("data", "dir"),
     ("data", "source"),
+    *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
@@ -101,6 +104,8 @@ class RunSpec(Frozen):
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
+        if self.task.glue is None:
+            config["task"].pop("name")
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:
@@ -122,7 +127,7 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
             "hub are read from the environment where they are needed."
         )
-    inside = value.items() if isinstance(value, Mapping) else ()
+    inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
     inside = enumerate(value) if isinstance(value, list | tuple) else inside
     for key, part in inside:
         yield from _secrets(part, f"{path}.{key}" if path else str(key))

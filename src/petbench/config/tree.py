@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from petbench.errors import unknown
+
+POINTS = ("petbench.adapters", "petbench.tasks")  # what a package of one's own can bring
 
 
 def conf_dir() -> Path:
@@ -16,16 +19,17 @@ def conf_dir() -> Path:
 
 
 def plugin_conf_dirs() -> list[Path]:
-    """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
+    """`conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks` (nothing is
+    imported)."""
     folders = []
-    for point in entry_points(group="petbench.adapters"):
+    for point in chain.from_iterable(entry_points(group=group) for group in POINTS):
         try:
             spec = find_spec(point.module.split(".")[0])
         except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
             continue
         for place in (spec.submodule_search_locations or []) if spec else []:
             folder = Path(place) / "conf"
-            if folder.is_dir():
+            if folder.is_dir() and folder not in folders:
                 folders.append(folder)
     return folders
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.registry import method_named
 from petbench.config.spec import RunSpec
 from petbench.machine.clock import peak_memory_bytes, reset_peak_memory
 from petbench.measure.latency import LENGTH, clock_of, latencies
 from petbench.models.families import layout_of
 from petbench.models.load import load, resolve_form
 from petbench.models.made_up import made_up
-from petbench.tuned.attach import Tuned, attach
+from petbench.tuned.attach import Tuned
+from petbench.tuned.load import load_and_attach
 
 BARE = "backbone"  # nothing tuned; gradients flow through all activations
 AGAIN = "backbone again"  # a second copy: what the two differ by is noise
@@ -54,10 +54,14 @@ def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
     """
     found = [Candidate(BARE, _backbone(specs[0]))]
     for spec in specs:
-        tuned = _tuned(spec)
+        _, tuned = load_and_attach(spec, None)
         found.append(Candidate(spec.adapter.label, tuned.model))
         if merged and tuned.method.mergeable(tuned.spec, tuned.layout):
-            found.append(Candidate(f"{spec.adapter.label} merged", _served(_tuned(spec)), merged=True))
+            found.append(
+                Candidate(
+                    f"{spec.adapter.label} merged", _served(load_and_attach(spec, None)[1]), merged=True
+                )
+            )
     return [*found, Candidate(AGAIN, _backbone(specs[0]))]
 
 
@@ -78,11 +82,6 @@ def _pass_gradients(model: Any) -> None:
 
 def _require_grad(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
     return output.requires_grad_(True) if torch.is_grad_enabled() and not output.requires_grad else output
-
-
-def _tuned(spec: RunSpec) -> Tuned:
-    backbone = load(spec.model, resolve_form(spec.model, spec.task.form), 2, False, 0)
-    return attach(backbone.model, method_named(spec.adapter.method), spec.adapter, backbone.layout)
 
 
 def _served(tuned: Tuned) -> nn.Module:

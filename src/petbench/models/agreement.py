@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.models.families import family_of
 from petbench.models.sites import Layout
-from petbench.tasks.glue import TASKS, Task
+from petbench.tasks.glue import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -188,7 +189,7 @@ def _head(
 def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
     """The output of a head for each of the task's labels; None when the head is another task's.
 
-    Raises UserError when only some of its labels are the task's.
+    Raises UserError when only some of its labels are a GLUE task's; the names on other rows are anyone's.
     """
     same = labels.task == task.name
     if labels.task in TASKS and not same:
@@ -200,7 +201,7 @@ def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
         return list(range(task.num_labels)) if same else None
     if sorted(found) == sorted(task.labels):
         return [found.index(label) for label in task.labels]
-    if set(found) & set(task.labels):
+    if set(found) & set(task.labels) and task.glue is not None:
         raise UserError(
             f"model.name: the head of '{name}' has the labels {', '.join(labels.names)} (id2label), task.name="
             f"{task.name} has {', '.join(task.labels)}: its outputs cannot be put in order.\nName all of them in its "

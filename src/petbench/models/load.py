@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from petbench.config.sections import ModelSpec
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.models.agreement import Head, HeadLabels, agree
 from petbench.models.checks import check_padding, check_tokenizer, positions_of, refuse_pickles
@@ -27,7 +28,6 @@ from petbench.models.source import (
 )
 from petbench.models.special_ids import adopt, complete, settle
 from petbench.models.tokenizer import load_tokenizer
-from petbench.tasks.glue import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

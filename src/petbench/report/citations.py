@@ -48,7 +48,7 @@ def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
     """Every entry once, methods first; comments name what has no paper and what has no entry."""
-    from petbench.tasks.glue import TASKS
+    from petbench.tasks.glue import bibtex_of
 
     parts: list[str] = []
     unpublished, unknown = [], []
@@ -60,8 +60,8 @@ def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
             unpublished.append(method)
         parts += found or ()
     for task in dict.fromkeys(tasks):
-        if task in TASKS:
-            parts += TASKS[task].bibtex.split("\n\n")
+        if found_text := bibtex_of(task):
+            parts += found_text.split("\n\n")
         else:
             unknown.append(task)
     if unpublished:

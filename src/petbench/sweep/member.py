@@ -18,12 +18,11 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     since: when the sweep began (see `run`). Returns the score on the selection rows: what a sweeper may optimise
     without touching the report rows.
     """
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
+    from petbench.training.plan import spec_from
 
     spec = None
     try:
-        spec = parse(plain_values(cfg), spec_of)
+        spec = spec_from(plain_values(cfg))
         record = run(spec, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it

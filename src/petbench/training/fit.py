@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.adapters.method import Stage
@@ -17,9 +16,7 @@ from petbench.errors import Diverged, RunError
 from petbench.machine import signals
 from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
-from petbench.models.load import Backbone
 from petbench.tracking.log import Tracker, drop_after
-from petbench.training.claim import Claim
 from petbench.training.feed import Feed
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
@@ -35,10 +32,7 @@ from petbench.training.resume import (
 )
 from petbench.training.scoring import Scorer
 from petbench.training.screen import RunScreen
-from petbench.tuned.attach import Tuned
-
-if TYPE_CHECKING:
-    from petbench.training.prepare import Prepared
+from petbench.training.session import Session
 
 
 class Fit:
@@ -46,29 +40,20 @@ class Fit:
 
     RESUME_EVERY_SECONDS = 60.0  # between evaluations, in long epochs
 
-    def __init__(
-        self,
-        prepared: "Prepared",
-        backbone: Backbone,
-        tuned: Tuned,
-        accelerator: Accelerator,
-        model: Any,
-        scorer: Scorer,
-        claim: Claim | None = None,
-    ) -> None:
-        self.prepared, self.spec = prepared, prepared.spec
-        self.tuned, self.accelerator, self.model, self.scorer = tuned, accelerator, model, scorer
-        self.claim = claim
-        rows = scorer.encode(prepared.rows.train)
-        self.feed = Feed(self.spec, rows, backbone.tokenizer.pad_token_id, accelerator)
+    def __init__(self, session: Session, scorer: Scorer) -> None:
+        self.session, self.scorer = session, scorer
+        self.prepared, self.spec = session.prepared, session.spec
+        self.tuned, self.accelerator = session.tuned, session.accelerator
+        rows = scorer.encode(self.prepared.rows.train)
+        self.feed = Feed(self.spec, rows, session.pad_id, self.accelerator)
         self.steps_per_epoch = self.feed.steps_per_epoch
-        self.total_steps = prepared.steps
-        self.last_stage = len(tuned.stages()) - 1
+        self.total_steps = self.prepared.steps
+        self.last_stage = len(self.tuned.stages()) - 1
         every = self.spec.trainer.eval_every
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = StepClock(accelerator.device)
+        self.clock = StepClock(self.accelerator.device)
         self.rate = self.spec.optim.lr  # of the last step
         self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
         self._resumed: Any = None
@@ -150,7 +135,7 @@ class Fit:
             guard.gradients(loss, optimizer)
 
         going_on = partial(
-            train, self.accelerator, self.model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
+            train, self.accelerator, self.session.model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
             clock=self.clock, on_loss=guard.loss, on_gradients=on_gradients, after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
         )  # fmt: skip
@@ -196,8 +181,7 @@ class Fit:
         def on_step(loss: Tensor) -> None:
             last = progress.step == self.total_steps
             due = progress.step % self.eval_every == 0 or last
-            if self.claim is not None:
-                self.claim.require()  # before anything is written
+            self.session.require_claim()  # before anything is written
             value = None
             if progress.step % trainer.log_every == 0 or due:
                 value = self._checked(loss)
@@ -267,7 +251,7 @@ class Fit:
             scores = self.scorer.selection()
         progress.due_loss, progress.finite_step = None, progress.step
         progress.eval_seconds += time.perf_counter() - began
-        name = self.prepared.plan.task.headline
+        name = self.session.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
         # Of a method with stages only the last counts: before it the method itself has not trained.
         better = progress.stage == self.last_stage and (
@@ -288,8 +272,7 @@ class Fit:
         """Write the resume state: the run can go on from here."""
         if not self.accelerator.is_main_process:
             return
-        if self.claim is not None:
-            self.claim.require()
+        self.session.require_claim()
         self.progress.step_seconds = self.clock.seconds
         self.progress.threads = torch.get_num_threads()
         state, memory = self.tuned.state(), self.tuned.installed.memory()

@@ -1,63 +1,54 @@
-"""Outcome: from what a session measured to the record, the predictions and the files beside them."""
+"""Outcome: from what was measured of a run to its record, its predictions and the files beside them."""
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import numpy as np
-import torch
+from torch import Tensor
 
+from petbench.config.task import Task
 from petbench.files import write_text
-from petbench.machine.clock import StepClock
-from petbench.machine.devices import uses_tf32
-from petbench.machine.provenance import device_name, git_state, versions
-from petbench.models.load import Backbone
 from petbench.record import (
     Answers,
-    BackboneFacts,
     Best,
     Cost,
-    DataFacts,
-    GitState,
     Headline,
     Merge,
     Metrics,
+    Params,
     Point,
     Provenance,
     Record,
     WandbRun,
     write_answers,
 )
-from petbench.report.statistics.influence import NO_LABEL
-from petbench.tasks.glue import Task
+from petbench.record.metrics.by_row import NO_LABEL
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
-from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
-from petbench.tuned.attach import Tuned
-from petbench.tuned.params import count_params
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished session knows."""
+    """What is known of a run that was fitted and measured."""
 
+    state: dict[str, Tensor]  # the trained values that the selection rows chose
+    params: Params
     progress: Progress
-    clock: StepClock
+    step_seconds: float | None  # median; None when no step was taken
+    train_seconds: float
     scored: dict[str, Scored]  # `selection`, `report/<split>`, `predict/<name>`
+    no_number: float | None  # see `metrics.score`
     merge: Merge
     latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
     padding_fraction: float
     load_seconds: float
     peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
-    precision: str
-    adapter_bytes: int
-    adapter_sha256: str | None  # None in every process but the main one
-    cut_rows: dict[str, int]  # part -> rows that were longer than `task.max_length`
+    provenance: Provenance
 
 
 def metrics_of(scored: dict[str, Scored]) -> Metrics:
@@ -77,22 +68,20 @@ def _split(name: str) -> str:
 
 def finished_record(
     prepared: Prepared,
-    backbone: Backbone,
-    tuned: Tuned,
     outcome: Outcome,
-    device: torch.device,
-    tracker: Tracker,
+    adapter: tuple[int, str | None],
+    date: datetime,
+    wandb: Mapping[str, str],
 ) -> Record:
-    """The record of a run that came to its end; also tells the tracker the same numbers."""
+    """The record of a run that came to its end. adapter: bytes and digest; wandb: where W&B has it, empty without."""
     spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
     metrics = metrics_of(outcome.scored)
     split = prepared.rows.headline_split
-    seconds = outcome.clock.total
-    params = count_params(tuned)
-    record = Record(
+    seconds = outcome.train_seconds
+    return Record(
         run_id=prepared.run_id,
         status="done",
-        date=datetime.now(UTC).replace(microsecond=0),
+        date=date,
         task=task.name,
         model=spec.model.label,
         adapter=spec.adapter.label,
@@ -106,9 +95,9 @@ def finished_record(
             split=split,
             n=len(prepared.rows.report[split]),
         ),
-        params=params,
+        params=outcome.params,
         cost=Cost(
-            step_seconds_median=outcome.clock.median(),
+            step_seconds_median=outcome.step_seconds,
             train_seconds=seconds,
             eval_seconds=progress.eval_seconds,
             load_seconds=outcome.load_seconds,
@@ -116,61 +105,19 @@ def finished_record(
             tokens_per_second=progress.tokens / seconds if seconds else None,
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
-            adapter_bytes=outcome.adapter_bytes,
+            adapter_bytes=adapter[0],
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],
         ),
         best=Best(step=progress.best_step, epoch=progress.best_epoch),
         merge=outcome.merge,
-        adapter_sha256=outcome.adapter_sha256,
+        adapter_sha256=adapter[1],
         changes=tuple(progress.changes),
         curve=tuple(Point.model_validate(point) for point in progress.curve),
-        provenance=_provenance(prepared, backbone, outcome, device),
-        wandb=WandbRun(**reference) if (reference := tracker.reference()) else None,
+        provenance=outcome.provenance,
+        wandb=WandbRun(**wandb) if wandb else None,
     )
-    tell(tracker, record)
-    return record
-
-
-def _provenance(prepared: Prepared, backbone: Backbone, outcome: Outcome, device: torch.device) -> Provenance:
-    splits, rows = prepared.splits, prepared.rows
-    git = git_state()
-    return Provenance(
-        git=GitState(**git) if git else None,
-        versions=versions(),
-        device=device_name(device),
-        threads=torch.get_num_threads(),
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
-        precision=outcome.precision,
-        tf32=uses_tf32(),
-        data=DataFacts(
-            source=splits.source,
-            location=splits.location,
-            digest=splits.digest,
-            splits=splits.split_digests,
-            partial=tuple(splits.partial),
-            majority=_majority(rows.report),
-        ),
-        model=BackboneFacts(source=backbone.source, digest=backbone.digest, head=backbone.head),
-        content=prepared.content.facts,
-        draws=draws(prepared.spec),
-        tuning=prepared.spec.tuning,
-        marks=tuple(rows.marks),
-        notes=(*prepared.plan.notes, *backbone.notes),
-        warnings=tuple(splits.warnings),
-        rows={name: len(part) for name, part in rows.parts().items()},
-        cut_rows=outcome.cut_rows,
-    )
-
-
-def _majority(report: dict[str, Any]) -> dict[str, float]:
-    """The share of the most frequent label in every report split: the score of a collapsed classifier."""
-    shares = {}
-    for name, rows in report.items():
-        if rows.labels and isinstance(rows.labels[0], int):
-            shares[name] = max(rows.labels.count(code) for code in set(rows.labels)) / len(rows)
-    return shares
 
 
 def tell(tracker: Tracker, record: Record) -> None:
@@ -203,9 +150,9 @@ def tell(tracker: Tracker, record: Record) -> None:
     )
 
 
-def write_predictions(prepared: Prepared, outcome: Outcome, no_number: float | None) -> None:
+def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
     """`predictions/<part>.jsonl`, one answer a row; `answers.npz`, what the report rows' statistics need of them; and
-    `row_ids.json`: which rows were used for what. no_number: see `metrics.score`."""
+    `row_ids.json`: which rows were used for what."""
     kept = {}
     for name, part in outcome.scored.items():
         labels = part.rows.labels if part.rows.labels is not None else [None] * len(part.rows)
@@ -217,7 +164,7 @@ def write_predictions(prepared: Prepared, outcome: Outcome, no_number: float | N
             prepared.folder / "predictions" / f"{name.replace('/', '-')}.jsonl", "\n".join(lines) + "\n"
         )
         if name.startswith("report/") and part.rows.labels is not None:
-            kept[_split(name)] = _kept(prepared.plan.task, part, no_number)
+            kept[_split(name)] = _kept(prepared.plan.task, part, outcome.no_number)
     write_answers(prepared.folder, kept)
     ids = {"origin": prepared.rows.origin, "idx": prepared.rows.ids}
     write_text(prepared.folder / "row_ids.json", json.dumps(ids) + "\n")

@@ -1,10 +1,13 @@
 """Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from petbench.adapters.registry import method_named
+from petbench.adapters.registry import method_named, spec_of
 from petbench.config.sections import BudgetSpec
-from petbench.config.spec import RunSpec, canonical_json
+from petbench.config.spec import RunSpec, canonical_json, parse
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.inference.label_tree import check_decodable
 from petbench.models.checkpointing import no_checkpointing
@@ -12,7 +15,8 @@ from petbench.models.checks import Positions, check_length, positions_of
 from petbench.models.content import config_digest
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.record import Params
-from petbench.tasks.glue import Task, task_named
+from petbench.record.metrics.table import require_metrics
+from petbench.tasks.task import settled
 from petbench.training.budget import fit_budget
 from petbench.tuned.attach import attach
 from petbench.tuned.params import count_params
@@ -34,6 +38,11 @@ class Plan:
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
+def spec_from(values: Mapping[str, Any]) -> RunSpec:
+    """The run that composed values describe, its task whole. Raises UserError with every mistake in one message."""
+    return settled(parse(values, spec_of))
+
+
 _RESOLVED: dict[str, Plan] = {}
 
 
@@ -44,7 +53,7 @@ def plan(spec: RunSpec) -> Plan:
     """
     config = spec.canonical()
     parts = {key: config[key] for key in ("model", "adapter", "budget")}
-    place = {"task": spec.task.name, "form": spec.task.form, "config": config_digest(spec.model)}
+    place = {"task": spec.task.definition(), "form": spec.task.form, "config": config_digest(spec.model)}
     key = canonical_json(parts | place)
     if key not in _RESOLVED:
         _RESOLVED[key] = _resolve(spec)
@@ -55,11 +64,14 @@ def plan(spec: RunSpec) -> Plan:
         )
     told = check_length(spec.model.name, spec.task.max_length, resolved.learned, resolved.positions)
     update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
-    return replace(resolved, spec=spec.model_copy(update=update), notes=(*resolved.notes, *told))
+    return replace(
+        resolved, spec=spec.model_copy(update=update), task=spec.task, notes=(*resolved.notes, *told)
+    )
 
 
 def _resolve(spec: RunSpec) -> Plan:
-    task = task_named(spec.task.name)
+    task = spec.task
+    require_metrics(task.metrics, task.headline, task.regression)
     form = resolve_form(spec.model, spec.task.form)
     method = method_named(spec.adapter.method)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.adapters.registry import spec_of
 from petbench.config.sections import BudgetSpec
-from petbench.config.spec import RunSpec, parse
+from petbench.config.spec import RunSpec
+from petbench.config.task import Task
 from petbench.console import is_main_process, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
@@ -16,7 +16,7 @@ from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows.load import companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
 from petbench.training.draws import drawn
-from petbench.training.plan import Plan, plan
+from petbench.training.plan import Plan, plan, spec_from
 from petbench.tuned.content import Content, content_of, located
 
 
@@ -81,16 +81,17 @@ def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
     """The task's splits and their cut under the run's protocol and draws, read once a process."""
     spec = drawn(spec)
     config = spec.canonical()
-    source = {"task": spec.task.name, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
+    whole_task = spec.task.model_dump(mode="json", include=set(Task.model_fields))
+    source = {"task": whole_task, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
     key = content_digest(source)
     if key not in _SPLITS:
-        _SPLITS[key] = load_splits(spec.task.name, spec.data)
+        _SPLITS[key] = load_splits(spec.task, spec.data)
         _warn(_SPLITS[key].warnings)
     splits = _SPLITS[key]
     cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
     if cut_key not in _CUTS:
         whole = spec.protocol.name == "glue_test"
-        companions = companion_splits(spec.task.name, spec.data) if whole else {}
+        companions = companion_splits(spec.task, spec.data) if whole else {}
         _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
         _warn(_CUTS[cut_key].warnings)
     return splits, _CUTS[cut_key]
@@ -107,7 +108,7 @@ def data_digest(splits: Splits, rows: Cut) -> str:
 def start_id(values: dict[str, Any]) -> str | None:
     """The run id of composed values; None where its rows or its model are not in reach."""
     try:
-        return run_id_of(parse(values, spec_of))
+        return run_id_of(spec_from(values))
     except UserError:
         return None
 

@@ -7,11 +7,14 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
+
 from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say, without_secrets
 from petbench.errors import Diverged, NotHere, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
+from petbench.machine.devices import free_dead_model
 from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
@@ -20,6 +23,7 @@ from petbench.training.draws import draws
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.resume import RESUME_FILE
 from petbench.training.space import warn_of_space
+from petbench.training.train import train_and_score
 
 FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
 BEGUN = (
@@ -91,9 +95,6 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
     """Train and score; a record is written whatever the end."""
-    from petbench.machine.devices import free_dead_model  # the slow imports wait until something really runs
-    from petbench.training.session import train_and_score
-
     started = time.perf_counter()
     try:
         if is_main_process():
@@ -204,8 +205,6 @@ def _refuse_links(folder: Path) -> None:
 
 
 def _as_yaml(spec: RunSpec) -> str:
-    import yaml
-
     head = (
         "# The whole config of this run, as validated. Its identity leaves out paths, loggers and devices.\n"
     )

@@ -1,18 +1,14 @@
 """Scoring: encode a run's rows, ask the model, compute the task's metrics."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from accelerate import Accelerator
 
 from petbench.inference.ask import Answer, Reply, answerer_of, reads_literally, replies
-from petbench.models.load import Backbone
 from petbench.tasks.encode.batches import batch_order, padding_fraction
 from petbench.tasks.encode.encode import Encoded, encode, target_ids, warn_of_cuts
 from petbench.tasks.metrics import metric, score
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import NO_NUMBER, wording_of
-from petbench.training.prepare import Prepared
+from petbench.training.session import Session
 
 
 @dataclass(frozen=True)
@@ -41,9 +37,9 @@ class Scored:
 class Scorer:
     """Scores a model on the parts of a cut."""
 
-    def __init__(self, prepared: Prepared, backbone: Backbone, accelerator: Accelerator, model: Any) -> None:
-        self.prepared, self.spec, self.task = prepared, prepared.spec, prepared.plan.task
-        self.backbone, self.accelerator, self.model = backbone, accelerator, model
+    def __init__(self, session: Session) -> None:
+        self.session, self.prepared, self.spec = session, session.prepared, session.spec
+        self.task, backbone = session.task, session.backbone
         self._encoded: dict[int, Encoded] = {}
         self.cut_rows: dict[str, int] = {}  # part -> rows that were longer than task.max_length
         self.label_ids = (
@@ -56,7 +52,7 @@ class Scorer:
 
     def encode(self, rows: Split) -> Encoded:
         """Rows as token ids, from the cache where they are there."""
-        form, tokenizer = self.backbone.form, self.backbone.tokenizer
+        form, tokenizer = self.session.backbone.form, self.session.backbone.tokenizer
         encoded = encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
         part = next((name for name, split in self.prepared.rows.parts().items() if split is rows), rows.name)
         if part not in self.cut_rows:
@@ -73,10 +69,8 @@ class Scorer:
     def answer(self, rows: Split) -> Scored:
         """Answers and, where there are labels, scores."""
         encoded = self.encoded(rows)
-        size = self.spec.trainer.eval_batch_size
-        found = replies(
-            self.accelerator, self.model, encoded, self.answerer, size, self.backbone.tokenizer.pad_token_id
-        )
+        session, size = self.session, self.spec.trainer.eval_batch_size
+        found = replies(session.accelerator, session.model, encoded, self.answerer, size, session.pad_id)
         if rows.labels is None:
             return Scored(rows, found, {}, ())
         said = [reply.answer for reply in found]

@@ -68,7 +68,7 @@ def publish(folder: Path, into: Path) -> None:
     """A copy of an adapter folder whose config names no path: `petbench.load` wants `model=FOLDER` then."""
     config = read_adapter_config(folder)
     model = config["config"]["model"]
-    names = {key: public_name(model[key]) for key in ("name", "tokenizer")}
+    names: dict[str, Any] = {key: public_name(model[key]) for key in ("name", "tokenizer")}
     if model["known"] is not None:
         names["known"] = {**model["known"], "name": names["name"]}
     config["config"] = without_places(config["config"]) | {"model": {**model, **names}}

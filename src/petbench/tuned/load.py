@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -12,12 +13,12 @@ from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
 from petbench.config.sections import AdapterSpec, hyper_parameters
 from petbench.config.spec import RunSpec, parse
+from petbench.config.task import Task
 from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
-from petbench.models.load import Backbone, Form, load, resolve_form, skeleton
-from petbench.tasks.glue import Task, task_named
+from petbench.models.load import Backbone, load, resolve_form, skeleton
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
 from petbench.tuned.checkpoint import (
@@ -40,7 +41,6 @@ class Loaded:
     backbone: Backbone
     spec: RunSpec
     task: Task
-    form: Form
     folder: Path
     run_id: str
 
@@ -73,13 +73,25 @@ def load_run(
     own |= {part: getattr(spec, part).model_copy(update=_OF_THE_MACHINE[part]) for part in _OF_THE_MACHINE}
     model_spec = backbone_of(spec.model, saved, folder, model, tokenizer)
     spec = spec.model_copy(update={**own, "model": model_spec})
-    task = task_named(spec.task.name)
-    form = resolve_form(spec.model, spec.task.form)
+    task = spec.task
     state = load_adapter(folder)
-    _require_size(spec, form, task, state, folder)
-    head_seed = derive_seed(spec.seed, "head")
-    backbone = load(spec.model, form, task.num_labels, task.regression, head_seed, task)
+    _require_size(spec, task, state, folder)
+    backbone, tuned = load_and_attach(spec, task)
     require_weights(saved, backbone.digest, folder)
+    tuned.load_state(state)
+    tuned.model.eval()
+    return Loaded(tuned, backbone, spec, task, folder, str(saved.get("run_id", "")))
+
+
+def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
+    """The backbone with the method on it, every start value from the run's seed.
+
+    task: whose labels the head gives; None: two classes and a new head, for measuring a model without rows. Raises
+    UserError as `load` and `attach` do.
+    """
+    form = resolve_form(spec.model, spec.task.form)
+    labels, regression = (2, False) if task is None else (task.num_labels, task.regression)
+    backbone = load(spec.model, form, labels, regression, derive_seed(spec.seed, "head"), task)
     tuned = attach(
         backbone.model,
         method_named(spec.adapter.method),
@@ -88,22 +100,21 @@ def load_run(
         seed=derive_seed(spec.seed, "adapter"),
         new_modules=backbone.new_modules,
     )
-    tuned.load_state(state)
-    tuned.model.eval()
-    return Loaded(tuned, backbone, spec, task, form, folder, str(saved.get("run_id", "")))
+    return backbone, tuned
 
 
 # What a saved config says of the machine that trained; this one has its own.
 _OF_THE_MACHINE: dict[str, dict[str, Any]] = {
-    "data": {"dir": None},
+    "data": {"dir": None, "file": None},
     "trainer": {"threads": None, "device": "auto"},
     "logger": {"name": "none", "mode": "disabled"},
 }
 
 
-def _require_size(spec: RunSpec, form: Form, task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
+def _require_size(spec: RunSpec, task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
     """Raise UserError when a saved config describes another number of trained values than are saved: it is asked on
     a model without weights, so a config of no run cannot make this process allocate without bound."""
+    form = resolve_form(spec.model, spec.task.form)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
     tuned = attach(model, method_named(spec.adapter.method), spec.adapter, layout)
     described = sum(p.numel() for name, p in tuned.model.named_parameters() if name in tuned.trained_names)
@@ -142,8 +153,6 @@ def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: A
 
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     """The spec of a named choice of `conf/adapter`, with some fields changed."""
-    import yaml
-
     values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
     spec_class = spec_of(str(values["method"]))
     try:

@@ -23,8 +23,8 @@ TABLE: list[tuple[str, str]] = [
     ("bench --nosuch", r"unrecognized arguments: --nosuch"),
     *(
         (
-            f"predict run new.tsv --batch-size {value}",
-            rf"argument --batch-size: got '{value}'\. Legal: a whole number from 1",
+            f"predict run new.tsv --batch {value}",
+            rf"argument --batch/--batch-size: got '{value}'\. Legal: a whole number from 1",
         )
         for value in ("0", "-3", "x", "2.0")
     ),
@@ -73,6 +73,10 @@ TABLE: list[tuple[str, str]] = [
     ("sync nowhere", r"results folder 'nowhere' does not exist"),
     ("sync taken", r"results folder 'taken' does not exist"),
     ("data check nowhere", r"nowhere"),
+    ("recommend nowhere", r"no records in nowhere/runs"),
+    ("new", r"petbench new: got ''\. Legal: task NAME --from FILE"),
+    ("new task a --from nowhere.csv", r"there is no file or folder"),
+    ("new task 1a --from taken", r"got '1a'\. Legal: letters, digits and _"),
     ("data steal nowhere", r"argument action: invalid choice: 'steal'"),
     ("data check", r"the following arguments are required: DIR"),
     ("list adaptrs", r"list: 'adaptrs' is unknown\. Did you mean 'adapters'\?"),

@@ -7,13 +7,13 @@ from scipy import stats
 from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.table import row_values
 from petbench.report.cells import group
 from petbench.report.citations import bibtex, citation_of
 from petbench.report.published.beside import ours_beside_theirs, reproduction
 from petbench.report.published.costs import costs_beside
 from petbench.report.published.numbers import lookup, published, recipes, target
 from petbench.report.published.rows import rows_variance
-from petbench.report.statistics.influence import row_values
 from petbench.report.statistics.moderation import fit_prior
 
 

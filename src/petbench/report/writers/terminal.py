@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.record.metrics.table import METRICS
 from petbench.report.budgets import Searched
 from petbench.report.layout import Column, Report, Table
 from petbench.report.writers.markdown import average_text, counts_line, entry_text
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
     from rich.text import Text
 
-METRIC_SHORT = {
-    "matthews_correlation": "MCC",
-    "accuracy": "acc",
-    "accuracy_f1": "acc, F1",
-    "pearson_spearman": "corr",
-}
 PADDING = 2  # columns of space that rich puts beside a cell
 
 
@@ -121,7 +116,8 @@ def _cuts(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 
 def _head(column: Column) -> str:
     """`rte` above the metric, in short."""
-    return f"{column.label}\n{METRIC_SHORT.get(column.metric, column.metric)}"
+    known = METRICS.get(column.metric)
+    return f"{column.label}\n{known.short if known else column.metric}"
 
 
 def _text(text: str, bold: bool) -> "Text":
