@@ -54,7 +54,7 @@ def refused(
     [
         (["adapter=kronna"], r"adapter: 'kronna' is unknown\. Did you mean 'krona'\? Legal: adapter_drop, "),
         (["task=rtee"], r"task: 'rtee' is unknown\. Did you mean 'rte'\? Legal: ax, cola, "),
-        (["model=tiny_bart"], r"model: 'tiny_bart' is unknown\. Did you mean 'tiny_bert'\?"),
+        (["model=tiny_burt"], r"model: 'tiny_burt' is unknown\. Did you mean 'tiny_bert'\?"),
         (["trainer.epoch=3"], r"trainer\.epoch: unknown key\. Did you mean 'epochs'\?"),
         (["adapter.factorshape=[2,2]"], r"Did you mean 'factor_shape'\?"),
         (["+nothing=1"], r"nothing: unknown key\."),

@@ -7,6 +7,7 @@ from petbench.commands.arguments import Arguments
 from petbench.config.tree import conf_dir, option_path, options
 from petbench.console import out, shown
 from petbench.errors import unknown
+from petbench.models.family_table import FAMILIES
 
 GROUPS = {
     "adapters": "adapter",
@@ -58,7 +59,6 @@ _ORDER = (
     "small: minutes on a CPU with a small model", "large", "no train rows",
     "encoders", "encoder-decoders", "decoders", "for tests and a first look: tiny, random weights, no download",
 )  # fmt: skip
-_DECODERS = ("gpt2", "llama", "qwen2", "qwen3", "smollm")
 
 
 def _head(kind: str, name: str) -> str:
@@ -72,8 +72,9 @@ def _head(kind: str, name: str) -> str:
         if "weights: random" in text:
             return "for tests and a first look: tiny, random weights, no download"
         found = re.search(r"model_type: *(\S+)", text)
-        family = found[1] if found else ""
-        return "encoder-decoders" if "t5" in family else "decoders" if family in _DECODERS else "encoders"
+        family = FAMILIES.get(found[1]) if found else None
+        stacks = {tower.stack for tower in family.towers} if family else {"encoder"}
+        return "encoders" if stacks == {"encoder"} else "decoders" if len(stacks) == 1 else "encoder-decoders"
     if kind == "tasks":
         rows = re.search(r"([\d,]+) train rows", about("task", name))
         if rows is None:
