@@ -71,7 +71,7 @@ def test_four_records_then_nothing_then_only_what_is_new(sweep: Sweep, tmp_path:
         )
     for adapter, params in (("krona", "256"), ("lora", "2,048")):  # one line a setting, over its seeds
         scores = [100 * r["headline"]["value"] for r in first.values() if r["adapter"] == adapter]
-        (line,) = [line for line in text.splitlines() if line.startswith(f"│ {adapter} ")]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"│ {adapter} ") and " ± " in line]
         assert (
             f"{fmean(scores):.1f} ± {stdev(scores):.1f}" in line
             and f" {params} " in line
@@ -139,14 +139,14 @@ def test_equal_members_run_once(sweep: Sweep, tmp_path: Path) -> None:
 def test_failures_are_recorded_retried_and_left(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = session.build
+    plain = session.load_and_attach
 
-    def broken(prepared: Any) -> Any:
-        if prepared.spec.seed == 0:
+    def broken(spec: Any, task: Any) -> Any:
+        if spec.seed == 0:
             raise RuntimeError("no memory left")
-        return plain(prepared)
+        return plain(spec, task)
 
-    monkeypatch.setattr(session, "build", broken)
+    monkeypatch.setattr(session, "load_and_attach", broken)
     status, text = sweep("adapter=krona", "seed=0,1")
     assert status == 1
     assert "RuntimeError: no memory left" in text and "1 done, 1 failed." in text
@@ -161,7 +161,7 @@ def test_failures_are_recorded_retried_and_left(
     assert run_command(["train", *TINY, "adapter=krona", "seed=0", "retry=false"]) == 1  # a single run, too
     assert written(tmp_path) == before
 
-    monkeypatch.setattr(session, "build", plain)
+    monkeypatch.setattr(session, "load_and_attach", plain)
     status, text = sweep("adapter=krona", "seed=0,1")
     assert status == 0
     assert "retry (failed)" in text and "1 done, 1 done before." in text
@@ -173,10 +173,10 @@ def test_a_mistake_that_shows_only_when_it_runs_is_recorded(
 ) -> None:
     from petbench.errors import UserError
 
-    def broken(prepared: Any) -> Any:
+    def broken(spec: Any, task: Any) -> Any:
         raise UserError("the weights are not there")
 
-    monkeypatch.setattr(session, "build", broken)
+    monkeypatch.setattr(session, "load_and_attach", broken)
     status, text = sweep("adapter=krona", "seed=0,1")
     assert status == 1
     assert [record["reason"] for record in records(tmp_path).values()] == ["the weights are not there"] * 2
@@ -292,14 +292,14 @@ def test_what_another_sweep_failed_meanwhile_is_tried_again_by_the_next_call_onl
     """Another call fails a cell while a sweep works on the one before it: each cell breaks once a round."""
     tried: list[int] = []
 
-    def broken(prepared: Any) -> Any:
-        tried.append(prepared.spec.seed)
+    def broken(spec: Any, task: Any) -> Any:
+        tried.append(spec.seed)
         if len(tried) == 1:  # while this sweep works on seed 0, another call does seed 1
             with pytest.raises(RunError, match="no memory left"):
-                run(prepared.spec.model_copy(update={"seed": 1}))
+                run(spec.model_copy(update={"seed": 1}))
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr(session, "build", broken)
+    monkeypatch.setattr(session, "load_and_attach", broken)
     for _ in range(2):  # new cells, then cells that are tried again
         tried.clear()
         status, text = sweep("adapter=krona", "seed=0,1")

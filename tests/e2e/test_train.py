@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -298,12 +297,8 @@ def test_a_broken_resume_state_is_said(capsys: pytest.CaptureFixture[str]) -> No
     state = folder / "resume.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     capsys.readouterr()
-    assert run_command(words) == 2
-    error = capsys.readouterr().err
-    assert "resume.safetensors is broken" in error
-    assert "Delete the run's folder" in error
-    shutil.rmtree(folder)
-    assert run_command(words) == 0
+    assert run_command(words) == 0  # begun afresh
+    assert "resume.safetensors" in capsys.readouterr().err
     record = read_record(folder)
     assert record is not None
     assert record.status == "done"

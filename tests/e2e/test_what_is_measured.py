@@ -11,7 +11,8 @@ import torch
 
 from petbench.machine.clock import peak_memory_bytes
 from petbench.record import Record
-from petbench.training import fit, session
+from petbench.training import feed, measure, session
+from petbench.training import train as training
 from toy_runs import train
 
 STEPS = 6
@@ -49,10 +50,10 @@ def test_seconds_hold_all_of_a_step_and_nothing_else(monkeypatch: pytest.MonkeyP
     from petbench.adapters.peft.method import PeftInstalled
     from petbench.training.scoring import Scorer
 
-    slowed(monkeypatch, fit, "collate", 0.1)
+    slowed(monkeypatch, feed, "collate", 0.1)
     slowed(monkeypatch, PeftInstalled, "after_step", 0.1)
-    slowed(monkeypatch, session, "load", 1.5)
-    slowed(monkeypatch, session, "open_tracker", 1.5)
+    slowed(monkeypatch, session, "load_and_attach", 1.5)
+    slowed(monkeypatch, training, "open_tracker", 1.5)
     slowed(monkeypatch, Scorer, "selection", 1.5)
     record = train("adapter=peft/adalora", *FEW)
     cost = record.cost
@@ -73,23 +74,23 @@ def test_seconds_hold_all_of_a_step_and_nothing_else(monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
 def test_the_peak_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """What merging takes is no part of it; what a step takes is."""
-    original = session.merge_effect
+    original = measure.merge_effect
 
     def large(*arguments: Any) -> Any:
         assert torch.ones(100 * MIB).sum() > 0  # 400 MiB
         return original(*arguments)
 
-    monkeypatch.setattr(session, "merge_effect", large)
+    monkeypatch.setattr(measure, "merge_effect", large)
     plain = train("adapter=lora", *FEW)
     assert peak_memory_bytes(torch.device("cpu")) - plain.cost.peak_memory_bytes > 300 * MIB  # type: ignore[operator]
 
-    stock = fit.collate
+    stock = feed.collate
 
     def hungry(*arguments: Any) -> Any:
         assert torch.ones(100 * MIB).sum() > 0
         return stock(*arguments)
 
-    monkeypatch.setattr(fit, "collate", hungry)
+    monkeypatch.setattr(feed, "collate", hungry)
     other = train("adapter=lora", *FEW, results="hungry")
     assert other.cost.peak_memory_bytes - plain.cost.peak_memory_bytes > 300 * MIB  # type: ignore[operator]
 
@@ -105,14 +106,14 @@ def test_the_peak_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_no_model_outlives_its_session(monkeypatch: pytest.MonkeyPatch, adapter: str, model: str) -> None:
     built: list[weakref.ref[torch.nn.Module]] = []
-    original = session.build
+    original = session.load_and_attach
 
-    def watched(prepared: Any) -> Any:
-        backbone, tuned = original(prepared)
+    def watched(spec: Any, task: Any) -> Any:
+        backbone, tuned = original(spec, task)
         built.extend((weakref.ref(tuned.model), weakref.ref(backbone.model)))
         return backbone, tuned
 
-    monkeypatch.setattr(session, "build", watched)
+    monkeypatch.setattr(session, "load_and_attach", watched)
     train(f"adapter={adapter}", f"model={model}", *FEW)
     assert [reference() for reference in built] == [None, None]
 
@@ -126,14 +127,14 @@ def test_only_adaloras_allocation_is_excepted_from_determinism(monkeypatch: pyte
         modes.append(("kthvalue", torch.get_deterministic_debug_mode()))
         return kthvalue(*arguments, **keywords)
 
-    stock = fit.collate
+    stock = feed.collate
 
     def at_batch(*arguments: Any) -> Any:
         modes.append(("batch", torch.get_deterministic_debug_mode()))
         return stock(*arguments)
 
     monkeypatch.setattr(torch, "kthvalue", at_threshold)
-    monkeypatch.setattr(fit, "collate", at_batch)
+    monkeypatch.setattr(feed, "collate", at_batch)
     record = train(
         "adapter=peft/adalora", "trainer.max_steps=20", "trainer.batch_size=8", "trainer.eval_every=20"
     )
