@@ -159,7 +159,7 @@ def test_doctor_says_which_versions_were_not_tested(
 def test_lists_say_what_each_choice_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["list", "tasks"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
-    assert len(lines) == 10
+    assert len(lines) == 16
     assert any(line.startswith("  rte   ") for line in lines)
     assert run_command(["list", "adapterz"]) == 2
     assert "list: 'adapterz' is unknown. Did you mean 'adapters'?" in capsys.readouterr().err

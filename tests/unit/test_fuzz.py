@@ -75,7 +75,8 @@ def good_record() -> dict[str, Any]:
     record = Record(
         run_id="a", status="done", task="rte", model="m", adapter="krona", seed=0, config={"x": 1}, protocol="petbench",
         metrics={"selection": {"accuracy": 0.5}}, headline={"name": "accuracy", "value": 0.5, "split": "v", "n": 4},
-        cost={"train_seconds": 1.0}, merge={"mergeable": True}, best={"step": 1, "epoch": 1.0}, curve=({"step": 1.0},),
+        cost={"train_seconds": 1.0}, merge={"mergeable": True}, best={"step": 1, "epoch": 1.0},
+        curve=({"step": 1, "epoch": 1.0, "seconds": 1.0, "loss": 0.5, "score": 0.5},),
     )  # fmt: skip
     return json.loads(json.dumps(record.model_dump(mode="json")))  # type: ignore[no-any-return]
 

@@ -14,7 +14,7 @@ def new_main(argv: list[str]) -> int:
     """Hand the rest to the kind's own command. Raises UserError."""
     if argv[:1] in (["-h"], ["--help"]):
         print("usage: petbench new method NAME --dir DIR | petbench new task NAME --from FILE")
-        return 0
+        raise SystemExit(0)  # as argparse does in the other commands
     if not argv or argv[0] not in KINDS:
         raise UserError(
             f"petbench new: got '{' '.join(argv[:1])}'. Legal: method NAME --dir DIR; task NAME --from FILE."

@@ -11,6 +11,7 @@ PATH_KEYS = (
     "init_from",
     "model.name",
     "model.tokenizer",
+    "task.files",
 )
 
 

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from petbench.adapters.registry import method_named
+from petbench.config.sections import hyper_parameters
 from petbench.conformance.case import build_case
 from petbench.conformance.checks import merging
 from petbench.errors import UserError
@@ -29,7 +30,7 @@ def attached(model: str, **fields: Any) -> Tuned:
 
 def preset(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {key: value for key, value in values.items() if key != "tuning"}
+    return hyper_parameters(values)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

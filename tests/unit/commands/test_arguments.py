@@ -16,7 +16,7 @@ TABLE: list[tuple[str, str]] = [
     ("status nowhere", r"there is no folder nowhere"),
     ("status --every 0", r"argument --every: got '0'\. Legal: a whole number from 1 to 3600"),
     ("info kronna", r"adapter: 'kronna' is unknown\. Did you mean 'krona'\?"),
-    ("info krona --model tiny_bart", r"model: 'tiny_bart' is unknown"),
+    ("info krona --model tiny_burt", r"model: 'tiny_burt' is unknown"),
     ("recommend nowhere", r"no records in nowhere/runs"),
     *(
         (f"bench --{name} {value}", rf"argument --{name}: got '{value}'\. Legal: a whole number from 1 to ")
@@ -79,7 +79,7 @@ TABLE: list[tuple[str, str]] = [
     ("sync taken", r"results folder 'taken' does not exist"),
     ("data check nowhere", r"nowhere"),
     ("recommend nowhere", r"no records in nowhere/runs"),
-    ("new", r"petbench new: got ''\. Legal: task NAME --from FILE"),
+    ("new", r"petbench new: got ''\. Legal: method NAME --dir DIR; task NAME --from FILE"),
     ("new task a --from nowhere.csv", r"there is no file or folder"),
     ("new task 1a --from taken", r"got '1a'\. Legal: letters, digits and _"),
     ("data steal nowhere", r"argument action: invalid choice: 'steal'"),
@@ -90,7 +90,7 @@ TABLE: list[tuple[str, str]] = [
     ("conformance", r"the following arguments are required: name"),
     ("new method krona --dir made", r"NAME: there is an adapter=krona already"),
     ("new method My-Method --dir made", r"NAME: got 'My-Method'\. Legal: lower-case letters"),
-    ("new task x --dir made", r"argument kind: invalid choice: 'task'"),
+    ("new task x --dir made", r"the following arguments are required: --from"),
     ("doctor now", r"unrecognized arguments: now"),
     ("reproduce", r"name a recipe: petbench reproduce recipe=NAME\. Legal: "),
     ("reproduce recipe=kronna", r"recipe: 'kronna' is unknown"),

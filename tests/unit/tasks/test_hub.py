@@ -73,6 +73,7 @@ def test_no_hub_and_no_cache_is_said_before_the_slow_imports(monkeypatch, tmp_pa
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
     with pytest.raises(UserError, match="Three ways on"):
         require_source(task_named("rte"), DataSpec())
+    (tmp_path / "rte").mkdir()
     require_source(task_named("rte"), DataSpec(dir=str(tmp_path)))
     require_source(task_named("rte"), DataSpec(source="toy"))
     (tmp_path / "datasets/nyu-mll___glue").mkdir(parents=True)

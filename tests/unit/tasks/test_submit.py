@@ -12,7 +12,7 @@ from petbench.commands.submit import submit_main
 from petbench.errors import UserError
 from petbench.files import write_json
 from petbench.record import Record, write_record
-from petbench.tasks.glue import TASKS, task_named
+from petbench.tasks.glue import TASKS, rules_of, task_named
 from petbench.tasks.submission.check import check_submission, official_counts
 from petbench.tasks.submission.write import STEMS, gather, write_submission
 
@@ -202,7 +202,7 @@ def zipped(path: Path, name: str, content: bytes, **entry: object) -> Path:
     """A right submission but for one entry."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for stem in STEMS:
-            task = next(t for t in TASKS.values() if stem in t.submission.values())
+            task = next(t for t in TASKS.values() if stem in rules_of(t).files.values())
             label = task.submission_labels[0] if task.submission_labels else "1.000"
             rows = "".join(f"{row}\t{label}\n" for row in range(ROWS))
             info = zipfile.ZipInfo(f"{stem}.tsv")
