@@ -100,29 +100,25 @@ def _published(name: str) -> Iterator[str]:
 
 def _on(name: str, model: str) -> Iterator[str]:
     """The drawing, the counts and what a trained run is good for, from the method on a backbone without weights."""
-    from petbench.adapters.registry import method_named, spec_of
+    from petbench.adapters.registry import method_named
     from petbench.compose.expand import expand
-    from petbench.config.spec import parse
     from petbench.models.load import resolve_form, skeleton
-    from petbench.tasks.glue import task_named
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
     from petbench.tuned.attach import attach
 
-    spec = parse(expand([f"adapter={name}", f"model={model}", "task=rte"])[0].values, spec_of)
-    task = task_named("rte")
+    spec = spec_from(expand([f"adapter={name}", f"model={model}", "task=rte"])[0].values)
+    form, task = resolve_form(spec.model, spec.task.form), spec.task
     yield ""
     try:
         planned = plan(spec)
-        bare, layout = skeleton(
-            spec.model, resolve_form(spec.model, spec.task.form), task.num_labels, task.regression
-        )
+        bare, layout = skeleton(spec.model, form, task.num_labels, task.regression)
         tuned = attach(bare, method_named(spec.adapter.method), spec.adapter, layout)
     except UserError as error:
         yield f"on {model}: not possible: {error}"
         return
     found: Iterable[Any] = getattr(tuned.installed, "attachments", ())
     roles = {attachment.site.role for attachment in found}
-    yield from drawing(roles, trained_parts(tuned.norm_names | tuned.other_names))
+    yield from drawing(roles, trained_parts(tuned.norm_names, tuned.other_names))
     params = planned.params
     beside = f", beside it {params.norm:,} of norms" if params.norm else ""
     beside += f" and {params.other:,} of the backbone" if params.other else ""
@@ -137,40 +133,23 @@ def _on(name: str, model: str) -> Iterator[str]:
 def _export(name: str) -> str:
     """Whether PEFT can hold it, tried on a tiny backbone."""
     from petbench.adapters.peft_form import Ranks
-    from petbench.adapters.registry import method_named, spec_of
     from petbench.compose.expand import expand
-    from petbench.config.spec import parse
-    from petbench.models.load import load, resolve_form
-    from petbench.tasks.glue import task_named
-    from petbench.tuned.attach import attach
+    from petbench.training.plan import spec_from
+    from petbench.tuned.load import load_and_attach
 
-    task = task_named("rte")
-    spec = parse(expand([f"adapter={name}", "model=tiny_bert", "task=rte"])[0].values, spec_of)
+    spec = spec_from(expand([f"adapter={name}", "model=tiny_bert", "task=rte"])[0].values)
     try:
-        backbone = load(
-            spec.model, resolve_form(spec.model, spec.task.form), task.num_labels, task.regression, seed=0
-        )
-        tuned = attach(
-            backbone.model, method_named(spec.adapter.method), spec.adapter, backbone.layout,
-            seed=0, new_modules=backbone.new_modules,
-        )  # fmt: skip
+        _, tuned = load_and_attach(spec, spec.task)
         form = tuned.method.peft_form(tuned.spec, tuned.layout, tuned.installed, Ranks(256))
         return f"petbench export RUN --to peft, as {form.peft_type}"
     except UserError as error:
         return str(error)
 
 
-def trained_parts(names: Iterable[str]) -> set[str]:
-    """Where backbone parameters train as they are: `norm` for the norms, `all` for more than norms and biases."""
-    found = set()
-    for name in names:
-        if re.search(r"norm|ln_|layer_norm", name, flags=re.IGNORECASE):
-            found.add("norm")
-        elif name.endswith("bias"):
-            found.add("bias")
-        else:
-            found.add("all")
-    return found
+def trained_parts(norms: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Where backbone parameters train as they are: `norm`, `bias` (outside the norms), `all` for more."""
+    found = {"bias" if name.endswith("bias") else "all" for name in others}
+    return found | ({"norm"} if list(norms) else set())
 
 
 def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:

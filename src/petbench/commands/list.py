@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from petbench.commands.arguments import Arguments
+from petbench.config.task import task_values
 from petbench.config.tree import conf_dir, option_path, options
 from petbench.console import out, shown
 from petbench.errors import unknown
@@ -76,9 +77,11 @@ def _head(kind: str, name: str) -> str:
         stacks = {tower.stack for tower in family.towers} if family else {"encoder"}
         return "encoders" if stacks == {"encoder"} else "decoders" if len(stacks) == 1 else "encoder-decoders"
     if kind == "tasks":
-        rows = re.search(r"([\d,]+) train rows", about("task", name))
-        if rows is None:
+        suite, _, rest = name.partition("/")
+        rows = task_values(name).get("rows")
+        if rest or rows is None:
+            return suite if rest else "rows of your own"
+        if "train" not in rows:
             return "no train rows"
-        small = int(rows[1].replace(",", "")) < SMALL_ROWS
-        return "small: minutes on a CPU with a small model" if small else "large"
+        return "small: minutes on a CPU with a small model" if rows["train"] < SMALL_ROWS else "large"
     return ""

@@ -82,13 +82,13 @@ def _amount(text: str) -> float:
 def _told(answer: Answer, limits: Limits) -> list[str]:
     """The answer in words, the reasons after it."""
     lines = [answer.table.title]
-    if not answer.tasks:
+    if not answer.columns:
         names = ", ".join(column.label for column in answer.table.columns)
         return [*lines, f"No answer: {names} have no mean together. Choose one: --where task=NAME."]
     if answer.pick is None:
         return [*lines, "No answer: no method has two finished runs under these limits.", *_left_out(answer)]
-    keys = [column.key for column in answer.table.columns if column.label in answer.tasks]
-    where = answer.tasks[0] if len(answer.tasks) == 1 else f"the mean of {len(answer.tasks)} tasks"
+    keys, tasks = answer.keys, answer.columns
+    where = tasks[0].label if len(tasks) == 1 else f"the mean of {len(tasks)} tasks"
     lines.append(f"Use {_row(answer.pick, keys)} on {where}.")
     others = [row.label for row in answer.group if row is not answer.pick]
     under = " under the limits" if limits != Limits() else ""
@@ -132,8 +132,8 @@ def _step(step: Step, keys: list[str]) -> str:
 
 
 def _left_out(answer: Answer) -> list[str]:
-    """How many rows were left out, by reason; the numbers in the reasons aside."""
-    kinds = Counter(re.sub(r"^[\d,.e+]+( \S+)? ", "", why) for why in answer.left_out.values())
+    """How many rows were left out, by reason."""
+    kinds = Counter(why.what for why in answer.left_out.values())
     if not kinds:
         return []
     return ["Left out: " + "; ".join(f"{count} ({kind})" for kind, count in kinds.most_common()) + "."]
@@ -159,13 +159,13 @@ def _commands(row: Row, keys: list[str]) -> list[str]:
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
-    keys = [column.key for column in answer.table.columns if column.label in answer.tasks]
-    pick = answer.pick
+    keys, pick = answer.keys, answer.pick
     return {
-        "table": answer.table.title, "tasks": list(answer.tasks), "use": None if pick is None else pick.label,
+        "table": answer.table.title, "tasks": [column.label for column in answer.columns],
+        "use": None if pick is None else pick.label,
         "score": None if pick is None else mean(pick, keys), "top_group": [row.label for row in answer.group],
         "methods_under_the_limits": answer.candidates, "told_apart": answer.told,
-        "left_out": dict(answer.left_out),
+        "left_out": {label: vars(why) for label, why in answer.left_out.items()},
         "going_up": [
             {
                 "to": step.row.label, "within_limits": step.within, "verdict": step.judged.word,

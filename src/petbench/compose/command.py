@@ -11,7 +11,7 @@ from petbench.config.tree import option_path
 from petbench.config.values import flat
 from petbench.errors import UserError
 
-_NEVER = (*(".".join(path) for path in NOT_IDENTITY if path[0] != "data"), "seed", "recipe")
+_NEVER = (*(".".join(path) for path in NOT_IDENTITY if path[0] != "data"), "seed", "recipe", "task.name")
 
 
 def overrides_of(
@@ -23,8 +23,7 @@ def overrides_of(
     to its `model.name`. without: more keys to leave out, at whose presets the new run shall stand. Settings that this
     version does not know are left out. Raises UserError where method and task have no preset here.
     """
-    task = config["task"]["name"]
-    chosen = [f"adapter={_preset('adapter', adapter, config['adapter']['method'])}", f"task={task}"]
+    chosen = [f"adapter={_preset('adapter', adapter, config['adapter']['method'])}", *_rows_or_task(config)]
     if _is_preset("model", model):
         chosen.append(f"model={model}")
     if config.get("protocol", {}).get("name", "petbench") != "petbench":
@@ -37,6 +36,19 @@ def overrides_of(
         if key in preset and value != preset[key] and not any(_inside(key, other) for other in left_out)
     ]
     return [*chosen, *told]
+
+
+def _rows_or_task(config: Mapping[str, Any]) -> list[str]:
+    """What makes the task: rows of the user's own, or the choice of its name (`superglue/cb` is named superglue_cb)."""
+    own = [
+        f"data.{key}={written(f'data.{key}', config['data'][key])}"
+        for key in ("file", "hub")
+        if config["data"].get(key)
+    ]
+    if own:
+        return own
+    name = config["task"]["name"]
+    return [f"task={_preset('task', name, name.replace('_', '/', 1))}"]
 
 
 def in_shell(overrides: Sequence[str]) -> str:

@@ -45,11 +45,8 @@ def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
     return path
 
 
-def read_answers(folder: Path, split: str, logits: bool = True) -> Answers | None:
-    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file.
-
-    logits: whether they are wanted, too; without them a file is read in half the time.
-    """
+def read_answers(folder: Path, split: str) -> Answers | None:
+    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file."""
     path = folder / ANSWERS_FILE
     if not path.is_file():
         return None
@@ -62,7 +59,7 @@ def read_answers(folder: Path, split: str, logits: bool = True) -> Answers | Non
                 _array(arrays.read(f"{split}/{n}.npy")) for n in ("ids", "labels", "answers")
             )
             odds = f"{split}/logits.npy"
-            kept = _array(arrays.read(odds)) if logits and odds in there else None
+            kept = _array(arrays.read(odds)) if odds in there else None
     except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
     counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from petbench.report.cells import Cell
-from petbench.report.layout import Row, Span, Table
+from petbench.report.layout import Column, Row, Span, Table
 from petbench.report.sides import Read
 from petbench.report.standings import Verdict, judge_average, judge_column, verdict_of
 from petbench.report.verdicts import Judged, judge
@@ -34,21 +34,35 @@ class Step:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Why a row cannot be recommended: `what`, and the value that was found of it where it was measured."""
+
+    what: str
+    found: float | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
     """The answer of one table. `pick` is None where no row can be recommended.
 
-    group: the rows under the limits that are not told from the highest of them, cheapest first; `told`: whether
-    any two rows under the limits are told apart. left_out: label -> why.
+    columns: those that decide, none where the table's have no mean together. group: the rows under the limits that
+    are not told from the highest of them, cheapest first. told: whether any two rows under the limits are told apart.
+    left_out: label -> why.
     """
 
     table: Table
-    tasks: tuple[str, ...]
+    columns: tuple[Column, ...]
     pick: Row | None
     group: tuple[Row, ...]
     candidates: int
     told: bool
-    left_out: Mapping[str, str]
+    left_out: Mapping[str, LeftOut]
     steps: tuple[Step, ...] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns' keys."""
+        return [column.key for column in self.columns]
 
 
 def recommend(table: Table, limits: Limits, read: Read) -> Answer:
@@ -60,9 +74,8 @@ def recommend(table: Table, limits: Limits, read: Read) -> Answer:
     wanted = [column for column in table.columns if column.averaged]
     if len(wanted) < 2:
         wanted = list(table.columns) if len(table.columns) == 1 else []
-    tasks = tuple(column.label for column in wanted)
     keys = [column.key for column in wanted]
-    left_out: dict[str, str] = {}
+    left_out: dict[str, LeftOut] = {}
     able: list[Row] = []
     for row in table.rows if wanted else ():
         why = _unfit(row, keys) or _beyond(row, limits)
@@ -71,12 +84,12 @@ def recommend(table: Table, limits: Limits, read: Read) -> Answer:
         else:
             able.append(row)
     if not able:
-        return Answer(table, tasks, None, (), 0, False, left_out)
+        return Answer(table, tuple(wanted), None, (), 0, False, left_out)
     verdicts = _verdicts(able, keys, _cells(table.rows), read)
     group = sorted((row for row in able if verdicts[row.label][0] != "behind"), key=_price)
     told = any(standing == "behind" for standing, _, _ in verdicts.values())
     steps = _steps(group[0], able, table, keys, read)
-    return Answer(table, tasks, group[0], tuple(group), len(able), told, left_out, steps)
+    return Answer(table, tuple(wanted), group[0], tuple(group), len(able), told, left_out, steps)
 
 
 def mean(row: Row, keys: Sequence[str]) -> float:
@@ -97,33 +110,31 @@ def mergeable(row: Row) -> bool:
     return bool(runs) and all(run.merge is not None and run.merge.mergeable for run in runs)
 
 
-def _unfit(row: Row, keys: Sequence[str]) -> str:
+def _unfit(row: Row, keys: Sequence[str]) -> LeftOut | None:
     """Why the records cannot place a row."""
     runs = [len(row.entries[key].cell.values) if key in row.entries else 0 for key in keys]
     if min(runs) == 0:
-        return "no finished run" if len(keys) == 1 else "not all tasks"
-    return f"{min(runs)} run, and one says nothing of the spread" if min(runs) < FEWEST_RUNS else ""
+        return LeftOut("no finished run" if len(keys) == 1 else "not all tasks")
+    return LeftOut("a single run, which says nothing of the spread") if min(runs) < FEWEST_RUNS else None
 
 
-def _beyond(row: Row, limits: Limits) -> str:
+def _beyond(row: Row, limits: Limits) -> LeftOut | None:
     """Which limit a row breaks; what was not measured is not known to be within."""
     if limits.mergeable and not mergeable(row):
-        return "does not merge"
+        return LeftOut("does not merge")
     costs = row.costs
-    for name, unit, most, found in (
-        ("tuned parameters", "", limits.params, _most(costs.tuned)),
-        ("of the backbone", " %", limits.percent, _most(costs.tuned_percent)),
-        ("latency", " ms", limits.latency_ms, served_latency(row)),
-        ("peak memory", " bytes", limits.memory, costs.peak_memory),
-        ("training", " s", limits.train_seconds, costs.train_seconds),
+    for name, most, found in (
+        ("tuned parameters", limits.params, _most(costs.tuned)),
+        ("percent of the backbone", limits.percent, _most(costs.tuned_percent)),
+        ("latency in ms", limits.latency_ms, served_latency(row)),
+        ("peak memory in bytes", limits.memory, costs.peak_memory),
+        ("seconds of training", limits.train_seconds, costs.train_seconds),
     ):
-        if most is None:
-            continue
-        if found is None:
-            return f"{name}: not measured"
-        if found > most:
-            return f"{found:,.6g}{unit} {name}"
-    return ""
+        if most is not None and found is None:
+            return LeftOut(f"{name} not measured")
+        if most is not None and found is not None and found > most:
+            return LeftOut(f"over the limit of {name}", found)
+    return None
 
 
 def _most(span: Span | None) -> float | None:

@@ -38,7 +38,7 @@ def answers_in(results_dir: Path) -> Read:
     def read(record: Record) -> Answers | None:
         if record.headline is None:
             return None
-        return read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
+        return read_answers(run_folder(results_dir, record.run_id), record.headline.split)
 
     return read
 

@@ -87,15 +87,16 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "parts"),
+    ("norms", "others", "parts"),
     [
-        (["encoder.layer.0.output.LayerNorm.weight"], {"norm"}),
-        (["encoder.layer.0.output.dense.bias"], {"bias"}),
-        (["encoder.layer.0.output.dense.weight", "ln_f.weight"], {"all", "norm"}),
+        (["encoder.layer.0.output.LayerNorm.weight"], [], {"norm"}),
+        ([], ["encoder.layer.0.output.dense.bias"], {"bias"}),
+        (["ln_f.weight"], ["encoder.layer.0.output.dense.weight"], {"all", "norm"}),
+        ([], [], set()),
     ],
 )
-def test_what_trains_as_it_is(names: list[str], parts: set[str]) -> None:
-    assert trained_parts(names) == parts
+def test_what_trains_as_it_is(norms: list[str], others: list[str], parts: set[str]) -> None:
+    assert trained_parts(norms, others) == parts
 
 
 def test_the_drawing_marks_each_place() -> None:

@@ -12,6 +12,8 @@ COMMANDS = (
     "adapter=krona task=mrpc model=tiny_t5 adapter.factor_shape=[8,4] optim.lr=3e-4 protocol=compacter",
     "adapter=peft/lora task=stsb adapter.layers=last:2 data.dir='/some where/glue' trainer.bucket=false",
     "adapter=hadamard task=sst2 data=toy data.toy_train=64 trainer.max_steps=3 budget.percent=0.1",
+    "adapter=krona task=superglue/cb model=tiny_bert",
+    "adapter=krona data.file=tickets.csv data.text=[title,body] data.label=queue model=tiny_bert",
     "adapter=lora task=cola adapter.targets=[query] trainer.precision=fp32 vary=[split,order]",
 )
 

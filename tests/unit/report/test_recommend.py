@@ -75,7 +75,7 @@ def test_every_limit_leaves_the_cheapest_of_the_top_group(
     assert found.pick is not None
     assert found.pick.label == pick
     assert {row.label for row in found.group} == group
-    assert len(found.tasks) == len(tasks)
+    assert len(found.columns) == len(tasks)
     top = found.steps[-1]
     assert (top.row.label, top.within, top.judged.word) == ("full", False, "ahead")
 
@@ -85,14 +85,14 @@ def test_equal_methods_are_not_told_apart_and_a_single_run_is_left_out(make: Any
     found = answer([*records, make("alone", "rte", 0, 0.9)])
     assert found.pick is not None
     assert (found.pick.label, found.told, found.candidates) == ("small", False, 2)
-    assert "one says nothing of the spread" in found.left_out["alone"]
+    assert found.left_out["alone"].what == "a single run, which says nothing of the spread"
 
 
 def test_a_cost_that_was_not_measured_is_not_within_a_limit(make: Any) -> None:
     records = [record.model_copy(update={"cost": Cost()}) for record in made(make)]
     found = answer(records, latency_ms=100)
     assert found.pick is None
-    assert set(found.left_out.values()) == {"latency: not measured"}
+    assert {why.what for why in found.left_out.values()} == {"latency in ms not measured"}
 
 
 def test_the_command_says_which_what_more_would_buy_and_how_to_train_it(
@@ -112,7 +112,7 @@ def test_the_command_says_which_what_more_would_buy_and_how_to_train_it(
     assert "petbench train adapter=krona task=rte model=minilm adapter.layers=last:2 optim.lr=0.007\n" in text
     assert run_command(["recommend", str(tmp_path), "--json", "--mergeable"]) == 0
     (plain,) = json.loads(capsys.readouterr().out)
-    assert (plain["use"], plain["left_out"]) == ("full", {"large": "does not merge"})
+    assert (plain["use"], plain["left_out"]) == ("full", {"large": {"what": "does not merge", "found": None}})
 
 
 @pytest.mark.parametrize(
