@@ -54,7 +54,7 @@ def test_it_is_counted_and_listed_like_ours(environment: dict[str, str]) -> None
     assert counted.returncode == 0, counted.stderr
     assert '"adapter": 9216,' in counted.stdout  # 12 layers of 768
     listed = petbench(environment, "list", "adapters")
-    assert any(line.startswith("gain ") for line in listed.stdout.splitlines()), listed.stdout
+    assert any(line.strip().startswith("gain ") for line in listed.stdout.splitlines()), listed.stdout
 
 
 def test_it_imports_from_one_public_face() -> None:

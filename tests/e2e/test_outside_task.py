@@ -33,7 +33,7 @@ def test_it_is_listed_trained_and_cited(installed: Path, capsys: pytest.CaptureF
     assert "reviews" in options("task")
     assert run_command(["list", "tasks"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("reviews ") and "is the film liked?" in line for line in listed)
+    assert any(line.strip().startswith("reviews ") and "is the film liked?" in line for line in listed)
     words = "train task=reviews adapter=lora model=tiny_bert trainer.max_steps=4 logger=none"
     assert run_command(words.split()) == 0
     (record,) = read_records("results")

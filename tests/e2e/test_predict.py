@@ -19,6 +19,7 @@ from petbench.tasks.glue import task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Split
 from petbench.training.run import run
+from petbench.tuned.checkpoint import write_adapter_config
 from petbench.tuned.load import load_run
 
 ROWS = 24
@@ -151,6 +152,6 @@ def test_another_backbone_is_refused(finished: tuple[Record, Path], tmp_path: Pa
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     config["backbone_digest"] = "0123456789abcdef"
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    write_adapter_config(tmp_path / "adapter_config.json", config)
     with pytest.raises(UserError, match=r"trained on other weights of 'tiny_.*0123456789ab there"):
         load_run(tmp_path)

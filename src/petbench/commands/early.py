@@ -66,11 +66,13 @@ def _check_places(spec: RunSpec) -> None:
         return
     from petbench.models.source import require_place
     from petbench.tasks.rows.load import require_source
+    from petbench.tasks.task import require_one_source
 
     runs = Path(spec.results_dir, "runs")
     above = next(place for place in (runs, *runs.parents) if place.exists())
     if not above.is_dir():
         raise unwritable(runs, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    require_one_source(spec.task, spec.data)
     require_source(spec.task, spec.data)
     if spec.model.weights == "pretrained":
         require_place(spec.model.name)

@@ -18,26 +18,36 @@ from petbench.tasks.rows.places import files_of, own_rows, sample_of, stamp
 from petbench.tasks.rows.raw import Raw
 
 
+def require_one_source(task: Task, data: DataSpec) -> None:
+    """Raise UserError for own rows under a task that has its own, or beside generated ones; reads no rows."""
+    mine = _mine(data)
+    if mine and data.source == "toy":
+        raise UserError(f"data.{mine}: got rows and data=toy. Leave out one of both.")
+    if not task.text_fields:
+        return
+    if mine and task.glue is not None:
+        raise UserError(f"data.{mine}: task={task.name} has its own rows. Leave out task= or data.{mine}.")
+    named = [key for key in ("text", "label") if getattr(data, key) is not None]
+    if named:
+        key = f"data.{named[0]}"
+        raise UserError(f"{key}: task={task.name} says its own columns. Leave out task= or {key}.")
+
+
+def _mine(data: DataSpec) -> str | None:
+    """The key of `data` that names rows of one's own."""
+    return "file" if data.file is not None else "hub" if data.hub is not None else None
+
+
 def settled(spec: RunSpec) -> RunSpec:
     """The spec with its task whole: rows of one's own are read, and what they are taken for is said once.
 
     Raises UserError for an unknown task, own rows under a task that has its own, and rows that make no task.
     """
     task, data = spec.task, spec.data
-    mine = "file" if data.file is not None else "hub" if data.hub is not None else None
-    if mine and data.source == "toy":
-        raise UserError(f"data.{mine}: got rows and data=toy. Leave out one of both.")
+    require_one_source(task, data)
     if task.text_fields:
-        if mine and task.glue is not None:
-            raise UserError(
-                f"data.{mine}: task={task.name} has its own rows. Leave out task= or data.{mine}."
-            )
-        named = [key for key in ("text", "label") if getattr(data, key) is not None]
-        if named:
-            key = f"data.{named[0]}"
-            raise UserError(f"{key}: task={task.name} says its own columns. Leave out task= or {key}.")
         return spec
-    if mine is None:
+    if _mine(data) is None:
         if task.name != OWN:
             raise unknown("task", task.name, options("task"))
         raise UserError("task=own has no rows: give data.file=FILE (or a folder) or data.hub=NAME.")

@@ -73,8 +73,11 @@ def test_the_keys_of_texts_and_paths_are_those_of_the_config() -> None:
 
     keys = texts(RunSpec)
     assert {key for key, is_path in keys.items() if is_path} == set(PATH_KEYS)
-    choices = {"adapter.method", "task.name", "recipe"}  # a list or a number is a mistake there, and said
-    defined = {key for key in keys if key.startswith("task.")} - {"task.files"}  # a task is defined in a YAML
+    choices = {"adapter.method", "recipe"}  # a list or a number is a mistake there, and said
+    defined = {key for key in keys if key.startswith("task.")} - {
+        "task.files",
+        "task.name",
+    }  # a task is defined in a YAML
     assert set(keys) - choices - defined == set(TEXT_KEYS)
 
 

@@ -203,7 +203,7 @@ def zipped(path: Path, name: str, content: bytes, **entry: object) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for stem in STEMS:
             task = next(t for t in TASKS.values() if stem in rules_of(t).files.values())
-            label = task.submission_labels[0] if task.submission_labels else "1.000"
+            label = rules_of(task).labels[0] if rules_of(task).labels else "1.000"
             rows = "".join(f"{row}\t{label}\n" for row in range(ROWS))
             info = zipfile.ZipInfo(f"{stem}.tsv")
             info.compress_type = zipfile.ZIP_DEFLATED
