@@ -18,6 +18,7 @@ from petbench.config.spec import RunSpec, parse
 from petbench.config.tree import options
 from petbench.errors import RunError, UserError
 from petbench.machine.signals import exit_status
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 SMALL = [
@@ -50,7 +51,9 @@ def warm_up() -> None:
 
 def train(spec: RunSpec, place: Path) -> None:
     """The run, or what is left of it, with everything below `place`."""
-    run(spec.model_copy(update={"results_dir": str(place), "cache_dir": str(place.parent / "cache")}))
+    run(
+        prepare(spec.model_copy(update={"results_dir": str(place), "cache_dir": str(place.parent / "cache")}))
+    )
 
 
 def in_child(action: Callable[[], None], log: Path) -> int:

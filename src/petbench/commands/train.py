@@ -49,10 +49,9 @@ def train_main(argv: list[str]) -> int:
     more = [] if only_shows else search_path_override(argv)
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more]), *flags]
-    _COMPOSED.clear()  # of an earlier call in this process
     with hydra_errors(config_dir):
-        _compose_one()
-    for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
+        composed = _composed()
+    for config in composed:
         job(config)
     return 0
 
@@ -98,13 +97,19 @@ def _values_first(argv: list[str]) -> list[str]:
     return [*values, *(a for a in argv if a not in values)]
 
 
-_COMPOSED: list[DictConfig] = []
+def _composed() -> list[DictConfig]:
+    """What Hydra makes of the command line; nothing when a flag such as --cfg only showed something.
 
+    The run starts after Hydra is done, so that its errors are petbench's to print.
+    """
+    found: list[DictConfig] = []
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-def _compose_one(cfg: DictConfig) -> None:
-    """Keep the config. The run starts after Hydra is done, so that its errors are petbench's to print."""
-    _COMPOSED.append(cfg)
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def keep(cfg: DictConfig) -> None:
+        found.append(cfg)
+
+    keep()
+    return found
 
 
 def _require_start(spec: "RunSpec") -> None:
@@ -131,13 +136,17 @@ def job(cfg: DictConfig) -> float | None:
     from petbench.console import print_table, say
     from petbench.tasks.rows.load import require_source
     from petbench.training.plan import plan
+    from petbench.training.prepare import prepare
     from petbench.training.run import run
 
     spec = parse(plain_values(cfg), spec_of)
-    if not spec.plan:
+    if spec.plan:  # needs no rows
+        planned = plan(spec)
+    else:
         require_source(spec.task.name, spec.data)
-    planned = plan(spec)
-    _require_start(spec)
+        prepared = prepare(spec)
+        planned = prepared.plan
+        _require_start(spec)
     for note in planned.notes:
         say(note)
     row = {
@@ -150,7 +159,7 @@ def job(cfg: DictConfig) -> float | None:
             params_table([row], f"Plan: {spec.adapter.label} on {spec.model.label}, {planned.sites} sites")
         )
         return None
-    record = run(spec)
+    record = run(prepared)
     if record.params is not None:
         row["params"] = record.params.model_dump()
     print_table(params_table([row], f"Parameters: {record.adapter} on {record.model}"))

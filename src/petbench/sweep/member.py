@@ -5,10 +5,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from petbench.adapters.registry import spec_of
 from petbench.compose.hydra import plain_values
+from petbench.config.spec import parse
 from petbench.console import say
 from petbench.errors import RunError, UserError
 from petbench.training.claim import Busy
+from petbench.training.prepare import prepare
 from petbench.training.run import note_failure, run
 
 
@@ -18,20 +21,17 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     since: when the sweep began (see `run`). Returns the score on the selection rows: what a sweeper may optimise
     without touching the report rows.
     """
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
-
-    spec = None
+    prepared = None
     try:
-        spec = parse(plain_values(cfg), spec_of)
-        record = run(spec, group=_group(), since=since)
+        prepared = prepare(parse(plain_values(cfg), spec_of))
+        record = run(prepared, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it
         return None
     except (UserError, RunError) as error:
         say(f"failed: {error}")
-        if spec is not None and isinstance(error, UserError):
-            note_failure(spec, str(error))
+        if prepared is not None and isinstance(error, UserError):
+            note_failure(prepared, str(error))
         return None
     if record.headline is None:
         return None

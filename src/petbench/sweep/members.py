@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.adapters.registry import spec_of
 from petbench.compose.expand import Member
-from petbench.config.spec import RunSpec
+from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
@@ -97,9 +98,6 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
 
 def why_not(values: dict[str, Any]) -> str | None:
     """Why a run with these values cannot be: what validation or the plan says; None when it can."""
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
-
     try:
         plan(parse(values, spec_of))
     except UserError as error:
@@ -109,9 +107,6 @@ def why_not(values: dict[str, Any]) -> str | None:
 
 def validated(members: Sequence[Member]) -> list[Cell]:
     """A cell of every member. Raises UserError with the config errors of all members in one message."""
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
-
     cells: list[Cell] = []
     problems: dict[str, list[Member]] = {}
     for member in members:

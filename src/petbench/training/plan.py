@@ -1,6 +1,7 @@
 """Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from petbench.adapters.registry import method_named
 from petbench.config.sections import BudgetSpec
@@ -34,7 +35,12 @@ class Plan:
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
-_RESOLVED: dict[str, Plan] = {}
+@dataclass(frozen=True)
+class _Place:
+    """What a plan depends on: model, adapter, budget, task and form, and the digest of the backbone's config."""
+
+    key: str
+    spec: RunSpec = field(compare=False)  # of one of the runs that share it
 
 
 def plan(spec: RunSpec) -> Plan:
@@ -46,9 +52,7 @@ def plan(spec: RunSpec) -> Plan:
     parts = {key: config[key] for key in ("model", "adapter", "budget")}
     place = {"task": spec.task.name, "form": spec.task.form, "config": config_digest(spec.model)}
     key = canonical_json(parts | place)
-    if key not in _RESOLVED:
-        _RESOLVED[key] = _resolve(spec)
-    resolved = _RESOLVED[key]
+    resolved = _resolve(_Place(key, spec))
     if spec.trainer.gradient_checkpointing and resolved.no_checkpointing:
         raise UserError(
             f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
@@ -58,7 +62,9 @@ def plan(spec: RunSpec) -> Plan:
     return replace(resolved, spec=spec.model_copy(update=update), notes=(*resolved.notes, *told))
 
 
-def _resolve(spec: RunSpec) -> Plan:
+@lru_cache(maxsize=256)
+def _resolve(place: _Place) -> Plan:
+    spec = place.spec
     task = task_named(spec.task.name)
     form = resolve_form(spec.model, spec.task.form)
     method = method_named(spec.adapter.method)

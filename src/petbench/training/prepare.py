@@ -3,17 +3,18 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from petbench.adapters.registry import spec_of
-from petbench.config.sections import BudgetSpec
+from petbench.config.sections import BudgetSpec, DataSpec, ProtocolSpec, TaskSpec
 from petbench.config.spec import RunSpec, parse
 from petbench.console import is_main_process, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
-from petbench.tasks.rows.load import companion_splits, load_splits
+from petbench.tasks.rows.load import ENV_DIR, companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
 from petbench.training.draws import drawn
 from petbench.training.plan import Plan, plan
@@ -51,10 +52,7 @@ class Prepared:
         return run_folder(self.spec.results_dir, self.run_id)
 
 
-_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once,
-
-
-_CUTS: dict[str, Cut] = {}  # and cut them once
+TASKS_KEPT = 12  # a sweep goes through all GLUE tasks in turn, and reads each once
 
 
 def prepare(spec: RunSpec) -> Prepared:
@@ -78,22 +76,25 @@ def run_id_of(spec: RunSpec) -> str | None:
 
 
 def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
-    """The task's splits and their cut under the run's protocol and draws, read once a process."""
-    spec = drawn(spec)
-    config = spec.canonical()
-    source = {"task": spec.task.name, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
-    key = content_digest(source)
-    if key not in _SPLITS:
-        _SPLITS[key] = load_splits(spec.task.name, spec.data)
-        _warn(_SPLITS[key].warnings)
-    splits = _SPLITS[key]
-    cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
-    if cut_key not in _CUTS:
-        whole = spec.protocol.name == "glue_test"
-        companions = companion_splits(spec.task.name, spec.data) if whole else {}
-        _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
-        _warn(_CUTS[cut_key].warnings)
-    return splits, _CUTS[cut_key]
+    """The task's splits and their cut under the run's protocol and draws."""
+    spec, folder = drawn(spec), os.environ.get(ENV_DIR)
+    return _splits(spec.task.name, spec.data, folder), _cut(spec.task, spec.data, spec.protocol, folder)
+
+
+@lru_cache(maxsize=TASKS_KEPT)
+def _splits(task: str, data: DataSpec, folder: str | None) -> Splits:
+    """folder: what PETBENCH_GLUE says, which `load_splits` reads for itself."""
+    splits = load_splits(task, data)
+    _warn(splits.warnings)
+    return splits
+
+
+@lru_cache(maxsize=TASKS_KEPT)
+def _cut(task: TaskSpec, data: DataSpec, protocol: ProtocolSpec, folder: str | None) -> Cut:
+    companions = companion_splits(task.name, data) if protocol.name == "glue_test" else {}
+    rows = cut(_splits(task.name, data, folder), protocol, task, data, companions)
+    _warn(rows.warnings)
+    return rows
 
 
 def data_digest(splits: Splits, rows: Cut) -> str:
