@@ -66,7 +66,7 @@ def main() -> None:
 def _line(backbone: Backbone, spec: TaskSpec, asked: argparse.Namespace) -> None:
     data = DataSpec(source="local", dir=asked.glue) if asked.glue else DataSpec(source="toy")
     task, tokenizer = task_named(spec.name), backbone.tokenizer
-    rows = load_splits(spec.name, data).part(task.validation[0]).take(range(asked.batch))
+    rows = load_splits(spec, data).part(task.validation[0]).take(range(asked.batch))
     encoded = encode(rows, task, spec, "text", tokenizer)
     batch = collate(encoded, range(asked.batch), tokenizer.pad_token_id)
     batch = {name: batch[name].to(asked.device) for name in ("input_ids", "attention_mask")}

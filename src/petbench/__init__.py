@@ -2,8 +2,9 @@
 
     tuned = petbench.load("results/runs/3f2a…")                                   # a finished run
     tuned = petbench.attach(model, adapter="krona", factor_shape=(32, 24))       # a method on a model
+    classify = petbench.pipeline("results/runs/3f2a…")                           # a transformers pipeline of a run
 
-Both give `petbench.tuned.attach.Tuned`: call it, or its `.model`; `.disabled()`, `.merge()`, `.state()`.
+The first two give `petbench.tuned.attach.Tuned`: call it, or its `.model`; `.disabled()`, `.merge()`, `.state()`.
 """
 
 from importlib import import_module
@@ -20,3 +21,8 @@ def attach(model: Any, adapter: str, *, seed: int = 0, **fields: Any) -> Any:
 def load(run_or_folder: Any, results_dir: Any = "results", model: Any = None, tokenizer: Any = None) -> Any:
     """The tuned model of a finished run, given as its id or folder; see `petbench.tuned.load.load_run`."""
     return import_module("petbench.tuned.load").load_tuned(run_or_folder, results_dir, model, tokenizer)
+
+
+def pipeline(run: Any, results_dir: Any = "results", **options: Any) -> Any:
+    """A `transformers` pipeline of a finished run; see `petbench.inference.pipeline.pipeline`."""
+    return import_module("petbench.inference.pipeline").pipeline(run, results_dir, **options)

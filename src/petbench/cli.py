@@ -10,14 +10,21 @@ from importlib import import_module
 
 from petbench import __version__
 from petbench.errors import RunError, UserError, unknown
-from petbench.machine.signals import exit_status, stop_signals
 
 USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
 
+Type first, to see a run of seconds on generated rows:
+  petbench train adapter=krona task=sst2 data=toy model=tiny_bert optim.lr=2e-2 trainer.max_steps=300
+
+Then:
   petbench train adapter=krona task=rte     one run; -m sweeps; Hydra's flags all work
+  petbench train adapter=krona data.file=tickets.csv
+                                            the same on rows of your own
   petbench params adapter=krona model=t5_base [--json]
                                             parameters by part; no weights, no data
   petbench list adapters|tasks|models|recipes|sweeps
+  petbench info krona                       formula, where it sits, counts, settings, published numbers
+  petbench status [RESULTS_DIR] [--watch]   what runs, waits, is done, has failed; the time left
   petbench report [RESULTS_DIR] [--where task=rte] [--out DIR]
                                             tables, plots and one HTML page
   petbench compare A B                      is the difference real?
@@ -26,12 +33,14 @@ USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
   petbench power task=rte seeds=5           how small a difference these seeds can show
   petbench reproduce recipe=krona_table1    a published table beside ours
   petbench submit RUNS… --out glue.zip      the GLUE test files, checked
-  petbench predict RUN FILE                 label new text
+  petbench predict RUN FILE                 label new text; a folder of runs is an ensemble
   petbench merge RUN --out DIR              a plain Hugging Face checkpoint
   petbench export RUN --to peft --out DIR   a PEFT adapter
   petbench bench                            step time, memory and latency, side by side
+  petbench new task NAME --from FILE        a task's YAML, read off its rows
   petbench data fetch|check DIR             GLUE on disk, with checksums
   petbench conformance NAME                 hold a method to the list
+  petbench new method NAME --dir DIR        a package with a method of your own
   petbench sync [RESULTS_DIR]               upload offline W&B runs
   petbench doctor                           what is installed, what is in reach
 
@@ -59,6 +68,9 @@ def run_command(argv: Sequence[str]) -> int:
     arguments = [argument for argument in argv if argument != "--debug"]
     debug = len(arguments) < len(argv)
     try:
+        _say_what_is_asked(arguments)
+        from petbench.machine.signals import stop_signals  # after the first line: it takes a moment
+
         with stop_signals():
             return _after_output(_dispatch(arguments), arguments)
     except UserError as error:
@@ -66,6 +78,8 @@ def run_command(argv: Sequence[str]) -> int:
     except RunError as error:
         return _failed(error, 1, debug)
     except KeyboardInterrupt as stop:
+        from petbench.machine.signals import exit_status
+
         status = exit_status(stop)
         with suppress(OSError):
             print("interrupted" if status == 130 else f"interrupted ({stop})", file=sys.stderr)
@@ -77,6 +91,14 @@ def run_command(argv: Sequence[str]) -> int:
             f"{type(error).__name__}: {error}\nA bug in petbench: the same with --debug shows where."
         )
         return _failed(bug, 1, debug)
+
+
+def _say_what_is_asked(arguments: Sequence[str]) -> None:
+    """The first line, before anything slow is imported. Of several processes of a run, one speaks."""
+    if arguments and arguments[0] in COMMANDS and os.environ.get("RANK", "0") == "0":
+        from petbench.commands.opening import opening
+
+        opening(arguments[0], arguments[1:])
 
 
 def _failed(error: Exception, status: int, debug: bool) -> int:
@@ -165,6 +187,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("petbench.commands.train", "train_main"),
     "params": ("petbench.commands.params", "params_main"),
     "list": ("petbench.commands.list", "list_main"),
+    "status": ("petbench.commands.status", "status_main"),
+    "info": ("petbench.commands.info", "info_main"),
     "report": ("petbench.commands.report", "report_main"),
     "compare": ("petbench.commands.compare", "compare_main"),
     "recommend": ("petbench.commands.recommend", "recommend_main"),
@@ -177,6 +201,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("petbench.commands.export", "export_main"),
     "bench": ("petbench.commands.bench", "bench_main"),
     "conformance": ("petbench.commands.conformance", "conformance_main"),
+    "new": ("petbench.commands.new", "new_main"),
     "sync": ("petbench.commands.sync", "sync_main"),
     "doctor": ("petbench.commands.doctor", "doctor_main"),
 }

@@ -4,10 +4,12 @@ import os
 import re
 import sys
 import unicodedata
-from contextlib import suppress
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, NamedTuple
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -115,15 +117,101 @@ def _plain(cell: Any) -> Any:
     return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something long goes on; call what it gives with every part done."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not is_main_process()) as bar:
+        task = bar.add_task(shown(what), total=total)
+        done = 0
+
+        def told(part: int) -> None:
+            nonlocal done
+            done += part
+            if (
+                done > total // 200
+            ):  # two hundred steps: a call for every line would cost more than reading it
+                bar.advance(task, done)
+                done = 0
+
+        yield told
+
+
+class _Voice(NamedTuple):
+    """How this process speaks: a label in front of its lines where several runs write at once; silent where another
+    process shows on the same terminal how the run goes."""
+
+    label: str = ""
+    silent: bool = False
+
+
+_voice = _Voice()
+
+
+@contextmanager
+def member_of_sweep(label: str, silent: bool) -> Iterator[None]:
+    """Inside, one run among several speaks: every line carries its label, or none is printed."""
+    global _voice
+    before, _voice = _voice, _Voice(label, silent)
+    try:
+        yield
+    finally:
+        _voice = before
+
+
+def is_member() -> bool:
+    """Whether one run among several speaks: it draws no bar of its own and repeats nothing that holds for all."""
+    return bool(_voice.label)
+
+
 def say(text: str) -> None:
     """A plain line on standard output."""
-    out.print(shown(text))
+    if not _voice.silent:
+        out.print(shown(f"{_voice.label} | {text}" if _voice.label else text))
+
+
+def tell(text: str) -> None:
+    """A plain line on standard error, if that still takes one: what is no result of a command."""
+    with suppress(OSError, ValueError):
+        print(shown(text), file=sys.stderr)
 
 
 def warn(text: str) -> None:
-    """A line on standard error, if that still takes one."""
-    with suppress(OSError, ValueError):
-        print(f"warning: {shown(text)}", file=sys.stderr)
+    """A line on standard error that begins with `warning:`."""
+    tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
+
+
+_spinner: Status | None = None
+
+
+@contextmanager
+def spinning() -> Iterator[None]:
+    """Inside, `busy` shows on a terminal what takes seconds; elsewhere nothing is drawn."""
+    global _spinner
+    outer, wanted = _spinner, out.is_terminal and not out.quiet and not is_member()
+    if outer is None and wanted:
+        _spinner = Status("", console=out, spinner="dots")
+    try:
+        yield
+    finally:
+        if outer is None:
+            idle()
+            _spinner = None
+
+
+def busy(text: str) -> None:
+    """Say what takes seconds now, with a spinner, until `idle` or the next words."""
+    if _spinner is not None:
+        _spinner.update(Text(shown(text)))
+        _spinner.start()
+
+
+def idle() -> None:
+    """Take the spinner away."""
+    if _spinner is not None:
+        _spinner.stop()
 
 
 def print_table(table: Table) -> None:

@@ -45,7 +45,7 @@ def test_the_loop_knows_no_method_and_no_task() -> None:
     names = {path.stem for path in YAMLS if path.parent.name in ("adapter", "task", "peft", "recipe")}
     names |= {path.stem for path in (ROOT / "src/petbench/adapters/methods").glob("*.py")}
     words = set(re.findall(r"\w+", text.lower()))
-    assert not (names - {"__init__"}) & words
+    assert not (names - {"__init__", "own"}) & words  # `task=own` is an English word, too
 
 
 def test_the_loop_is_under_60_lines() -> None:
@@ -75,8 +75,8 @@ def test_a_yamls_command_names_the_yaml(path: Path) -> None:
         return
     top, _, folder = group.partition("/")
     name = f"{folder}/{path.stem}" if folder and top != "hydra" else path.stem
-    key = group if top == "hydra" else top
-    assert re.search(rf"[+~]?{re.escape(key)}=\S*{re.escape(name)}\b", comments[0]), comments[0]
+    key = {"hydra": group, "plugin": "hydra/(launcher|sweeper)"}.get(top, re.escape(top))
+    assert re.search(rf"[+~]?{key}=\S*{re.escape(name)}\b", comments[0]), comments[0]
 
 
 def test_the_top_level_stays_a_floor_plan() -> None:

@@ -1,5 +1,6 @@
 """The README's commands are real: each is known, and the quick ones run on generated rows with a tiny model."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -86,4 +87,6 @@ def test_the_readmes_block_of_quick_commands_runs_as_it_stands(tmp_path: Path) -
         assert done.stdout.strip(), line
     records = list(tmp_path.glob("results/runs/*/record.json"))
     assert len(records) == 4  # the first run is one of the sweep's
+    scores = [json.loads(path.read_text(encoding="utf-8"))["headline"]["value"] for path in records]
+    assert min(scores) > 0.8, "a reader's first runs learn something"
     assert list(tmp_path.glob("results/report/*.html"))

@@ -24,8 +24,9 @@ REFUSED = {
     ("bitfit", "tiny_qwen3"): "no biases to train",
     ("head_only", "tiny_t5_gated"): "no task head",
     **{
-        (method, "tiny_albert"): "has no ffn_block"
+        (method, model): "has no ffn_block"
         for method in ("krona_b", "krona_b_res", "mam", "parallel_adapter")
+        for model in ("tiny_albert", "tiny_bart")
     },
     **{
         (method, f"tiny_{family}"): NO_MORE_KEYS

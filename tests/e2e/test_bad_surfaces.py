@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -80,7 +81,9 @@ CONFIG += [
     )
 ]
 CONFIG += [
-    (part, value, rf"{part}") for part in ("trainer", "optim", "task", "data") for value in (3, "x", [1])
+    (part, value, rf"{part}")
+    for part in ("trainer", "optim", "task", "data", "adapter", "model")
+    for value in (3, "x", [1])
 ]
 
 
@@ -100,10 +103,9 @@ def test_a_value_that_cannot_be_is_named(path: str, value: Any, said: str) -> No
 COMMANDS: list[tuple[list[str], str]] = [
     (["trian"], r"command: 'trian' is unknown\. Did you mean 'train'\?"),
     (["train", "adapter"], r"cannot read 'adapter'|adapter"),
-    (["train", "=1"], r"cannot read '=1'"),
+    (["train", "=1"], r"Config group override must be a string"),
     (["train", "seed="], r"seed"),
-    (["train", "adapter=[lora"], r"cannot read"),
-    (["train", "--nothing"], r"--nothing"),
+    (["train", "adapter=[lora"], r"adapter: '\[lora' is unknown"),
     (["train", "task=rte", "data=toy", "results_dir="], r"results_dir"),
     (["train", "task=rte", "data=toy", "init_from=nowhere"], r"no trained run at 'nowhere'"),
     (["train", "recipe=nowhere"], r"recipe: 'nowhere' is unknown"),
@@ -114,11 +116,11 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["list", "everything"], r"everything"),
     (["list"], r"petbench list"),
     (["report", "nowhere"], r"no records in nowhere/runs"),
-    (["report", "--where", "task"], r"--where|where"),
+    (["report", "--where", "task"], r"'task' is no clause"),
     (["report", "--wandb", "a b?"], r"--wandb"),
     (["compare"], r"petbench compare"),
     (["compare", "a", "b", "--results-dir", "nowhere"], r"nowhere"),
-    (["power"], r"power"),
+    (["power"], r"no records in results/runs"),
     (["power", "task=rte", "seeds=none"], r"seeds"),
     (["reproduce"], r"recipe"),
     (["reproduce", "recipe=nowhere"], r"recipe: 'nowhere' is unknown"),
@@ -163,7 +165,7 @@ def test_a_command_that_cannot_be_is_exit_2(
     assert run_command(words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert pytest.importorskip("re").search(said, error), error
+    assert re.search(said, error), error
     assert "Traceback" not in error and "bug" not in error and "hunter2" not in error
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +210,7 @@ def test_what_would_never_end_has_a_bound(
     began = time.monotonic()
     assert run_command(["train", "task=rte", "model=tiny_bert", *words]) == 2
     assert time.monotonic() - began < 60
-    assert pytest.importorskip("re").search(said, capsys.readouterr().err)
+    assert re.search(said, capsys.readouterr().err)
 
 
 @pytest.fixture(scope="module")
@@ -274,12 +276,17 @@ FOREIGN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 }
 
 
+WITHOUT_CONTENT = ("a model with a million layers", "code beside the model", "no such model type")
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_adapter_is_refused_in_words(name: str, run: Path, tmp_path: Path) -> None:
     change, said = FOREIGN[name]
     shutil.copytree(run / "adapter", tmp_path / "adapter")
     config = read_adapter_config(tmp_path / "adapter")
     change(config)
+    if name in WITHOUT_CONTENT:
+        del config["content"]  # whoever writes such a config leaves its digests out
     write_adapter_config(tmp_path / "adapter" / "adapter_config.json", config)
     with pytest.raises(UserError, match=said):
         load_run(tmp_path / "adapter")

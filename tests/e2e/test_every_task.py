@@ -80,7 +80,7 @@ def test_toy_runs_make_a_zip_that_the_checker_takes(
     said = capsys.readouterr().out
     assert f"WNLI: no run for it; all {ROWS} rows get the majority class of its train rows (0)." in said
     assert "Generated rows (data=toy)" in said
-    counts = {stem: ROWS for task in TASKS.values() for stem in task.submission.values()}
+    counts = {stem: ROWS for task in TASKS.values() for stem in task.glue.files.values()}
     assert check_submission(target, counts) == []
     assert "CoLA.tsv: 16 rows, expected 1063" in check_submission(target)
     assert submit_main(["--check", str(target), *runs, "--results", results]) == 0
@@ -124,7 +124,10 @@ def test_a_task_trains_on_real_rows(name: str, form: str, tmp_path: Path) -> Non
 def test_a_task_without_train_rows_there_is_answered(
     name: str, split: str, form: str, tmp_path: Path
 ) -> None:
-    task, rows = task_named(name), load_splits(name, DataSpec(source="local", dir=str(GLUE))).part(split)
+    task, rows = (
+        task_named(name),
+        load_splits(task_named(name), DataSpec(source="local", dir=str(GLUE))).part(split),
+    )
     asked = spec("task=rte", f"model={MODELS[form]}").model_copy(update={"task": TaskSpec(name=name)})
     backbone = load(asked.model, form, task.num_labels, task.regression, 0)  # type: ignore[arg-type]
     few = rows.take(range(24))

@@ -11,8 +11,9 @@ import torch
 from peft import __version__ as peft_version
 from safetensors.torch import load_file, save_file
 
+from petbench.adapters.hooks import plain_copy
 from petbench.errors import UserError
-from petbench.export.write import export_peft, merge_to_folder, plain_copy
+from petbench.export.write import export_peft, merge_to_folder
 from petbench.tuned.attach import Tuned
 from tiny_models import backbone, batch, disturb, logits, takes_past_key_values, tuned
 

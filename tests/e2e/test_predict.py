@@ -41,7 +41,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def test_rows(task: str) -> Split:
     """The rows that the run has predicted."""
-    return load_splits(task, DataSpec(source="toy", toy_validation=ROWS)).part("test")
+    return load_splits(task_named(task), DataSpec(source="toy", toy_validation=ROWS)).part("test")
 
 
 test_rows.__test__ = False  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def test_mistakes_are_said_before_the_model_is_loaded(
     (tmp_path / "new.tsv").write_text("text\nhello\n")
     assert run_command(["predict", folder, str(tmp_path / "new.tsv")]) == 2
     field = task_named(record.task).text_fields[0]
-    assert f"no text '{field}'; there: text. {record.task} needs" in capsys.readouterr().err
+    assert f"no column '{field}'; there: text. {record.task} needs" in capsys.readouterr().err
     assert run_command(["predict", folder, str(tmp_path / "new.tsv"), "--out", "labels.xlsx"]) == 2
     assert "--out: ending '.xlsx'. Legal: .tsv, .csv, .jsonl." in capsys.readouterr().err
     assert run_command(["predict", "nowhere", str(tmp_path / "new.tsv"), "--results", str(results)]) == 2

@@ -109,11 +109,9 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "draw dropout apart" not in done.stderr
     one, two = record_in(tmp_path / "by1"), record_in(tmp_path / "by2")
-    assert two.provenance["processes"] == 2
+    assert two.provenance.processes == 2
     assert two.changes == ()
-    assert [point["loss"] for point in two.curve] == pytest.approx(
-        [point["loss"] for point in one.curve], abs=1e-6
-    )
+    assert [point.loss for point in two.curve] == pytest.approx([point.loss for point in one.curve], abs=1e-6)
     name = f"runs/{one.run_id}/adapter/adapter.safetensors"
     first, second = load_file(tmp_path / "by1" / name), load_file(tmp_path / "by2" / name)
     assert first.keys() == second.keys()

@@ -38,8 +38,14 @@ def test_a_plan_needs_neither_weights_nor_rows(
     shown = capsys.readouterr().out
     assert "Plan: 2 runs of krona_table1" in shown
     assert "lr=0.002" in shown and "factor_shape=[32,24]" in shown and "158,208" in shown
-    assert "| krona | KronA | rte (accuracy) | 77.70 | not run |" in shown
+    assert "Plan: 2 runs of krona_table1" in shown and len(shown.splitlines()) < 40
+    heads = next(line for line in shown.splitlines() if line.startswith("method "))
+    assert heads.split() == ["method", "rte"]  # the table, too, is narrowed
+    assert [line.split() for line in shown.splitlines() if line.startswith("krona (")] == [
+        ["krona", "(KronA)", "77.7"]
+    ]
     assert "single runs" in shown  # a known reason for a gap
+    assert "verdict: 2 of 2 numbers have no run of ours." in shown
     assert not list(tmp_path.iterdir())
 
 
@@ -93,9 +99,32 @@ def test_ours_stand_beside_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[
     """A finished run under the paper's model name is compared, and toy rows are marked."""
     assert reproduce(tmp_path, *KRONA, "model.label=t5_base", "adapter=krona", "task=rte") == 0
     shown = capsys.readouterr().out
-    line = next(text for text in shown.splitlines() if text.startswith("| krona | KronA | rte"))
-    assert "n=1" in line and line.endswith("| cannot tell |")
-    assert "OURS ARE TOY ROWS" in shown and "1 of 81 numbers have a run of ours." in shown
+    lines = shown.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("krona (KronA)"))
+    assert lines[place].split()[-1] == "77.7" and lines[place + 1].split()[0] == "ours"
+    assert "OURS ARE TOY ROWS" in shown and "all 1 numbers have runs of ours." in shown
+    assert "OURS RAN ON A STAND-IN FOR t5_base: tiny_t5 with random weights" in shown
+
+
+def test_a_key_of_some_methods_reaches_those_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bitfit has no factor shape. A key that no method has is a mistake as ever."""
+    assert reproduce(tmp_path, *KRONA, "--only", "adapter=krona,bitfit,task=rte", "plan=true") == 0
+    shown = capsys.readouterr().out
+    assert "2 runs to train" in shown and "factor_shape=auto" in shown
+    wrong = [*KRONA, "adapter.colour=red", "--only", "adapter=krona,bitfit,task=rte", "plan=true"]
+    assert reproduce(tmp_path, *wrong) == 2
+    assert capsys.readouterr().err.count("adapter.colour: unknown key.") == 2
+
+
+def test_a_reason_for_many_cells_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Factor shapes of T5-base have no place in the tiny one."""
+    words = [word for word in KRONA if not word.startswith("adapter.")]
+    assert reproduce(tmp_path, *words, "--only", "adapter=krona,lora,task=rte,mrpc,stsb", "plan=true") == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) < 60
+    assert sum("not possible, " in line for line in shown.splitlines()) <= 2
 
 
 @pytest.mark.parametrize(

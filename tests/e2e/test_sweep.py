@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -61,6 +62,24 @@ def test_four_records_then_nothing_then_only_what_is_new(sweep: Sweep, tmp_path:
     assert places == [(adapter, seed, "done") for adapter in ("krona", "lora") for seed in (0, 1)]
     assert "4 runs to train, 16 steps; time and memory not measured" in text
     assert "4 done." in text
+    assert text.count("The rows are generated") == 1
+    for record in first.values():  # lines of a run say whose they are; one says how it ended
+        label = f"{record['adapter']} rte tiny_bert seed {record['seed']} | "
+        assert f"{label}step 4/4" in text
+        assert (
+            text.count(f"{label}{record['run_id']} done: accuracy {100 * record['headline']['value']:.1f}")
+            == 1
+        )
+    for adapter, params in (("krona", "256"), ("lora", "2,048")):  # one line a setting, over its seeds
+        scores = [100 * r["headline"]["value"] for r in first.values() if r["adapter"] == adapter]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"│ {adapter} ")]
+        assert (
+            f"{fmean(scores):.1f} ± {stdev(scores):.1f}" in line
+            and f" {params} " in line
+            and "│     2 │" in line
+        )
+    assert text.rstrip().endswith("next: petbench report\n      petbench compare adapter=krona adapter=lora")
+    assert not list((tmp_path / "results/sweeps").glob("*.json"))  # nothing is left to do
     before = written(tmp_path)
 
     status, text = sweep("adapter=krona,lora", "seed=0,1")
@@ -146,7 +165,7 @@ def test_failures_are_recorded_retried_and_left(
     monkeypatch.setattr(session, "build", plain)
     status, text = sweep("adapter=krona", "seed=0,1")
     assert status == 0
-    assert "retry (failed)" in text and "1 done, 1 skipped." in text
+    assert "retry (failed)" in text and "1 done, 1 done before." in text
     assert {record["status"] for record in records(tmp_path).values()} == {"done"}
 
 
@@ -230,6 +249,12 @@ def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> N
     (result,) = tmp_path.glob("results/sweeps/*/optimization_results.yaml")
     assert f"best_value: {best}" in result.read_text()
     assert f"{best:.4f}" in text.split("best on the selection rows: ")[1]
+    shown = [line for line in text.splitlines() if line.startswith("│ krona ")]
+    scores = sorted(f"{100 * record['metrics']['selection']['accuracy']:.1f}" for record in found.values())
+    assert len(shown) == 3 and all(
+        "selection accuracy" in line for line in shown
+    )  # never report scores of trials
+    assert sorted(line.split("│")[4].strip() for line in shown) == scores
 
     assert {(r["provenance"]["tuning"]["role"], r["seed"]) for r in found.values()} == {("trial", 1000)}
     assert run_command(["report", "results", "--tables-only"]) == 2  # trials are no results

@@ -122,11 +122,27 @@ def test_a_run_writes_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert record.schema_version == 1
 
     # What a person sees.
-    assert "The rows are generated (data=toy)" in text
+    first, second, third, *_ = text.splitlines()
+    assert first.startswith(
+        "petbench train: krona on rte with tiny_bert (data toy, protocol petbench, seed 0, 24 steps)"
+    )
+    rows = "rows 461 train, 51 selection, 128 report validation"
+    assert second == f"run {record.run_id}: {rows}; 24 steps of 32; cpu, fp32"
+    assert third == "The rows are generated (data=toy): scores say nothing about GLUE."
     assert "Parameters: krona on tiny_bert\n" in text
     assert "Scores: rte, protocol petbench (toy rows)\n" in text
     assert f"{record.headline.value:.4f}" in text
-    assert text.rstrip().endswith(f"run folder: results/runs/{record.run_id}")
+    report, selection = 100 * record.headline.value, 100 * record.metrics.selection["accuracy"]
+    assert (
+        f"krona on rte: accuracy {report:.1f} on 128 report rows (validation), {selection:.1f} on 51 selection rows\n"
+        f"best at step {best.step:.0f} (epoch {record.best.epoch:.2f}); " in text
+    )
+    assert "peak memory " in text and "; fp32 on " in text
+    assert text.splitlines()[-3:] == [
+        f"run folder: results/runs/{record.run_id}",
+        "next: petbench report  (tables of all runs there)",
+        f"      petbench predict {record.run_id} FILE  (label new text)",
+    ]
 
 
 def test_a_finished_adapter_gives_its_answers_again() -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from petbench.cli import run_command
 from petbench.commands import tables
 from petbench.commands.tables import params_table
-from petbench.console import print_table, say
+from petbench.console import busy, member_of_sweep, print_table, say, spinning, warn
 from petbench.training.screen import RunScreen
 
 
@@ -63,6 +63,35 @@ def test_brackets_and_long_lines_are_printed_as_they_are(capsys: pytest.CaptureF
     text = "adapter.factor_shape=[32,24] " * 20
     say(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_one_run_among_several_says_whose_its_lines_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """And is silent where a bar on the same terminal shows how it goes; its warnings are never lost."""
+    with member_of_sweep("krona rte minilm seed 0", silent=False):
+        screen = RunScreen("krona on rte", 10, 0, "auto")
+        screen.evaluated(10, 0.5, 0.2, "accuracy", 0.75, best=False)
+        screen.close()
+        warn("rows are odd")
+    with member_of_sweep("lora rte minilm seed 0", silent=True):
+        say("nobody sees this")
+        warn("disk is slow")
+    say("the sweep's own line")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "krona rte minilm seed 0 | step 10/10  epoch 0.50  loss 0.2000  selection accuracy 0.7500",
+        "the sweep's own line",
+    ]
+    assert printed.err.splitlines() == [
+        "warning: krona rte minilm seed 0: rows are odd",
+        "warning: lora rte minilm seed 0: disk is slow",
+    ]
+
+
+def test_no_spinner_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with spinning():
+        busy("loading")
+        say("a line")
+    assert capsys.readouterr().out == "a line\n"
 
 
 def test_the_second_process_of_a_launcher_prints_nothing() -> None:
@@ -129,16 +158,16 @@ def test_doctor_says_which_versions_were_not_tested(
 
 def test_lists_say_what_each_choice_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["list", "tasks"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert len(lines) == 10
-    assert any(line.startswith("rte   ") for line in lines)
+    assert any(line.startswith("  rte   ") for line in lines)
     assert run_command(["list", "adapterz"]) == 2
     assert "list: 'adapterz' is unknown. Did you mean 'adapters'?" in capsys.readouterr().err
 
 
 def test_every_method_is_listed_with_formula_and_paper(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["list", "adapters"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     form = re.compile(r"\S+ +[^:]+: .*[=+·⊙⊗\[].*\. [A-Z]\D+ (19|20)\d\d, arXiv \d{4}\.\d{5}\.")
     assert len(lines) > 35
     assert not [line for line in lines if not form.fullmatch(line)]

@@ -1,5 +1,6 @@
 """Hooks: hang adapters on exactly resolved modules, take them off, fold them in and out of the weights."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment, Handle, StackAdapter
+from petbench.adapters.attention import restore_attention
 from petbench.errors import UserError
 from petbench.models.sites import Site
 
@@ -30,7 +32,7 @@ class Wire:
 
 
 class HookedAdapters:
-    """Adapters on hooks; see `base.Installed`."""
+    """Adapters on hooks; see `method.Installed`."""
 
     def __init__(self, model: nn.Module, attachments: Sequence[Attachment]) -> None:
         self.model = model
@@ -124,6 +126,16 @@ class HookedAdapters:
         self._handles.clear()
         delattr(self.model, OWNER)
 
+    def plain(self, folded: bool = False) -> nn.Module:
+        """A copy of the model without adapters and hooks; the model itself is left as it is."""
+        if not folded:
+            return plain_copy(self.model)
+        self.merge()
+        try:
+            return plain_copy(self.model)
+        finally:
+            self.unmerge()
+
     def start(self, total_steps: int) -> None:
         """Nothing to do."""
 
@@ -216,6 +228,22 @@ def _part(weight: Tensor, bias: Tensor | None, site: Site) -> Affine:
         return Affine(plain, bias)
     start, stop = site.columns
     return Affine(plain[start:stop], None if bias is None else bias[start:stop])
+
+
+def plain_copy(model: nn.Module) -> nn.Module:
+    """A copy of the model without petbench's adapters and hooks."""
+    plain = copy.deepcopy(model)
+    restore_attention(plain)
+    if hasattr(plain, OWNER):
+        delattr(plain, OWNER)
+    for module in plain.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            ours = [
+                n for n, hook in hooks.items() if str(getattr(hook, "__module__", "")).startswith("petbench.")
+            ]
+            for number in ours:
+                del hooks[number]
+    return plain
 
 
 def install_hooks(model: nn.Module, attachments: Sequence[Attachment]) -> HookedAdapters:

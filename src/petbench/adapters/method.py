@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Attachment
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -35,6 +36,7 @@ class Installed(Protocol):
     model: nn.Module  # what to call
     adapter_names: frozenset[str]  # parameters that the method added, as named in `model`
     vector_names: frozenset[str]  # of them, those that are vectors in spite of their dimensions
+    attachments: list[Attachment]  # what hangs where; empty for a wrapper of another library
 
     def enable(self, on: bool) -> None:
         """Off: the model computes exactly what the bare backbone computes."""
@@ -44,6 +46,9 @@ class Installed(Protocol):
 
     def unmerge(self) -> None:
         """Restore the backbone's weights bit for bit and the adapters beside them."""
+
+    def plain(self, folded: bool = False) -> nn.Module:
+        """A copy of the model as transformers has it, the adapters folded into the weights or left out."""
 
     def start(self, total_steps: int) -> None:
         """Called once before the first step, for methods whose schedule depends on the length of the run."""
@@ -112,6 +117,18 @@ class Method(ABC, Generic[S]):
     def sizes(self, spec: S, layout: Layout) -> Iterable[S]:
         """Specs of every size that a budget may choose from, in any order; empty when it has no size."""
         return ()
+
+    def peft_form(self, spec: S, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        """PEFT's equal of the trained method, for `petbench export`.
+
+        Raises UserError where PEFT has none, saying why and what to do instead.
+        """
+        instead = (
+            " `petbench merge` writes a plain checkpoint instead." if self.mergeable(spec, layout) else ""
+        )
+        raise UserError(
+            f"{self.name} cannot be exported to PEFT: no method of PEFT computes the same.{instead}"
+        )
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
         """Put the method on the model. The default hangs the attachments on hooks."""

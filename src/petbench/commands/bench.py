@@ -7,7 +7,7 @@ from typing import Any
 from petbench.commands.arguments import Arguments, whole
 from petbench.compose.expand import expand
 from petbench.compose.overrides import require_once
-from petbench.config.spec import RunSpec, parse
+from petbench.config.spec import RunSpec
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say, warn
 from petbench.errors import UserError
@@ -39,12 +39,11 @@ def bench_main(argv: list[str]) -> int:
 
     import torch
 
-    from petbench.adapters.registry import spec_of
     from petbench.machine.devices import choose_device
     from petbench.machine.provenance import device_name
     from petbench.measure.bench import PARTS, Shape, measure
     from petbench.measure.latency import clock_of
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
 
     parts = parsed.what.split(",")
     if not set(parts) <= set(PARTS):
@@ -59,7 +58,7 @@ def bench_main(argv: list[str]) -> int:
     # The plan refuses more tokens than the model has positions; here they come from --length.
     given = [*(o for o in given if key_of(o) != "task.max_length"), f"task.max_length={parsed.length}"]
     for member in expand(given):
-        spec = _without_files(parse(member.values, spec_of))
+        spec = _without_files(spec_from(member.values))
         try:
             specs.append(plan(spec).spec)
         except UserError as error:

@@ -68,7 +68,8 @@ def compare_main(argv: list[str]) -> int:
         return 0
     say(verdict(judged, first, second))
     for found, texts, note in apart:
-        told = in_words(found, names(first, second), label_names(found.task), texts, options.rows)
+        run = next(cell.done[0] for cell in first if cell.task == found.task)
+        told = in_words(found, names(first, second), label_names(run), texts, options.rows)
         say(shown(f"\n{told}\n{note}".rstrip()))
     return 0
 

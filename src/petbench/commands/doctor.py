@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from petbench.commands.arguments import Arguments, path
+from petbench.config.plugins import plugins
 from petbench.console import say
 
 
@@ -50,13 +51,8 @@ def doctor_main(argv: list[str]) -> int:
     say(f"local GLUE     {folder if folder else 'PETBENCH_GLUE is not set'}")
     if folder:
         _doctor_data(Path(folder))
-    for extra, module in {
-        "plot": "matplotlib",
-        "joblib": "joblib",
-        "slurm": "submitit",
-        "ray": "ray",
-        "optuna": "optuna",
-    }.items():
+    extras = {"plot": "matplotlib"} | {plugin.extra: plugin.module for plugin in plugins().values()}
+    for extra, module in extras.items():
         say(
             f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
         )
@@ -92,9 +88,9 @@ def _clean(results: Path, delete: bool) -> int:
 
 
 def _doctor_data(folder: Path) -> None:
-    from petbench.tasks.glue import TASKS
+    from petbench.tasks.glue import NAMES
 
-    there = [name for name in TASKS if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
+    there = [name for name in NAMES if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
     say(
         f"               tasks there: {', '.join(there) or 'none'} (petbench data check {folder} verifies them)"
     )

@@ -1,7 +1,7 @@
 """`petbench merge` and `petbench export`: a finished run as files that need no petbench."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petbench.commands.arguments import Arguments, new_folder, path, whole
 from petbench.commands.predict import add_backbone_options
@@ -18,10 +18,12 @@ def merge_main(argv: list[str]) -> int:
     parser = _parser("merge", "Fold a run's adapters into a plain checkpoint that transformers loads alone.")
     parsed = parser.parse_args(argv)
     from petbench.export.write import fresh, merge_to_folder
+    from petbench.inference.pipeline import in_units, name_labels
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
-    _name_labels(loaded.tuned.model.config, loaded.task.labels)
+    in_units(loaded)
+    name_labels(loaded.tuned.model.config, loaded.task.labels)
     with replacing_folder(fresh(parsed.out), "--out") as half:
         line = merge_to_folder(loaded.tuned, loaded.tokenizer, half)
     say(f"{line}: {parsed.out}")
@@ -40,9 +42,11 @@ def export_main(argv: list[str]) -> int:
     )
     parsed = parser.parse_args(argv)
     from petbench.export.write import export_peft, fresh
+    from petbench.inference.pipeline import in_units
     from petbench.tuned.load import load_run
 
     loaded = load_run(parsed.run, parsed.results_dir, parsed.model, parsed.tokenizer)
+    in_units(loaded)
     base = _base_model(loaded, parsed.out)
     with replacing_folder(fresh(parsed.out), "--out") as half:
         line = export_peft(loaded.tuned, half, parsed.max_rank, parsed.approximate, base_model=base)
@@ -81,10 +85,3 @@ def _write_base(loaded: "Loaded", folder: Path) -> None:
     load(spec.model, loaded.backbone.form, task.num_labels, task.regression, seed=0).model.save_pretrained(
         folder
     )
-
-
-def _name_labels(config: Any, names: tuple[str, ...]) -> None:
-    """Give the checkpoint the task's label names, as transformers' pipelines show them."""
-    if names and getattr(config, "num_labels", 0) == len(names):
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: number for number, name in enumerate(names)}

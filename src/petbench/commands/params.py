@@ -41,15 +41,13 @@ def params_main(argv: list[str]) -> int:
 
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row a member; a method that has no place in the model is one line instead, when there are several."""
-    from petbench.adapters.registry import spec_of
-    from petbench.config.spec import parse
     from petbench.errors import UserError
     from petbench.report.published.percents import printed_percent
-    from petbench.training.plan import plan
+    from petbench.training.plan import plan, spec_from
 
     rows, skipped = [], []
     for member in members:
-        spec = parse(member.values, spec_of)
+        spec = spec_from(member.values)
         try:
             found = plan(spec)
         except UserError as error:

@@ -1,70 +1,104 @@
-"""`petbench predict`: a finished run labels the rows of a file."""
+"""`petbench predict`: finished runs label the rows of a file or of standard input."""
 
+import argparse
 import csv
 import io
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, new_file, path, whole
 from petbench.errors import UserError
 
+if TYPE_CHECKING:
+    from petbench.config.task import Task
+    from petbench.inference.predict import Predictions
+    from petbench.tasks.splits import Split
+
 FORMS = (".tsv", ".csv", ".jsonl")
+DECIMALS = 6  # of probabilities
 
 
 def predict_main(argv: list[str]) -> int:
     """`petbench predict RUN FILE [--out FILE]`; `index` and `prediction`, a row a line. Raises UserError."""
+    asked = _parser().parse_args(argv)
+    form = f".{asked.format}" if asked.format else asked.out.suffix.lower() if asked.out else ".tsv"
+    if form not in FORMS:
+        raise UserError(f"--out: ending '{form}'. Legal: {', '.join(FORMS)}.")
+    from petbench.commands.ensemble import runs_at
+    from petbench.console import busy, spinning, tell, warn
+    from petbench.tasks.rows.checks import empty_text_notes
+
+    # The rows are read before the model: a broken file is found in the first second.
+    runs, task = runs_at(asked.run, asked.results_dir)
+    rows = _rows(asked, task)
+    for note in empty_text_notes(rows):
+        warn(f"{note}; they are labelled, too")
+    with spinning():
+        busy("loading torch and transformers")
+        from petbench.inference.predict import ensemble, predict
+        from petbench.tuned.load import load_run
+
+        members = []
+        for number, run in enumerate(runs, start=1):
+            busy(f"labelling {len(rows):,} rows with run {number} of {len(runs)}")
+            loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            members.append(predict(loaded, rows, device=asked.device, batch_size=asked.batch))
+    found = ensemble(members)
+    text = written(found, form, asked.probabilities)
+    if asked.out:
+        from petbench.files import write_text
+
+        write_text(asked.out, text, instead="--out")
+        tell(f"wrote {len(rows)} labels to {asked.out}")
+    else:
+        sys.stdout.write(text)
+    _end(found, rows, task, len(runs))
+    return 0
+
+
+def _parser() -> Arguments:
     parser = Arguments(
         prog="petbench predict",
-        description="Label new text with a finished run. FILE is a .tsv (quotes are text), .csv or .jsonl with "
-        "the task's text columns, such as sentence1 and sentence2; other columns are ignored.",
+        description="Label new text with a finished run, or with all runs of a folder as an ensemble (mean of "
+        "logits). FILE is a .tsv (quotes are text), .csv, .jsonl or .parquet with the task's text columns, such as "
+        "sentence1 and sentence2; other columns are ignored. `-` reads standard input: a text a line (two with a tab "
+        "between), or JSON objects.",
         epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
     )
-    parser.add_argument("run", metavar="RUN", type=path, help="a run id, its folder, or an adapter folder")
+    parser.add_argument(
+        "run", metavar="RUN", type=path, help="a run id, its folder, an adapter folder, or a folder of runs"
+    )
     parser.add_argument("file", metavar="FILE", type=path)
     parser.add_argument(
-        "--out", metavar="FILE", type=new_file, help=f"{', '.join(FORMS)}; default: TSV on standard output"
+        "--out", metavar="FILE", type=new_file, help=f"{', '.join(FORMS)}; default: standard output"
     )
+    parser.add_argument(
+        "--format", choices=[form[1:] for form in FORMS], help="default: by the ending of --out, else tsv"
+    )
+    parser.add_argument(
+        "--text", metavar="COLUMN[,COLUMN]", help="the text columns, if they have other names than the task's"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="the column of labels, for scores; default: the task's, if it is there",
+    )
+    parser.add_argument("--probabilities", action="store_true", help="also the probability of every class")
     parser.add_argument(
         "--results-dir", metavar="DIR", type=path, default="results", help="results folder (default: results)"
     )
     add_backbone_options(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--batch-size", type=whole(1, 65_536), metavar="N", help="rows at once; default: the run's own"
+        "--batch",
+        "--batch-size",
+        type=whole(1, 65_536),
+        metavar="N",
+        help="rows at once; default: the run's own",
     )
-    asked = parser.parse_args(argv)
-    kind = asked.out.suffix.lower() if asked.out else ".tsv"
-    if kind not in FORMS:
-        raise UserError(f"--out: ending '{kind}'. Legal: {', '.join(FORMS)}.")
-    from petbench.console import warn
-    from petbench.tasks.glue import task_named
-    from petbench.tasks.rows.checks import empty_text_notes
-    from petbench.tasks.rows.new_text import read_new_text
-    from petbench.tuned.checkpoint import adapter_folder, read_adapter_config
-
-    # The rows are read before the model: a broken file is found in the first second.
-    saved = read_adapter_config(adapter_folder(asked.run, asked.results_dir))
-    rows = read_new_text(asked.file, task_named(str(saved.get("task"))))
-    for note in empty_text_notes(rows):
-        warn(f"{note}; they are labelled, too")
-    from petbench.inference.predict import predict
-    from petbench.tuned.load import load_run
-
-    loaded = load_run(asked.run, asked.results_dir, asked.model, asked.tokenizer)
-    labels = predict(loaded, rows, device=asked.device, batch_size=asked.batch_size)
-    text = written(labels, kind)
-    if asked.out:
-        from petbench.files import write_text
-
-        write_text(asked.out, text, instead="--out")
-        print(f"wrote {len(labels)} labels to {asked.out}", file=sys.stderr)
-    else:
-        sys.stdout.write(text)
-    lost = labels.count("")
-    if lost:
-        print(f"{lost} of {len(labels)} answers are no label; their prediction is empty.", file=sys.stderr)
-    return 0
+    return parser
 
 
 def add_backbone_options(parser: Arguments) -> None:
@@ -74,14 +108,61 @@ def add_backbone_options(parser: Arguments) -> None:
     parser.add_argument("--tokenizer", metavar="FOLDER", help=where.format("tokenizer"))
 
 
-def written(labels: Sequence[str], kind: str) -> str:
-    """`index` and `prediction` of every row, as TSV, CSV or JSONL."""
-    if kind == ".jsonl":
-        return "".join(
-            json.dumps({"index": row, "prediction": label}) + "\n" for row, label in enumerate(labels)
-        )
+def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
+    """The rows to label, with their labels where the file has them."""
+    from petbench.tasks.rows.new_text import read_new_text, read_stream
+
+    columns = None
+    if asked.text is not None:
+        names = asked.text.split(",")
+        if len(names) != len(task.text_fields):
+            raise UserError(
+                f"--text: got {len(names)} columns; {task.name} takes {len(task.text_fields)}: "
+                f"{', '.join(task.text_fields)}."
+            )
+        columns = dict(zip(task.text_fields, names, strict=True))
+    if asked.file == "-":
+        return read_stream(sys.stdin.buffer, task)
+    return read_new_text(asked.file, task, columns, asked.label)
+
+
+def _end(found: "Predictions", rows: "Split", task: "Task", runs: int) -> None:
+    """What a person should know, on standard error: scores, answers that are no label, time."""
+    from petbench.console import tell
+
+    if rows.labels is not None:
+        from petbench.tasks.metrics import score
+
+        scores, _ = score(task, found.answers, rows.labels)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        tell(f"scores on {len(rows)} labelled rows: {shown}")
+    if lost := found.answers.count(None):
+        tell(f"{lost} of {len(rows)} answers are no label; their prediction is empty.")
+    by = f" by {runs} runs" if runs > 1 else ""
+    tell(
+        f"{len(rows)} rows{by} in {found.seconds:.2f} s, {found.seconds / len(rows):.2g} s a row (loading apart)"
+    )
+
+
+def written(found: "Predictions", form: str, with_probabilities: bool = False) -> str:
+    """`index`, `prediction` and, if asked, the probability of every class, as TSV, CSV or JSONL."""
+    shown = found.shown
+    shares: Sequence[Sequence[float]] = (
+        found.probabilities.round(DECIMALS).tolist() if with_probabilities else [[] for _ in shown]
+    )
+    if form == ".jsonl":
+        lines: list[dict[str, Any]] = []
+        for row, (label, share) in enumerate(zip(shown, shares, strict=True)):
+            more = (
+                {"probabilities": dict(zip(found.labels, share, strict=True))} if with_probabilities else {}
+            )
+            lines.append({"index": row, "prediction": label, **more})
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     out = io.StringIO()
-    writer = csv.writer(out, delimiter="\t" if kind == ".tsv" else ",", lineterminator="\n")
-    writer.writerow(("index", "prediction"))
-    writer.writerows(enumerate(labels))
+    writer = csv.writer(out, delimiter="\t" if form == ".tsv" else ",", lineterminator="\n")
+    heads = [f"p({name})" for name in found.labels] if with_probabilities else []
+    writer.writerow(["index", "prediction", *heads])
+    writer.writerows(
+        [row, label, *share] for row, (label, share) in enumerate(zip(shown, shares, strict=True))
+    )
     return out.getvalue()

@@ -33,7 +33,8 @@ def report_main(argv: list[str]) -> int:
     paths = [out / path.relative_to(half) for path in paths]
     from petbench.report.writers.terminal import print_report
 
-    print_report(report, Output(markup=False, emoji=False))
+    screen = Output(markup=False, emoji=False)
+    print_report(report, screen if screen.is_terminal else Output(markup=False, emoji=False, width=200))
     if options.cite:
         say(f"\n{(out / 'citations.bib').read_text(encoding='utf-8').rstrip()}")
     say(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")

@@ -1,19 +1,20 @@
 """`petbench reproduce`: run what is missing of a published table, then print ours beside theirs."""
 
 import argparse
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from petbench.adapters.registry import spec_of
 from petbench.commands.arguments import Arguments, folder
+from petbench.commands.reproduce_plan import show_recipe
 from petbench.compose.expand import Member, expand, recompose
-from petbench.compose.hydra import forgiving, search_path_override
+from petbench.compose.hydra import search_path_override
 from petbench.compose.overrides import require_once
 from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
 from petbench.config.tree import key_of, options
-from petbench.console import Grid, print_table, say
+from petbench.console import say
 from petbench.errors import UserError, unknown
-from petbench.report.published.numbers import recipes
+from petbench.report.published.numbers import COSTS, recipes, target
 from petbench.sweep.members import Cell, validated
 from petbench.training.prepare import start_id
 from petbench.tuned.checkpoint import adapter_folder
@@ -25,30 +26,72 @@ def reproduce_main(argv: list[str]) -> int:
     Exit 0 when every run that was asked for is done, 1 when one failed, 2 for a mistake. With plan=true nothing
     runs: the cells are planned on the meta device and our finished runs are shown beside the table.
     """
-    from petbench.record import read_records
-    from petbench.report.published.beside import reproduction
-    from petbench.report.write import answers_in
-
     flags = _flags(argv)
     require_once(flags.overrides)
     table = _table(flags.overrides, flags.config_dir)
     asked = _asked(table, flags.overrides, flags.only)
-    members = expand(asked, flags.config_dir, start_id)
+    members = _where_it_fits(expand(asked, flags.config_dir, start_id), flags.overrides, flags.config_dir)
     specs = validated(members)
-    results_dir = specs[0].spec.results_dir
+    left, status = "", 0
     if any(cell.spec.plan for cell in specs):
-        _show(members, specs, table)
-        status = 0
+        left = show_recipe(members, specs, table)
     else:
         status = _run(specs, table, asked, flags.config_dir)
     if table.recipe in recipes():
         say("")
-        say(
-            reproduction(
-                table.recipe, list(read_records(results_dir)), answers_in(Path(results_dir))
-            ).rstrip()
-        )
+        _show_beside(table.recipe, specs, left)
     return status
+
+
+def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
+    """The published table with ours, as far as it was asked for, the reasons for a gap, and the verdict."""
+    from petbench.record import read_records
+    from petbench.report.published.beside import ours_beside_theirs, reasons
+    from petbench.report.published.costs import costs_text
+    from petbench.report.published.grid import grid_lines, verdict
+    from petbench.report.write import answers_in
+
+    results_dir = Path(specs[0].spec.results_dir)
+    records = list(read_records(results_dir))
+    if target(recipe).table == COSTS:
+        say(costs_text(recipe, records).rstrip())
+        return
+    whole = ours_beside_theirs(recipe, records, answers_in(results_dir))
+    beside = whole.of({cell.spec.adapter.label for cell in specs}, {cell.spec.task.name for cell in specs})
+    for line in grid_lines(beside):
+        say(line)
+    for reason in reasons(beside):
+        say(f"- {reason}")
+    say(verdict(beside, left))
+
+
+def _where_it_fits(members: list[Member], overrides: Sequence[str], config_dir: str | None) -> list[Member]:
+    """The members, each without the keys of a method that were given for all and that its own method lacks.
+
+    `adapter.factor_shape=auto` is for those that have a factor shape. A key that none has stays, and is an error.
+    """
+    own = [key for key in map(key_of, overrides) if key.startswith("adapter.")]
+    fields = {name: set(spec_of(name).model_fields) for name in {_method(member) for member in members}}
+    known = [key for key in own if any(key.split(".")[1] in names for names in fields.values())]
+    kept = [
+        tuple(
+            o
+            for o in member.overrides
+            if not (key_of(o) in known and _foreign(key_of(o), fields[_method(member)]))
+        )
+        for member in members
+    ]
+    if kept == [member.overrides for member in members]:
+        return members
+    return recompose(kept, config_dir)
+
+
+def _method(member: Member) -> str:
+    return str(member.values["adapter"]["method"])
+
+
+def _foreign(key: str, fields: Collection[str]) -> bool:
+    return key.split(".")[1] not in fields
 
 
 def _flags(argv: Sequence[str]) -> argparse.Namespace:
@@ -113,8 +156,8 @@ def _narrowed(only: Sequence[str]) -> dict[str, list[str]]:
 def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
     """Run the cells; those that start from another cell come after it. Returns the exit status."""
     from petbench.commands.sweep import starter
+    from petbench.sweep.outcome import exit_status
     from petbench.sweep.sweep import sweep
-    from petbench.sweep.tables import exit_status
 
     start = starter(asked, config_dir)
     afresh = [cell.member for cell in specs if not cell.spec.init_from]
@@ -143,58 +186,3 @@ def _wanted_start(cell: Cell, table: Table) -> str:
         f"it starts from {which}, which is not done in {cell.spec.results_dir}. "
         "Run that first, or begin afresh with init_from=null."
     )
-
-
-def _show(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> None:
-    """The cells as they would run; without rows in reach what can be known without them."""
-    from petbench.sweep.members import cells_of
-    from petbench.sweep.tables import show_plan
-    from petbench.tasks.rows.load import ENV_DIR
-    from petbench.training.prepare import rows_of
-
-    reason = None
-    tasks = {cell.spec.task.name: cell for cell in reversed(specs)}
-    for cell in reversed(tasks.values()):
-        try:
-            rows_of(cell.spec)
-            show_plan(cells_of(members), whole=True)  # tasks whose rows are missing are shown as skipped
-            return
-        except UserError as error:
-            reason = reason or error
-            if not (cell.spec.data.dir or os.environ.get(ENV_DIR)):
-                break  # a hub that is not in reach for one task is not for the next
-    _show_without_rows(specs, table)
-    say(f"Run ids, steps and times need the rows: {reason}")
-
-
-def _show_without_rows(specs: Sequence[Cell], table: Table) -> None:
-    """One line a cell: settings that differ and parameters, counted on the meta device."""
-    from petbench.training.plan import plan
-
-    lines = Grid()
-    for name in ("adapter", "task", "model", "seeds", "setting"):
-        lines.add_column(name)
-    for name in ("tuned params", "trainable"):
-        lines.add_column(name, justify="right")
-    cells: dict[tuple[str, str, str, str], list[Cell]] = {}
-    for cell in specs:
-        spec = cell.spec
-        place = (spec.adapter.label, spec.task.name, spec.model.label, _setting(cell, table))
-        cells.setdefault(place, []).append(cell)
-    for (adapter, task, model, setting), some in cells.items():
-        seeds = ",".join(str(cell.spec.seed) for cell in some)
-        try:
-            params = plan(some[0].spec).params
-            counts = (f"{params.tuned:,}", f"{params.trainable:,}")
-        except UserError as error:
-            setting, counts = f"not possible: {error}", ("", "")
-        lines.add_row(adapter, task, model, seeds, setting, *counts)
-    say(f"Plan: {len(specs)} runs of {table.recipe}")
-    print_table(lines)
-
-
-def _setting(cell: Cell, table: Table) -> str:
-    """What the recipe's table sets in a cell, shortly: `lr=0.001 factor_shape=[32,24]`."""
-    keys = {key for row in table.settings for key in row} - set(AXES)
-    own = (text.lstrip("+") for text in forgiving(cell.member.overrides))
-    return " ".join(text.split(".", 1)[-1] for text in own if key_of(text) in {*keys, "init_from"})

@@ -3,45 +3,61 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, folder
+from petbench.commands.early import check_members
 from petbench.compose.expand import expand
+from petbench.console import busy, spinning
 from petbench.errors import UserError
-from petbench.sweep.launch import launch, require_precision
-from petbench.sweep.member import member_job
-from petbench.sweep.members import Cell
-from petbench.sweep.searched import run_searched
-from petbench.sweep.sweep import Start, sweep
-from petbench.sweep.tables import exit_status
-from petbench.sweep.trials import (
-    is_tuned,
-)
-from petbench.sweep.tuned import run_tuned
-from petbench.training.prepare import start_id
+
+if TYPE_CHECKING:
+    from petbench.sweep.members import Cell
+    from petbench.sweep.sweep import Start
 
 
 def sweep_main(argv: list[str]) -> int:
     """`petbench train -m …`: exit 0 when all is done, 1 when a run failed, 2 for a mistake in any member."""
     flags, overrides = _flags(argv)
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
-    if sweepers and sweepers != ["basic"]:
+    searched = bool(sweepers) and sweepers != ["basic"]
+    with spinning():
+        busy("composing the members")
+        members = [] if searched else expand(overrides, flags.config_dir, _start_id)
+        check_members(member.values for member in members)
+        busy("loading torch and transformers")
+        from petbench.sweep.launch import require_precision
+        from petbench.sweep.outcome import exit_status
+        from petbench.sweep.searched import run_searched
+        from petbench.sweep.sweep import sweep
+        from petbench.sweep.trials import is_tuned
+        from petbench.sweep.tuned import run_tuned
+    if searched:
         return exit_status(run_searched(overrides, flags.config_dir))
-    members = expand(overrides, flags.config_dir, start_id)
     require_precision(overrides, [member.values for member in members], flags.config_dir)
+    start = starter(overrides, flags.config_dir)
     if is_tuned(members):
-        start = starter(overrides, flags.config_dir)
         return exit_status(run_tuned(members, start, flags.config_dir))
-    return exit_status(sweep(members, starter(overrides, flags.config_dir)))
+    return exit_status(sweep(members, start))
 
 
-def starter(overrides: Sequence[str], config_dir: str | None = None) -> Start:
+def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
     """What launches cells through the launcher that the command line chose."""
+    from petbench.sweep.launch import launch
+    from petbench.sweep.member import member_job
 
-    def start(left: Sequence[Cell], began: float) -> None:
+    def start(left: "Sequence[Cell]", began: float) -> None:
         job = partial(member_job, since=began)
         launch(overrides, [cell.member.overrides for cell in left], job, config_dir)
 
     return start
+
+
+def _start_id(values: dict[str, Any]) -> str | None:
+    """As `prepare.start_id`, which only recipes need: their cells may start from others."""
+    from petbench.training.prepare import start_id
+
+    return start_id(values)
 
 
 def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -8,15 +8,12 @@ from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.record import Record
 from petbench.report.disagreement import Texts
-from petbench.tasks.glue import task_named
+from petbench.tasks.task import task_in
 
 
-def label_names(task: str) -> tuple[str, ...]:
+def label_names(record: Record) -> tuple[str, ...]:
     """The names of a task's classes in code order; none of a task that is not known here."""
-    try:
-        return task_named(task).labels
-    except UserError:
-        return ()
+    return task_in(record.config, record.task).labels
 
 
 def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
@@ -27,12 +24,15 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
     from petbench.tasks.rows.load import load_splits
 
     assert record.headline is not None
+    task = task_in(record.config, record.task)
     split = record.headline.split
     reason = "the record does not say which rows it used"
     for more in ({}, {"dir": None}):
         try:
             data = DataSpec.model_validate({**record.config.get("data", {}), **more})
-            found = load_splits(record.task, data)
+            found = load_splits(task, data)
+            # Rows of one's own that were cut from train are numbered as train is.
+            split = split if split in record.provenance.data.splits or task.glue is not None else "train"
             part = found.part(split)
         except UserError as error:
             reason = str(error).splitlines()[0]

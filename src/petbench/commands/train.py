@@ -1,12 +1,16 @@
 """`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
 from petbench.commands.arguments import existing_folder
+from petbench.commands.early import check_run
+from petbench.commands.opening import FLAGS_THAT_ONLY_SHOW
+from petbench.commands.train_help import help_text
 from petbench.compose.hydra import (
     forgiving,
     hydra_errors,
@@ -16,26 +20,18 @@ from petbench.compose.hydra import (
 )
 from petbench.compose.overrides import require_once
 from petbench.config.tree import conf_dir, key_of
+from petbench.console import busy, idle, say, spinning
 
 if TYPE_CHECKING:
     from petbench.config.spec import RunSpec
-
-FLAGS_THAT_ONLY_SHOW = (
-    "--cfg",
-    "-c",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--info",
-    "-i",
-    "--resolve",
-    "--shell-completion",
-    "-sc",
-)
+    from petbench.training.prepare import Prepared
 
 
 def train_main(argv: list[str]) -> int:
     """One run, or with -m a sweep. Returns the exit status."""
+    if any(argument in ("-h", "--help") for argument in argv):
+        print(help_text(), end="")
+        return 0
     require_once(argv)
     set_full_errors()
     only_shows = any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in argv)
@@ -52,7 +48,8 @@ def train_main(argv: list[str]) -> int:
     with hydra_errors(config_dir):
         composed = _composed()
     for config in composed:
-        job(config)
+        with spinning():
+            job(config, argv)
     return 0
 
 
@@ -128,25 +125,22 @@ def _require_start(spec: "RunSpec") -> None:
         ) from error
 
 
-def job(cfg: DictConfig) -> float | None:
-    """Validate and run one composed config. Returns the headline score, None for a plan."""
-    from petbench.adapters.registry import spec_of
+def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
+    """Validate and run one composed config. Returns the headline score, None for a plan. given: the command line."""
+    values = plain_values(cfg)
+    check_run(values, given)
+    busy("loading torch and transformers")
+    from petbench.commands.ending import say_end
     from petbench.commands.tables import params_table, scores_table
-    from petbench.config.spec import parse
-    from petbench.console import print_table, say
-    from petbench.tasks.rows.load import require_source
-    from petbench.training.plan import plan
+    from petbench.console import print_table
+    from petbench.training.plan import plan, spec_from
     from petbench.training.prepare import prepare
     from petbench.training.run import run
 
-    spec = parse(plain_values(cfg), spec_of)
-    if spec.plan:  # needs no rows
-        planned = plan(spec)
-    else:
-        require_source(spec.task.name, spec.data)
-        prepared = prepare(spec)
-        planned = prepared.plan
-        _require_start(spec)
+    busy("planning")
+    spec = spec_from(values)
+    planned = plan(spec)  # without rows: they may come from far away, and a plan needs none
+    _require_start(spec)
     for note in planned.notes:
         say(note)
     row = {
@@ -155,14 +149,37 @@ def job(cfg: DictConfig) -> float | None:
         "mergeable": planned.mergeable,
     }
     if spec.plan:
+        idle()
         print_table(
             params_table([row], f"Plan: {spec.adapter.label} on {spec.model.label}, {planned.sites} sites")
         )
         return None
+    busy("reading rows and files")
+    prepared = prepare(spec)
+    _say_what_runs(prepared)
+    busy("loading the backbone")
     record = run(prepared)
+    idle()
     if record.params is not None:
         row["params"] = record.params.model_dump()
     print_table(params_table([row], f"Parameters: {record.adapter} on {record.model}"))
     print_table(scores_table(record))
-    say(f"run folder: {spec.results_dir}/runs/{record.run_id}")
+    say_end(record, spec.results_dir)
     return record.headline.value if record.headline else None
+
+
+def _say_what_runs(prepared: "Prepared") -> None:
+    """Rows, steps, device, precision and the run's id, as soon as they are known."""
+    from petbench.machine.devices import choose_device
+    from petbench.tasks.toy import NOTE
+
+    if prepared.content.missing:
+        return  # the run says what
+    parts = {name.replace("/", " "): len(rows) for name, rows in prepared.rows.parts().items()}
+    rows = ", ".join(f"{count:,} {name}" for name, count in parts.items())
+    say(
+        f"run {prepared.run_id}: rows {rows}; {prepared.steps:,} steps of {prepared.spec.trainer.batch_size}; "
+        f"{choose_device(prepared.spec.trainer.device).type}, {prepared.content.facts.precision}"
+    )
+    if prepared.splits.source == "toy":
+        say(NOTE)

@@ -10,20 +10,15 @@ from typing import Any
 
 from petbench.compose.overrides import quoted, readable
 from petbench.compose.yaml_size import expanded_size
-from petbench.config.tree import conf_roots, is_group, options
+from petbench.config.plugins import plugins
+from petbench.config.tree import conf_roots, is_group, key_of, options
 from petbench.console import names_a_secret
 from petbench.errors import UserError, unknown
 
 CONFIG_NAME = "config"
 
 
-PLUGINS = {  # choice of hydra/launcher or hydra/sweeper -> petbench's extra that brings it
-    "joblib": "joblib",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-    "ray": "ray",
-    "optuna": "optuna",
-}
+OWN_ROWS = ("data.file", "data.hub")  # keys that make the task, where none is chosen
 
 
 IN_BRACES = (
@@ -36,12 +31,15 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
 
     `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Text that its
-    grammar cannot read is quoted (`overrides.readable`).
+    grammar cannot read is quoted (`overrides.readable`). Rows of one's own make their own task.
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
         return list(argv)  # `query=bash` is no config value
     roots = conf_roots()
     out = []
+    keys = {key_of(argument) for argument in argv if "=" in argument}
+    if keys & set(OWN_ROWS) and "task" not in keys:
+        argv = [*argv, "task=own"]
     for argument in argv:
         key, equals, _ = argument.partition("=")
         plain = equals and not key.startswith(("-", "+", "~", "hydra.", "hydra/"))
@@ -176,10 +174,10 @@ def _missing_choice(error: Any, config_dir: str | Path | None = None) -> str:
     group, _, name = missing.partition("/")
     if missing.startswith(("hydra/launcher/", "hydra/sweeper/")):
         kind, name = missing.rsplit("/", 1)
-        if name in PLUGINS:
-            return f"{kind}={name}: not installed. Run: pip install 'petbench[{PLUGINS[name]}]'"
-        sweeps = kind.endswith("sweeper")
-        return str(unknown(kind, name, ["basic", *(n for n in PLUGINS if (n == "optuna") == sweeps)]))
+        known = {n: plugin for n, plugin in plugins().items() if kind.endswith(plugin.group)}
+        if name in known:
+            return f"{kind}={name}: not installed. Run: pip install 'petbench[{known[name].extra}]'"
+        return str(unknown(kind, name, ["basic", *known]))
     if any((root / group).is_dir() for root in conf_roots(config_dir)):
         return str(unknown(group, name, options(group, config_dir)))
     return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from petbench.errors import UserError
 # Keys whose value is text whatever it looks like: `model.revision=1234567` is no number, `adapter.name=[a]` no list.
 TEXT_KEYS = (
     *PATH_KEYS,
-    *("adapter.name", "model.label", "model.revision"),
+    *("adapter.name", "model.label", "model.revision", "task.name", "data.hub", "data.label"),
     *("logger.project", "logger.entity", "logger.group"),
 )
 

@@ -3,7 +3,15 @@
 import os
 
 # The config's keys that hold a path.
-PATH_KEYS = ("results_dir", "cache_dir", "data.dir", "init_from", "model.name", "model.tokenizer")
+PATH_KEYS = (
+    "results_dir",
+    "cache_dir",
+    "data.dir",
+    "data.file",
+    "init_from",
+    "model.name",
+    "model.tokenizer",
+)
 
 
 def at_home(text: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from petbench.config.task import Task
 from petbench.config.values import BelowOne, Frozen, PathText, Seed, WandbName
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -61,8 +62,18 @@ class ModelSpec(Frozen):
                 raw["known"] = known = None
             if not raw.get("label"):
                 name = str(raw.get("name", ""))
-                raw["label"] = known["label"] if known else name.rstrip("/").rsplit("/", 1)[-1]
+                is_known = isinstance(known, Mapping) and "label" in known
+                raw["label"] = known["label"] if is_known else name.rstrip("/").rsplit("/", 1)[-1]
         return raw
+
+
+# What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
+ABOUT_THE_METHOD = ("tuning", "citation")
+
+
+def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a method's YAML that its spec takes."""
+    return {key: value for key, value in values.items() if key not in ABOUT_THE_METHOD}
 
 
 class AdapterSpec(Frozen):
@@ -92,11 +103,10 @@ class BudgetSpec(Frozen):
         return self
 
 
-class TaskSpec(Frozen):
-    """Which GLUE task, in which form and wording."""
+class TaskSpec(Task):
+    """A task, in which form and wording it is asked, and how much of it."""
 
-    name: str
-    form: Literal["auto", "head", "text"] = "auto"  # auto: text for encoder-decoders, head elsewhere
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text where the family answers in text
     wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
     stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
     max_length: PositiveInt = 128  # tokens of input, special tokens included
@@ -105,14 +115,37 @@ class TaskSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """Where the rows come from."""
+    """Where the rows come from: a source of the task's own rows, or `file` or `hub` for rows of the user's."""
 
     source: Literal["auto", "local", "hub", "toy"] = "auto"
     dir: PathText | None = None
+    file: PathText | None = (
+        None  # a .csv, .tsv, .jsonl or .parquet, or a folder with train, validation and test
+    )
+    hub: str | None = None  # a data set of the hub: owner/name or owner/name:config
+    text: tuple[str, ...] | None = None  # columns of `file` or `hub`; null: guessed and said
+    label: str | None = None
+    kind: Literal["auto", "classes", "number"] = "auto"  # of the label
     allow_partial: bool = False
     max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
     toy_train: Annotated[int, Field(ge=8, le=10**6)] = 512  # rows of generated train splits
     toy_validation: Annotated[int, Field(ge=8, le=10**6)] = 128
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_or_two_columns(cls, raw: Any) -> Any:
+        columns = (raw,) if isinstance(raw, str) else raw
+        if isinstance(columns, list | tuple) and (
+            len(columns) not in (1, 2) or len(set(columns)) < len(columns)
+        ):
+            raise ValueError(f"got {list(columns)}. Legal: one column, or two different ones")
+        return columns
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "DataSpec":
+        if self.file is not None and self.hub is not None:
+            raise ValueError("got file and hub. Legal: one of both")
+        return self
 
 
 class ProtocolSpec(Frozen):

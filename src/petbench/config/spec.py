@@ -24,7 +24,9 @@ from petbench.config.sections import (
     TrainerSpec,
     TuningNote,
     Vary,
+    hyper_parameters,
 )
+from petbench.config.task import DEFINED
 from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
 from petbench.errors import UserError
@@ -43,8 +45,10 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
+    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
     ("data", "dir"),
     ("data", "source"),
+    *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
@@ -100,6 +104,8 @@ class RunSpec(Frozen):
             for key in parents:
                 place = place[key]
             place.pop(leaf, None)
+        if self.task.glue is None:
+            config["task"].pop("name")
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:
@@ -122,8 +128,7 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             "hub are read from the environment where they are needed."
         )
     inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
-    inside = enumerate(value) if isinstance(value, list | tuple) else inside
-    for key, part in inside:
+    for key, part in enumerate(value) if isinstance(value, list | tuple) else inside:
         yield from _secrets(part, f"{path}.{key}" if path else str(key))
 
 
@@ -137,9 +142,11 @@ def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -
     if values.get("table", ...) is None:
         del values["table"]  # of a recipe, and already read: see recipe.py
     values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
-    adapter_raw = dict(values.pop("adapter", None) or {})
-    adapter_raw.pop("tuning", None)  # learning rate and search space: used by `optim` and by sweeps
+    given = values.pop("adapter", None) or {}
+    adapter_raw = hyper_parameters(given) if isinstance(given, Mapping) else {}
     problems: list[str] = [*_secrets(raw)]
+    if not isinstance(given, Mapping):
+        problems.append(f"adapter: got {given!r}. Legal: a group of keys.")
     adapter: AdapterSpec | None = None
     spec_class: type[AdapterSpec] = AdapterSpec
     try:

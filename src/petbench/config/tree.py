@@ -1,11 +1,12 @@
 """Where the YAMLs lie: the config tree, outside packages' and the user's; groups and their choices."""
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from petbench.errors import unknown
+
+POINTS = ("petbench.adapters", "petbench.tasks")  # what a package of one's own can bring
 
 
 def conf_dir() -> Path:
@@ -16,16 +17,20 @@ def conf_dir() -> Path:
 
 
 def plugin_conf_dirs() -> list[Path]:
-    """`conf` folders beside the modules of the entry point `petbench.adapters` (nothing is imported)."""
+    """`conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks` (nothing is
+    imported)."""
+    from importlib.metadata import entry_points  # a command's first line needs neither of the two
+    from importlib.util import find_spec
+
     folders = []
-    for point in entry_points(group="petbench.adapters"):
+    for point in chain.from_iterable(entry_points(group=group) for group in POINTS):
         try:
             spec = find_spec(point.module.split(".")[0])
         except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
             continue
         for place in (spec.submodule_search_locations or []) if spec else []:
             folder = Path(place) / "conf"
-            if folder.is_dir():
+            if folder.is_dir() and folder not in folders:
                 folders.append(folder)
     return folders
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from petbench.adapters.method import Method
 from petbench.adapters.registry import method_named
 from petbench.compose.expand import choice
-from petbench.config.sections import AdapterSpec, ModelSpec
+from petbench.config.sections import AdapterSpec, ModelSpec, hyper_parameters
 from petbench.models.load import Backbone, load, resolve_form
 from petbench.models.made_up import made_up
 from petbench.training.guard import STEPS, Guard
@@ -117,7 +117,7 @@ def build_case(adapter: str, model: str) -> Case:
     """From the names of a choice of `adapter=` and of `model=`. Raises UserError where they do not validate."""
     values = choice("adapter", adapter)
     method = method_named(str(values.get("method", "")))
-    spec = method.Spec.model_validate({key: value for key, value in values.items() if key != "tuning"})
+    spec = method.Spec.model_validate(hyper_parameters(values))
     backbone = _backbone(model)
     return Case(adapter, values, method, spec, backbone, made_up(backbone.model, LENGTHS))
 

@@ -3,8 +3,8 @@
     for result in run_conformance("krona"):
         print(result)
 
-`CASE_MODELS` are an encoder, an encoder-decoder and a decoder. The checks themselves are in
-`conformance_checks.py`; the test suite runs the same functions.
+`CASE_MODELS` are an encoder, an encoder-decoder and a decoder; `models_of` gives those of another family. The checks
+themselves are in `checks.py`; the test suite runs the same functions.
 """
 
 import warnings
@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from petbench.compose.expand import choice
+from petbench.config.tree import options
 from petbench.conformance.case import Case, NotApplicable, build_case
 from petbench.conformance.checks import CHECKS
-from petbench.errors import UserError
+from petbench.errors import UserError, unknown
 from petbench.models.source import quiet
 
 CASE_MODELS = ("tiny_bert", "tiny_t5", "tiny_gpt2")
@@ -46,6 +48,18 @@ def run_conformance(name: str, models: tuple[str, ...] = CASE_MODELS) -> list[Ch
         detail = f"skipped on every model ({reasons})"
         results.append(CheckResult("applies somewhere", name, "all", "failed", detail))
     return results
+
+
+def models_of(family: str) -> tuple[str, ...]:
+    """The tiny models of a family, such as `bart`. Raises UserError for a family that has none."""
+    found: dict[str, list[str]] = {}
+    for name in options("model"):
+        known = choice("model", name).get("known") if name.startswith("tiny_") else None
+        if known:
+            found.setdefault(known["config"]["model_type"], []).append(name)
+    if family not in found:
+        raise unknown("--family", family, found)
+    return tuple(found[family])
 
 
 def check_on(name: str, model: str) -> Iterator[CheckResult]:

@@ -1,6 +1,5 @@
 """Export: a tuned model as files that need no petbench: a PEFT adapter, or a plain Hugging Face checkpoint."""
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from petbench.adapters.attention import restore_attention
-from petbench.adapters.hooks import OWNER
 from petbench.adapters.peft.method import no_keys_in
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.errors import RunError, UserError
-from petbench.export.forms import peft_form
-from petbench.export.lowrank import PeftForm
 from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned
 from petbench.tuned.published import public_name
@@ -45,7 +41,8 @@ def export_peft(
             f"{tuned.method.name} trains weights of the backbone itself: no PEFT adapter holds them. "
             "Use `petbench merge` for a plain checkpoint."
         )
-    form = peft_form(tuned, max_rank, approximate)
+    ranks = Ranks(max_rank, approximate)
+    form = tuned.method.peft_form(tuned.spec, tuned.layout, tuned.installed, ranks)
     wrapped = _peft_model(tuned, form)
     before = _logits(tuned.model)
     gap = float((_logits(wrapped) - before).abs().max())
@@ -70,16 +67,9 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
 
     folder = fresh(folder)
     before = _logits(tuned.model)
-    if tuned.method.name == "peft":
-        if not tuned.method.mergeable(tuned.spec, tuned.layout):
-            tuned.merge()  # says why not
-        plain = copy.deepcopy(tuned.model).merge_and_unload()  # type: ignore[operator]
-    else:
-        tuned.merge()
-        try:
-            plain = plain_copy(tuned.model)
-        finally:
-            tuned.unmerge()
+    if not tuned.method.mergeable(tuned.spec, tuned.layout):
+        tuned.merge()  # says why not
+    plain: Any = tuned.installed.plain(folded=True)
     gap = float((_logits(plain) - before).abs().max())
     if not _within(gap, before):
         raise RunError(f"the merged model's logits differ by {gap:.1e}: nothing was written.")
@@ -90,22 +80,6 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     return f"plain {type(plain).__name__}; logits on a test input differ by {gap:.1e}"
-
-
-def plain_copy(model: nn.Module) -> Any:
-    """A copy of the model without petbench's adapters and hooks."""
-    plain = copy.deepcopy(model)
-    restore_attention(plain)
-    if hasattr(plain, OWNER):
-        delattr(plain, OWNER)
-    for module in plain.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            ours = [
-                n for n, hook in hooks.items() if str(getattr(hook, "__module__", "")).startswith("petbench.")
-            ]
-            for number in ours:
-                del hooks[number]
-    return plain
 
 
 def _within(gap: float, logits: Tensor) -> bool:
@@ -135,8 +109,7 @@ def _peft_model(tuned: Tuned, form: PeftForm) -> Any:
     from peft import get_peft_model
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    base = tuned.model if tuned.method.name != "peft" else _unwrapped(tuned)
-    base = plain_copy(base)
+    base: Any = tuned.installed.plain()
     beside = set(tuned.layout.head_modules)
     beside |= {_inside_peft(n).rpartition(".")[0] for n in tuned.head_names if not _in_head(n, tuned)}
     if not form.norms_in_form:
@@ -156,11 +129,6 @@ def _peft_model(tuned: Tuned, form: PeftForm) -> Any:
         for name, value in form.values.items():
             own[name].copy_(value)
     return wrapped.eval()
-
-
-def _unwrapped(tuned: Tuned) -> Any:
-    """The backbone and head out of a PEFT model, without its adapter."""
-    return copy.deepcopy(tuned.model).unload()  # type: ignore[operator]
 
 
 def _inside_peft(name: str) -> str:

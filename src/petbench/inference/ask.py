@@ -10,12 +10,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from petbench.config.spec import RunSpec
+from petbench.config.task import Task
 from petbench.errors import Diverged
 from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.load import Form
 from petbench.models.precision import in_float32
 from petbench.tasks.encode.encode import Encoded, collate, target_ids
-from petbench.tasks.glue import Task
 from petbench.tasks.wording import wording_of
 
 Answer = int | float | None  # None: a written answer that is no label
@@ -33,15 +33,20 @@ class Reply(NamedTuple):
 Answerer = Callable[[Any, dict[str, Tensor]], list[Reply]]  # from a model and a batch, one a row
 
 
-def head_answerer(regression: bool, heads: Sequence[str]) -> Answerer:
-    """Class with the highest logit, or the head's number; the modules named in `heads` compute in float32."""
+def head_answerer(
+    regression: bool, heads: Sequence[str], scale: tuple[float, float] = (0.0, 1.0)
+) -> Answerer:
+    """Class with the highest logit, or the head's number in the label's units, first + second · output of `scale`; the
+    modules named in `heads` compute in float32."""
+    first, second = scale
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         with in_float32(model, heads):
             logits = model(**batch).logits.float()
-        chosen = logits.squeeze(-1) if regression else logits.argmax(-1)
-        odds = None if regression else logits
-        return _replies(logits.isfinite().all(-1), chosen.tolist(), odds)
+        finite = logits.isfinite().all(-1)
+        if regression:
+            return _replies(finite, [first + second * value for value in logits.squeeze(-1).tolist()], None)
+        return _replies(finite, logits.argmax(-1).tolist(), logits)
 
     return answer
 
@@ -116,7 +121,7 @@ def answerer_of(spec: RunSpec, task: Task, form: Form, tokenizer: Any, heads: Se
     """How a run's model answers: by its head (`heads` names its modules), by the likeliest label string, or by
     what it writes."""
     if form == "head":
-        return head_answerer(task.regression, heads)
+        return head_answerer(task.regression, heads, task.units)
     wording = wording_of(spec.task)
     labels = target_ids(wording, tokenizer)
     if spec.eval.decode == "score":

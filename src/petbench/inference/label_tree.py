@@ -3,7 +3,7 @@
 Scoring takes one forward call a batch. The label strings form a tree: a node is a token after a prefix that
 some strings share, and its decoder output gives the odds of the next token. All nodes of a row are one
 decoder input, so the encoder runs once and its keys and values are projected once; a node sees its
-ancestors alone, and T5's relative positions are the depths. With 26 STS-B strings that is 29 positions a
+ancestors alone, and the relative positions are the depths. With 26 STS-B strings that is 29 positions a
 row in place of 26 rows of three.
 """
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from petbench.adapters.attention import QUERY_POSITIONS
 from petbench.errors import UserError
+from petbench.models.families import attention_modules, family_of
 from petbench.models.precision import in_float32
 
-# Decoder positions whose full-vocabulary logits are held at once: 256 of T5's are 33 MB in float32.
+# Decoder positions whose full-vocabulary logits are held at once: 256 of 32,128 tokens are 33 MB in float32.
 LOGIT_ROWS = 256
 HEAD = ("lm_head",)  # computes in float32 also under autocast: near ties must not become ties
 
@@ -74,14 +75,15 @@ def label_scores(model: Any, batch: dict[str, Tensor], labels: Sequence[Sequence
     """Log-likelihood of every label string given every input: (batch, labels), in nats, exact.
 
     batch: input_ids and attention_mask (batch, tokens). labels: token ids of each string, end included.
-    model: a T5, bare, with adapters on it or inside a wrapper; hooks and adapters see it as in training.
+    model: one that answers in text (`Family.text`), bare, with adapters on it or inside a wrapper; hooks and adapters
+        see it as in training.
     """
     tree = label_tree(tuple(tuple(label) for label in labels))
     core = _text_model(model)
     rows, device = len(batch["input_ids"]), batch["input_ids"].device
     nodes = torch.tensor((core.config.decoder_start_token_id, *tree.tokens[1:]), device=device)
     kept: list[Tensor] = []
-    with _positions_by_depth(core.decoder, tree), _kept_from(core.lm_head, kept):
+    with _positions_by_depth(core, tree), _kept_from(core.lm_head, kept):
         model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
@@ -119,45 +121,51 @@ def _path_sums(odds: Tensor, tree: LabelTree) -> Tensor:
 def check_decodable(model: Any, form: Literal["head", "text"]) -> None:
     """Raise UserError for an encoder-decoder whose decoder cannot be asked; works on the meta device.
 
-    In text form that is any model but a T5 with decoder layers, and in both forms one whose config denies its
-    own decoder: transformers then has no token to start it with.
+    In text form that is any model but one with decoder layers whose family answers in text, and in both forms one
+    whose config denies its own decoder: transformers then has no token to start it with.
     """
     config = model.config
+    stacks = {tower.stack for tower in family_of(config.model_type).towers}
     if form == "text":
         _text_model(model)
-    elif config.model_type == "t5" and not config.is_encoder_decoder:
+    elif len(stacks) > 1 and not config.is_encoder_decoder:
         raise UserError(
-            "model.name: this t5 model's config.json says is_encoder_decoder=false, so its decoder cannot be "
-            "started. Take a whole T5 (is_encoder_decoder=true), such as model=t5_base."
+            f"model.name: this {config.model_type} model's config.json says is_encoder_decoder=false, so its decoder "
+            "cannot be started. Take a whole model (is_encoder_decoder=true), such as model=t5_base."
         )
 
 
 def _text_model(model: Any) -> Any:
-    """The T5 inside whatever wraps it. Raises UserError where there is none, or one without decoder layers."""
-    from transformers import T5ForConditionalGeneration
+    """The model that writes, inside whatever wraps it. Raises UserError where there is none or no decoder layer."""
+    from transformers import PreTrainedModel
 
-    found = next((m for m in model.modules() if isinstance(m, T5ForConditionalGeneration)), None)
-    if found is None or not len(found.decoder.block):
-        what = "has no decoder layer" if found is not None else f"is a {type(model).__name__}"
+    found: Any = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
+    config = found.config
+    why = ""
+    if not family_of(config.model_type).text:
+        why = "does not answer in text"
+    elif not hasattr(found, "lm_head"):
+        why = f"is a {type(found).__name__}"
+    elif not attention_modules(found, "decoder"):
+        why = "has no decoder layer"
+    if why:
         raise UserError(
-            f"model.name: this {model.config.model_type} model {what}, so its answers cannot be decoded. "
-            "Legal in text form: a T5 with decoder layers, such as model=t5_base; or use task.form=head."
+            f"model.name: this {config.model_type} model {why}, so its answers cannot be decoded. "
+            "Legal in text form: a model such as model=t5_base; or use task.form=head."
         )
     return found
 
 
 @contextmanager
-def _positions_by_depth(decoder: Any, tree: LabelTree) -> Iterator[None]:
+def _positions_by_depth(core: Any, tree: LabelTree) -> Iterator[None]:
     """Inside, the decoder's self-attention reads its input as the nodes of a tree.
 
     A node sees what stands before the input (a learned prefix in the cache), its ancestors and itself; its
     distance to them is that of the tree.
     """
-    put = _tree_attention(tree, decoder.block[0].layer[0].SelfAttention)
-    handles = [
-        block.layer[0].SelfAttention.register_forward_pre_hook(put, with_kwargs=True)
-        for block in decoder.block
-    ]
+    modules = attention_modules(core, "decoder")
+    put = _tree_attention(tree, modules[0])
+    handles = [module.register_forward_pre_hook(put, with_kwargs=True) for module in modules]
     try:
         yield
     finally:
@@ -166,7 +174,7 @@ def _positions_by_depth(decoder: Any, tree: LabelTree) -> Iterator[None]:
 
 
 def _tree_attention(tree: LabelTree, first: Any) -> Callable[..., Any]:
-    """A pre-hook that gives T5's attention the tree's mask and position bias; `first` owns the bias."""
+    """A pre-hook that gives attention the tree's mask and position bias; `first` owns the bias of all layers."""
     made: dict[int, dict[str, Tensor]] = {}
 
     def arguments_of(past: int, like: Tensor) -> dict[str, Tensor]:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.models.family_table import FAMILIES
+from petbench.models.families import family_of
 from petbench.models.sites import Layout
-from petbench.tasks.glue import TASKS, Task
+from petbench.tasks.glue import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -110,7 +111,7 @@ def _body(model: "PreTrainedModel") -> tuple[str, Any]:
 def _new_to_checkpoints(model: "PreTrainedModel", layout: Layout) -> tuple[str, ...]:
     """Modules of the body that a checkpoint need not hold."""
     prefix, _ = _body(model)
-    return tuple(f"{prefix}{module}" for module in FAMILIES[layout.family].new)
+    return tuple(f"{prefix}{module}" for module in family_of(layout.family).new)
 
 
 def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
@@ -118,7 +119,7 @@ def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
     _, body = _body(model)
     key = key.removeprefix(f"{model.base_model_prefix}.")
     first = key.partition(".")[0]
-    if first in FAMILIES[layout.family].new or CONSTANTS.search(key):
+    if first in family_of(layout.family).new or CONSTANTS.search(key):
         return False
     return first in dict(body.named_children())
 
@@ -188,7 +189,7 @@ def _head(
 def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
     """The output of a head for each of the task's labels; None when the head is another task's.
 
-    Raises UserError when only some of its labels are the task's.
+    Raises UserError when only some of its labels are a GLUE task's; the names on other rows are anyone's.
     """
     same = labels.task == task.name
     if labels.task in TASKS and not same:
@@ -200,7 +201,7 @@ def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
         return list(range(task.num_labels)) if same else None
     if sorted(found) == sorted(task.labels):
         return [found.index(label) for label in task.labels]
-    if set(found) & set(task.labels):
+    if set(found) & set(task.labels) and task.glue is not None:
         raise UserError(
             f"model.name: the head of '{name}' has the labels {', '.join(labels.names)} (id2label), task.name="
             f"{task.name} has {', '.join(task.labels)}: its outputs cannot be put in order.\nName all of them in its "

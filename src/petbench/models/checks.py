@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.tasks.splits import Split
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 SMALLEST_SHARE = 0.25  # of the embedding's rows that a model's tokenizer must have tokens for
 UNKNOWN_SHARE = 0.2  # of the tokens of the first rows that may be unknown
 FIRST_ROWS = 100
+POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,14 @@ class Positions:
 
 def positions_of(model: "PreTrainedModel") -> Positions:
     """The positions of a model, read off its modules; on the meta device too."""
+    from torch import nn  # whoever only looks for a folder need not wait for it
+
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in ("position_embeddings", "wpe"):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
+            # RoBERTa and MPNet count from the padding id on, BART from a fixed offset.
+            first = (
+                int(getattr(module, "offset", 0)) if module.padding_idx is None else module.padding_idx + 1
+            )
             return Positions(module.num_embeddings - first, None, module.padding_idx)
     return Positions(None, getattr(model.config, "max_position_embeddings", None), None)
 

@@ -1,18 +1,27 @@
 """Roles to exact module names: the layout of a model, every place checked."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from petbench.errors import UserError, unknown
-from petbench.models.family_table import FAMILIES, Family, Place, Tower
+from petbench.models.family import Family, Place, Tower
+from petbench.models.family_table import FAMILIES
 from petbench.models.sites import ROLES, Layout, Site, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Expected = tuple[Place, Stack, int, str]  # place, stack, layer, exact module name
+
+
+def family_of(model_type: str) -> Family:
+    """The facts of an architecture. Raises UserError for one that the table lacks."""
+    family = FAMILIES.get(model_type)
+    if family is None:
+        raise unknown("model.name: the architecture", model_type, FAMILIES)
+    return family
 
 
 def layout_of(model: "PreTrainedModel") -> Layout:
@@ -25,9 +34,7 @@ def layout_of(model: "PreTrainedModel") -> Layout:
     Raises UserError for an unknown family and when a module that the table names is not there.
     """
     config = model.config
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise unknown("model.name: the architecture", config.model_type, FAMILIES)
+    family = family_of(config.model_type)
     body = _body_prefix(model)
     towers = [tower for tower in family.towers if not tower.optional or _has_stack(model, body, tower)]
     layers: dict[Stack, int] = {tower.stack: int(getattr(config, tower.count)) for tower in towers}
@@ -47,9 +54,19 @@ def layout_of(model: "PreTrainedModel") -> Layout:
         head_modules=head_modules,
         encoder_decoder=set(layers) == {"encoder", "decoder"},
         missing=_missing(family, sites),
+        head_reads="mean" if getattr(config, "classifier_pooling", "") == "mean" else family.head_reads,
         more_keys=family.more_keys,
         positions=body + family.positions if family.positions else "",
+        pooled_head=family.pooled_head,
     )
+
+
+def attention_modules(model: "PreTrainedModel", stack: Stack) -> list[Any]:
+    """The self-attention module of every layer of a stack, also where its projections are wrapped."""
+    (tower,) = (tower for tower in family_of(model.config.model_type).towers if tower.stack == stack)
+    (key,) = (place for place in tower.places if place.role == "key" and place.attention == "self")
+    layers: Any = model.get_submodule(_body_prefix(model) + tower.layers)
+    return [layer.get_submodule(key.path.rpartition(".")[0]) for layer in layers]
 
 
 def _body_prefix(model: "PreTrainedModel") -> str:
@@ -110,6 +127,7 @@ def _site(model: "PreTrainedModel", item: Expected) -> Site | None:
         heads=int(getattr(model.config, place.heads)) if place.heads else 0,
         transposed=transposed,
         residual_argument=place.residual_argument,
+        bias=getattr(module, "bias", None) is not None,
         part=place.part,
     )
 
@@ -184,7 +202,8 @@ def _head_site(model: "PreTrainedModel", head_modules: tuple[str, ...], stack: S
     if not linears:
         return None
     name, module = linears[-1]
-    return Site("head", stack, -1, name, module.in_features, module.out_features)
+    sizes = (module.in_features, module.out_features)
+    return Site("head", stack, -1, name, *sizes, bias=module.bias is not None)
 
 
 def _missing(family: Family, sites: list[Site]) -> dict[str, str]:

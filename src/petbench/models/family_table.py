@@ -1,107 +1,36 @@
 """The table of model families: for each role, where it is in a layer of each architecture.
 
-Data only. Paths are relative: `layers` to the body, `path` to one layer (or to the body for places
-outside the layers). families.py turns them into exact module names and checks every one.
+Data only: a family is one entry here. Paths are relative: `layers` to the body, `path` to one layer (or to the body
+for places outside the layers). families.py turns them into exact module names and checks every one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from petbench.models.family import Family, Place, Tower, attention_places, post_norm_ffn
 from petbench.models.sites import Attention, Stack
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a role is.
-
-    heads: config field with the number of heads. fused: (index, parts) of a projection that computes
-    several roles at once, in equal parts. gated: only in models whose FFN is (True) or is not (False)
-    gated. first_layer: the lowest layer that has it. The other fields are those of Site.
-    """
-
-    role: str
-    path: str
-    attention: Attention | None = None
-    heads: str = ""
-    fused: tuple[int, int] | None = None
-    residual_argument: int | None = None
-    part: str = ""
-    gated: bool | None = None
-    first_layer: int = 0
-
-
-@dataclass(frozen=True)
-class Tower:
-    """One stack of layers. optional: models without it exist (an encoder taken alone)."""
-
-    stack: Stack
-    layers: str  # the ModuleList
-    count: str  # config field with the number of layers
-    places: tuple[Place, ...]
-    outside: tuple[Place, ...]  # in the body, outside the layers: embeddings and the final norm
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Family:
-    """One architecture. missing: role -> why there is no such place.
-
-    more_keys: whether attention can take keys and values beside the tokens': transformers then computes it by a
-    function of its registry. positions: the module that gives the tokens' positions their embeddings or rotations;
-    none where attention itself knows distances. new: modules that a checkpoint may lack or hold in vain.
-    """
-
-    towers: tuple[Tower, ...]
-    missing: dict[str, str] = field(default_factory=dict)
-    more_keys: bool = True
-    positions: str = ""
-    new: tuple[str, ...] = ()
-
-
-def _attention(
-    q: str,
-    k: str,
-    v: str,
-    o: str,
-    norm: str,
-    *,
-    attention: Attention = "self",
-    key_value_heads: str = "num_attention_heads",
-    norm_from: int = 0,
-) -> tuple[Place, ...]:
-    """The five places of an attention sublayer; equal q, k and v paths mean one fused projection."""
-    fused = [(0, 3), (1, 3), (2, 3)] if q == k == v else [None, None, None]
-    heads = "num_attention_heads"
-    return (
-        Place("query", q, attention, heads, fused[0]),
-        Place("key", k, attention, key_value_heads, fused[1]),
-        Place("value", v, attention, key_value_heads, fused[2]),
-        Place("attention_output", o, attention, heads),
-        Place("attention_norm", norm, attention, first_layer=norm_from),
-    )
-
-
-def _post_norm_ffn(first: str, second: str, block: str, norm: str) -> tuple[Place, ...]:
-    """The FFN of BERT and its kin: the block that adds the residual takes it as its second argument."""
-    return (
-        Place("ffn_input", first),
-        Place("ffn_output", second),
-        Place("ffn_block", block, residual_argument=1),
-        Place("ffn_norm", norm),
-    )
-
-
 def _bert_like(q: str, k: str, v: str, o: str, norm: str, *, more_keys: bool = True) -> Family:
-    ffn = _post_norm_ffn("intermediate.dense", "output.dense", "output", "output.LayerNorm")
+    """BERT and its kin, with BERT's special tokens; they differ in the names in attention and in the head."""
+    ffn = post_norm_ffn("intermediate.dense", "output.dense", "output", "output.LayerNorm")
     embedding = Place("embedding", "embeddings.word_embeddings")
-    places = _attention(q, k, v, o, norm) + ffn
+    places = attention_places(q, k, v, o, norm) + ffn
     tower = Tower("encoder", "encoder.layer", "num_hidden_layers", places, (embedding,))
     positions = "embeddings.position_embeddings" if more_keys else ""
-    return Family((tower,), _POST_NORM, more_keys, positions, new=("pooler",))
+    return Family(
+        (tower,),
+        "bert",
+        missing=_POST_NORM,
+        segments=True,
+        more_keys=more_keys,
+        positions=positions,
+        new=("pooler",),
+    )
 
 
 def _llama_like() -> Family:
     places = (
-        *_attention(
+        *attention_places(
             "self_attn.q_proj",
             "self_attn.k_proj",
             "self_attn.v_proj",
@@ -116,12 +45,14 @@ def _llama_like() -> Family:
         Place("ffn_norm", "post_attention_layernorm"),
     )
     outside = (Place("embedding", "embed_tokens"), Place("final_norm", "norm"))
-    return Family((Tower("decoder", "layers", "num_hidden_layers", places, outside),), positions="rotary_emb")
+    tower = Tower("decoder", "layers", "num_hidden_layers", places, outside)
+    return Family((tower,), "decoder", head_reads="last", positions="rotary_emb")
 
 
 def _t5_attention(layer: str, name: str, attention: Attention) -> tuple[Place, ...]:
     at = f"{layer}.{name}"
-    return _attention(f"{at}.q", f"{at}.k", f"{at}.v", f"{at}.o", f"{layer}.layer_norm", attention=attention)
+    paths = (f"{at}.q", f"{at}.k", f"{at}.v", f"{at}.o", f"{layer}.layer_norm")
+    return attention_places(*paths, attention=attention)
 
 
 def _t5_ffn(layer: str) -> tuple[Place, ...]:
@@ -142,6 +73,7 @@ def _t5_outside(stack: Stack) -> tuple[Place, ...]:
 
 
 _POST_NORM = {"final_norm": "it is post-norm, so the last layer's ffn_norm is its last norm."}
+_NO_BLOCK = {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."}
 
 _BERT = _bert_like(
     "attention.self.query",
@@ -158,14 +90,19 @@ _DEBERTA = _bert_like(
     "attention.output.LayerNorm",
     more_keys=False,
 )
-_MPNET = _bert_like(
-    "attention.attn.q",
-    "attention.attn.k",
-    "attention.attn.v",
-    "attention.attn.o",
-    "attention.LayerNorm",
-    more_keys=False,
+_MPNET = replace(
+    _bert_like(
+        "attention.attn.q",
+        "attention.attn.k",
+        "attention.attn.v",
+        "attention.attn.o",
+        "attention.LayerNorm",
+        more_keys=False,
+    ),
+    tokens="roberta",
+    segments=False,
 )
+_ROBERTA = replace(_BERT, tokens="roberta", segments=False)
 
 _DISTILBERT = Family(
     (
@@ -174,7 +111,7 @@ _DISTILBERT = Family(
             "transformer.layer",
             "num_hidden_layers",
             (
-                *_attention(
+                *attention_places(
                     "attention.q_lin",
                     "attention.k_lin",
                     "attention.v_lin",
@@ -189,7 +126,8 @@ _DISTILBERT = Family(
             (Place("embedding", "embeddings.word_embeddings"),),
         ),
     ),
-    _POST_NORM,
+    "bert",
+    missing=_POST_NORM,
     positions="embeddings.position_embeddings",
 )
 
@@ -201,7 +139,7 @@ _ALBERT = Family(
             "encoder.albert_layer_groups.0.albert_layers",
             "inner_group_num",
             (
-                *_attention(
+                *attention_places(
                     "attention.query",
                     "attention.key",
                     "attention.value",
@@ -215,7 +153,9 @@ _ALBERT = Family(
             (Place("embedding", "embeddings.word_embeddings"),),
         ),
     ),
-    _POST_NORM | {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."},
+    "bert",
+    missing=_POST_NORM | _NO_BLOCK,
+    segments=True,
     positions="embeddings.position_embeddings",
     new=("pooler",),
 )
@@ -228,7 +168,7 @@ _MODERNBERT = Family(
             "num_hidden_layers",
             (
                 # The embedding's norm serves the first attention, so layer 0 has an Identity there.
-                *_attention("attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "attn.Wo", "attn_norm", norm_from=1),
+                *attention_places("attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "attn.Wo", "attn_norm", norm_from=1),
                 Place("ffn_input", "mlp.Wi", fused=(0, 2), part="gate"),  # the activated half
                 Place("ffn_input", "mlp.Wi", fused=(1, 2)),
                 Place("ffn_output", "mlp.Wo"),
@@ -238,6 +178,7 @@ _MODERNBERT = Family(
             (Place("embedding", "embeddings.tok_embeddings"), Place("final_norm", "final_norm")),
         ),
     ),
+    "bert",
     positions="rotary_emb",
 )
 
@@ -248,7 +189,7 @@ _GPT2 = Family(
             "h",
             "num_hidden_layers",
             (
-                *_attention("attn.c_attn", "attn.c_attn", "attn.c_attn", "attn.c_proj", "ln_1"),
+                *attention_places("attn.c_attn", "attn.c_attn", "attn.c_attn", "attn.c_proj", "ln_1"),
                 Place("ffn_input", "mlp.c_fc"),
                 Place("ffn_output", "mlp.c_proj"),
                 Place("ffn_block", "mlp"),
@@ -257,6 +198,8 @@ _GPT2 = Family(
             (Place("embedding", "wte"), Place("final_norm", "ln_f")),
         ),
     ),
+    "decoder",
+    head_reads="last",
     positions="wpe",
 )
 
@@ -279,13 +222,40 @@ _T5 = Family(
             _t5_outside("decoder"),
             optional=True,
         ),
-    )
+    ),
+    "t5",
+    head_reads="last",
+    text=True,
+)
+
+
+def _bart_tower(stack: Stack, cross: tuple[Place, ...] = ()) -> Tower:
+    # Each stack has its own embedding module, with tied weights, and a table of positions that counts by itself.
+    own = _bart_attention(stack, "self_attn", "self")
+    ffn = (Place("ffn_input", "fc1"), Place("ffn_output", "fc2"), Place("ffn_norm", "final_layer_norm"))
+    outside = (Place("embedding", f"{stack}.embed_tokens"),)
+    return Tower(stack, f"{stack}.layers", f"{stack}_layers", own + cross + ffn, outside)
+
+
+def _bart_attention(stack: Stack, at: str, attention: Attention) -> tuple[Place, ...]:
+    names = (f"{at}.q_proj", f"{at}.k_proj", f"{at}.v_proj", f"{at}.out_proj", f"{at}_layer_norm")
+    return attention_places(*names, attention=attention, heads=f"{stack}_attention_heads")
+
+
+_BART = Family(
+    (
+        _bart_tower("encoder"),
+        _bart_tower("decoder", _bart_attention("decoder", "encoder_attn", "cross")),
+    ),
+    "roberta",
+    head_reads="last",
+    missing=_POST_NORM | _NO_BLOCK,
 )
 
 FAMILIES: dict[str, Family] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
+    "bert": replace(_BERT, pooled_head=True),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
     "electra": _BERT,
     "deberta-v2": _DEBERTA,  # DeBERTa-v3 has the same code
     "mpnet": _MPNET,
@@ -297,4 +267,5 @@ FAMILIES: dict[str, Family] = {
     "qwen2": _llama_like(),
     "qwen3": _llama_like(),
     "t5": _T5,
+    "bart": _BART,
 }

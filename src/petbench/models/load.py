@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from petbench.config.sections import ModelSpec
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.models.agreement import Head, HeadLabels, agree
 from petbench.models.checks import check_padding, check_tokenizer, positions_of, refuse_pickles
 from petbench.models.content import BACKBONE_SEED, check_weights, weights_digest
-from petbench.models.families import layout_of
+from petbench.models.families import family_of, layout_of
 from petbench.models.sites import Layout
 from petbench.models.source import (
     Source,
@@ -27,7 +28,6 @@ from petbench.models.source import (
 )
 from petbench.models.special_ids import adopt, complete, settle
 from petbench.models.tokenizer import load_tokenizer
-from petbench.tasks.glue import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -57,13 +57,20 @@ class Backbone:
 
 
 def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) -> Form:
-    """auto: text for encoder-decoders, head elsewhere. Raises UserError for text elsewhere."""
+    """auto: text where the family answers in text, head elsewhere. Raises UserError for text elsewhere, and for an
+    unknown family."""
     config = config_of(spec)
+    writes = config.is_encoder_decoder and family_of(config.model_type).text
     if task_form == "auto":
-        return "text" if config.is_encoder_decoder else "head"
-    if task_form == "text" and not config.is_encoder_decoder:
+        return "text" if writes else "head"
+    if task_form == "text" and not writes:
+        why = (
+            "whose label strings cannot be scored"
+            if config.is_encoder_decoder
+            else "which is no encoder-decoder"
+        )
         raise UserError(
-            f"task.form: got 'text', but a {config.model_type} model is no encoder-decoder. "
+            f"task.form: got 'text' for a {config.model_type} model, {why}. "
             "Legal here: auto, head; or choose a model such as model=t5_base."
         )
     return task_form

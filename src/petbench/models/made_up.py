@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from petbench.errors import UserError
+from petbench.models.checks import positions_of
 
 _SPECIAL = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
 
@@ -16,7 +17,7 @@ def made_up(model: Any, lengths: Sequence[int], seed: int = 0) -> dict[str, Tens
 
     model: bare, with a method on it, or inside PEFT's wrapper; with a head, or an encoder-decoder that writes.
     input_ids, attention_mask: (rows, tokens). The tokens are drawn from `seed` and none is special, but that a
-        row of an encoder-decoder ends in the end token, as its tokenizer's rows do: T5's head reads there.
+        row of an encoder-decoder ends in the end token, as its tokenizer's rows do: its head reads there.
     token_type_ids: (rows, tokens), where the model knows several segments: the second half is segment 1.
     labels: a head's (rows,), classes in turn or, for one number, float32; a writer's (rows, 2), a token and
         the end, from which the model makes its decoder's inputs.
@@ -65,14 +66,8 @@ def _first(number: Any) -> int:
     return int(number[0] if isinstance(number, list) else number)
 
 
-def _check_positions(model: nn.Module, tokens: int) -> None:
+def _check_positions(model: Any, tokens: int) -> None:
     """Raise UserError where a table of positions ends before the last token."""
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] in ("position_embeddings", "wpe") and isinstance(module, nn.Embedding):
-            # RoBERTa and MPNet count their positions from the pad id on.
-            before = 0 if module.padding_idx is None else module.padding_idx + 1
-            room = module.num_embeddings - before
-            if tokens > room:
-                raise UserError(
-                    f"got a row of {tokens} tokens, but the model has {room} positions. Give fewer."
-                )
+    room = positions_of(model).limit
+    if room is not None and tokens > room:
+        raise UserError(f"got a row of {tokens} tokens, but the model has {room} positions. Give fewer.")

@@ -8,6 +8,7 @@ from petbench.errors import UserError, unknown
 
 Stack = Literal["encoder", "decoder"]
 Attention = Literal["self", "cross"]
+HeadReads = Literal["first", "last", "mean"]
 
 ROLES = (
     "query",
@@ -35,6 +36,7 @@ class Site:
     transposed: the weight is stored (in, out), as in Conv1D.
     residual_argument: `ffn_block` of a post-norm model: the position of the residual among the
         module's arguments; adding to it is adding in parallel to the whole block.
+    bias: whether the module has a bias of its own, into which one can be folded.
     """
 
     role: str
@@ -48,6 +50,7 @@ class Site:
     heads: int = 0
     transposed: bool = False
     residual_argument: int | None = None
+    bias: bool = False
     part: str = ""  # tells two sites of one role and layer apart, such as `gate`
 
     @property
@@ -65,17 +68,19 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything an adapter method may know of a model."""
+    """Everything an adapter method may know of a model: its places, and facts of its family (`family.py`)."""
 
-    family: str  # transformers' model_type
+    family: str  # transformers' model_type: for messages alone
     hidden: int
     layers: dict[Stack, int]  # number of layers by stack
     all_sites: tuple[Site, ...]
     head_modules: tuple[str, ...]  # newly initialised by architecture: always trained, saved with the adapter
     encoder_decoder: bool
     missing: dict[str, str]  # role -> one line on why this family has no such place
-    more_keys: bool = True  # whether attention takes keys and values beside the tokens' (see family_table)
+    head_reads: HeadReads = "first"  # the token whose output the task head reads; mean: of all tokens
+    more_keys: bool = True  # whether attention takes keys and values beside the tokens'
     positions: str = ""  # the module that is called with the tokens' positions, where there is one
+    pooled_head: bool = False  # whether the task head is one linear layer on the body's pooled output
 
     def sites(
         self,

@@ -69,6 +69,13 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
         raise cannot_load(name, hub, error) from error
 
 
+def require_place(name: str, key: str = "model.name") -> None:
+    """Raise UserError at once where a name can only mean a folder or a package of this machine that is not there; a
+    hub id is not asked for."""
+    if name.startswith("package:") or _is_path(name) or Path(name).expanduser().is_file():
+        find_source(name, key=key)
+
+
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".json", ".gguf", ".onnx", ".msgpack")
 

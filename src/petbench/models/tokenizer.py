@@ -9,6 +9,8 @@ from petbench.config.sections import ModelSpec
 from petbench.config.spec import canonical_json
 from petbench.errors import UserError
 from petbench.models.checks import runs_code
+from petbench.models.families import family_of
+from petbench.models.family import Tokens
 from petbench.models.source import find_source, first_line, has_file, quiet
 from petbench.tasks.toy import LEXICON
 
@@ -43,24 +45,13 @@ _T5_ROLES = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
 _DECODER_SPECIALS = ("<pad>", "<unk>")
 _DECODER_ROLES = {"pad": "<pad>", "unk": "<unk>"}
 
-# Style of special tokens by architecture; the ids are those that each config class expects.
-_STYLES: dict[str, tuple[tuple[str, ...], dict[str, str], str | None, str | None]] = {
+# The special tokens of each style; the ids are those that the config classes of its families expect.
+_STYLES: dict[Tokens, tuple[tuple[str, ...], dict[str, str], str | None, str | None]] = {
     "bert": (_BERT_SPECIALS, _BERT_ROLES, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
     "roberta": (_ROBERTA_SPECIALS, _ROBERTA_ROLES, "<s> $A </s>", "<s> $A </s> </s> $B </s>"),
     "t5": (_T5_SPECIALS, _T5_ROLES, "$A </s>", "$A </s> $B </s>"),
     "decoder": (_DECODER_SPECIALS, _DECODER_ROLES, None, None),
 }
-_STYLE_OF = {
-    "roberta": "roberta",
-    "xlm-roberta": "roberta",
-    "mpnet": "roberta",
-    "t5": "t5",
-    "gpt2": "decoder",
-    "llama": "decoder",
-    "qwen2": "decoder",
-    "qwen3": "decoder",
-}
-_WITHOUT_SEGMENTS = {"distilbert", "modernbert"}  # BERT's special tokens, no token_type_ids
 
 
 def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
@@ -141,12 +132,13 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
     Lower-case WordPiece over whitespace-split text: the toy tasks' words, label words and every
     printable ASCII character, alone and as a continuation. Text of single-spaced lower-case printable
     ASCII decodes back exactly, so `3.8` and `not_entailment` are safe as answers. The same each time.
+    Raises UserError for an unknown architecture.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    style = _STYLE_OF.get(model_type, "bert")
-    specials, roles, single, pair = _STYLES[style]
+    family = family_of(model_type)
+    specials, roles, single, pair = _STYLES[family.tokens]
     vocabulary = {token: index for index, token in enumerate(_vocabulary(specials))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=roles["unk"], max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.Sequence(
@@ -161,7 +153,7 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
             single=single, pair=pair, special_tokens=[(token, vocabulary[token]) for token in used]
         )
     inputs = ["input_ids", "attention_mask"]
-    if style == "bert" and model_type not in _WITHOUT_SEGMENTS:
+    if family.segments:
         inputs.insert(1, "token_type_ids")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -175,11 +167,13 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
 
 @cache
 def built_digest(model_type: str) -> str:
-    """SHA-256 (hex) of what the small tokenizer of an architecture is made of; nothing is built."""
-    style = _STYLE_OF.get(model_type, "bert")
-    specials, *rest = _STYLES[style]
-    segments = style == "bert" and model_type not in _WITHOUT_SEGMENTS
-    content = canonical_json([_vocabulary(specials), *rest, segments, MAX_LENGTH])
+    """SHA-256 (hex) of what the small tokenizer of an architecture is made of; nothing is built.
+
+    Raises UserError for an unknown architecture.
+    """
+    family = family_of(model_type)
+    specials, *rest = _STYLES[family.tokens]
+    content = canonical_json([_vocabulary(specials), *rest, family.segments, MAX_LENGTH])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -6,11 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Score = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]  # a correlation may be off by a rounding
 Count = Annotated[int, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
 Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
 
 
 class Part(BaseModel):

@@ -46,6 +46,8 @@ class ContentFacts(Part):
     tokenizer: str
     precision: str
     start: str | None = None  # of the adapter that `init_from` names
+    # Of the task's definition; of GLUE's tasks the name says it.
+    task: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Provenance(Part):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, field_validator
 
+from petbench.record.metrics.table import one_answer
 from petbench.record.parts import Best, Cost, Digest, Headline, Merge, Metrics, Params, Part, Point, WandbRun
 from petbench.record.provenance import Provenance
 
@@ -67,18 +68,16 @@ class Record(Part):
     def collapsed(self) -> bool:
         """Whether a finished run learnt nothing: it gives every row of a report split one answer.
 
-        True where that was seen (`metrics.constant`). Older records do not say it; there a Matthews or Pearson
-        correlation of exactly 0, or an accuracy that equals the share of the most frequent label, tells it.
+        True where that was seen (`metrics.constant`). Older records do not say it; there a metric tells it that has
+        the value which its row of the metric table says, such as a Matthews correlation of exactly 0.
         """
         if self.status != "done":
             return False
         for split, values in self.metrics.report.items():
             if split in self.metrics.constant:
                 return True
-            if 0 in (values.get("matthews_correlation"), values.get("pearson")):
-                return True
-            share, accuracy = self.provenance.data.majority.get(split), values.get("accuracy")
-            if share is not None and accuracy is not None and abs(accuracy - share) < 1e-9:
+            share = self.provenance.data.majority.get(split)
+            if any(one_answer(name, value, share) for name, value in values.items()):
                 return True
         return False
 
@@ -101,6 +100,12 @@ class Record(Part):
     def data_source(self) -> str:
         """Where the rows came from: local, hub, toy; `made` for records of scripts/make_records.py."""
         return self.provenance.data.source or self._asked("data", "source")
+
+    @property
+    def rows_kind(self) -> str:
+        """`glue`, or `own` for a task that is none of GLUE's."""
+        task = self.config.get("task")
+        return "own" if isinstance(task, Mapping) and task.get("glue", True) is None else "glue"
 
     @property
     def is_toy(self) -> bool:

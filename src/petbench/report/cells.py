@@ -98,7 +98,7 @@ def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
         head = path.partition(".")[0]
         (table if head in TABLE_GROUPS else column if head in COLUMN_GROUPS else row)[path] = value
     column["digest"] = record.provenance.data.digest[:8]
-    table["rows"] = source if (source := record.data_source) in ("toy", "made") else "glue"
+    table["rows"] = source if (source := record.data_source) in ("toy", "made") else record.rows_kind
     table["low_resource"] = column.get("task.train_examples") is not None
     row["precision"] = record.precision
     row.pop("trainer.precision", None)  # the recorded one says more than `auto`

@@ -1,91 +1,71 @@
-"""BibTeX of the methods and tasks in a report; the methods' entries live in citations.bib."""
+"""BibTeX of the methods and tasks in a report. A method's is in its YAML: `citation` in `conf/adapter`."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
+import yaml
+
+from petbench.config.tree import option_path, options
+from petbench.errors import UserError
 from petbench.report.layout import Report
 
-# method -> entries of citations.bib. Yardsticks (full, head_only) have no paper of their own.
-METHODS: Mapping[str, tuple[str, ...]] = {
-    "krona": ("edalati2022krona",),
-    "krona_b": ("edalati2022krona",),
-    "krona_b_res": ("edalati2022krona",),
-    "compacter": ("mahabadi2021compacter",),
-    "compacter_pp": ("mahabadi2021compacter",),
-    "phm_adapter": ("zhang2021phm", "mahabadi2021compacter"),
-    "adapter_lowrank": ("mahabadi2021compacter",),
-    "hadamard": ("chen2023hadamard",),
-    "kernel_mix": ("chen2022kernelmix",),
-    "kernel_mix_lite": ("chen2022kernelmix",),
-    "lora": ("hu2022lora",),
-    "houlsby": ("houlsby2019adapter",),
-    "pfeiffer": ("pfeiffer2021adapterfusion",),
-    "pfeiffer_attn": ("pfeiffer2021adapterfusion", "mahabadi2021compacter"),
-    "adapter_drop": ("ruckle2021adapterdrop",),
-    "parallel_adapter": ("he2022unified",),
-    "mam": ("he2022unified",),
-    "bitfit": ("benzaken2022bitfit",),
-    "ln_tuning": ("qi2022lntuning",),
-    "ia3": ("liu2022ia3",),
-    "prompt_tuning": ("lester2021prompt",),
-    "prefix_tuning": ("li2021prefix",),
-    "prompt": ("lester2021prompt",),
-    "prefix": ("li2021prefix",),
-    "p_tuning": ("liu2021ptuning",),
-    "dora": ("liu2024dora",),
-    "adalora": ("zhang2023adalora",),
-    "lokr": ("yeh2024lycoris",),
-    "loha": ("hyeonwoo2022fedpara", "yeh2024lycoris"),
-    "vera": ("kopiczko2024vera",),
-    "oft": ("qiu2023oft",),
-    "boft": ("liu2024boft",),
-    "fourierft": ("gao2024fourierft",),
-    "full": (),
-    "head_only": (),
-}
+UNPUBLISHED = "unpublished"
 
 
 @cache
-def entries() -> dict[str, str]:
-    """Key -> entry of citations.bib."""
-    text = (Path(__file__).parent / "citations.bib").read_text(encoding="utf-8")
-    found = {}
-    for entry in re.split(r"\n(?=@)", text):
-        key = re.match(r"@\w+\{([^,]+),", entry)
-        if key:
-            found[key.group(1)] = entry.strip()
-    return found
+def citation_of(adapter: str) -> tuple[str, ...] | None:
+    """BibTeX entries of a choice of `adapter=`, or of the longest one that begins the name (`krona_b_half` counts as
+    `krona_b`); none where the method is unpublished, None where its YAML says nothing or there is no such choice.
 
-
-def keys_of(method: str) -> tuple[str, ...] | None:
-    """Entry keys of a method, or of the longest known name that begins its name; None when unknown.
-
-    `peft/lora` counts as `lora`, `krona_b_half` as `krona_b`.
+    Raises UserError for a `citation` that is neither BibTeX nor `unpublished` nor the name of a choice with one.
     """
-    name = method.rsplit("/", 1)[-1]
-    known = [other for other in METHODS if name == other or name.startswith(f"{other}_")]
-    return METHODS[max(known, key=len)] if known else None
+    known = [name for name in options("adapter") if adapter == name or adapter.startswith(f"{name}_")]
+    return _entries(max(known, key=len), ()) if known else None
+
+
+def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The entries of a choice. asked: the choices that refer to it."""
+    path = option_path("adapter", choice)
+    given = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("citation")
+    if given is None:
+        return None
+    found: list[str] = []
+    for item in given if isinstance(given, list) else [given]:
+        text = str(item).strip()
+        if text.startswith("@"):
+            found.append(text)
+        elif text != UNPUBLISHED:
+            there = text in options("adapter") and text not in (*asked, choice)
+            others = _entries(text, (*asked, choice)) if there else None
+            if others is None:
+                raise UserError(
+                    f"{path}: citation: got '{text}'. Legal: a BibTeX entry (@article{{…}}), {UNPUBLISHED}, or another "
+                    "choice of adapter= whose paper it is too."
+                )
+            found += others
+    return tuple(found)
 
 
 def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
-    """Every entry once, methods first; a comment names what has none."""
-    from petbench.tasks.glue import TASKS
+    """Every entry once, methods first; comments name what has no paper and what has no entry."""
+    from petbench.tasks.glue import bibtex_of
 
-    keys: list[str] = []
-    unknown = []
+    parts: list[str] = []
+    unpublished, unknown = [], []
     for method in dict.fromkeys(methods):
-        found = keys_of(method)
+        found = citation_of(method)
         if found is None:
             unknown.append(method)
-        keys += found or ()
-    parts = [entries()[key] for key in dict.fromkeys(keys)]
+        elif not found:
+            unpublished.append(method)
+        parts += found or ()
     for task in dict.fromkeys(tasks):
-        if task in TASKS:
-            parts += TASKS[task].bibtex.split("\n\n")
+        if found_text := bibtex_of(task):
+            parts += found_text.split("\n\n")
         else:
             unknown.append(task)
+    if unpublished:
+        parts.append(f"% Without a paper of their own: {', '.join(unpublished)}")
     if unknown:
         parts.append(f"% No citation is known for: {', '.join(unknown)}")
     return "\n\n".join(dict.fromkeys(parts)) + "\n"

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.by_row import NO_LABEL
+from petbench.record.metrics.table import METRICS
 from petbench.report.cells import Cell
 from petbench.report.sides import Read
-from petbench.report.statistics.influence import NO_LABEL
 
-REGRESSION = ("pearson", "spearmanr", "pearson_spearman")
 Texts = Mapping[int, Mapping[str, str]]  # row id -> field -> text
 
 
@@ -62,7 +62,7 @@ def disagreement(where: str, a: Cell, b: Cell, read: Read) -> Disagreement:
     if not all(np.array_equal(each.ids, ids) for each in kept):
         raise UserError(f"{where}: the runs report other rows, so there is none to compare them on.")
     said = [np.array([each.answers for each in side]) for side in (first, second)]  # (runs, rows)
-    numbers = a.metric in REGRESSION
+    numbers = a.metric in METRICS and METRICS[a.metric].numbers
     values = [side.mean(axis=0) if numbers else (side == labels).sum(axis=0) for side in said]
     scale = (1, 1) if numbers else (len(first), len(second))
     apart = np.abs(values[0] / scale[0] - values[1] / scale[1])

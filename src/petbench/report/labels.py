@@ -16,6 +16,7 @@ PROTOCOLS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     "toy": "TOY ROWS (generated, no GLUE)",
     "made": "MADE RECORDS (no runs)",
+    "own": "NOT GLUE (rows of one's own)",
 }
 
 

@@ -36,6 +36,8 @@ def identity(record: Record) -> dict[str, Any]:
         for path, part in _BY_CONTENT.items():
             digest = getattr(content, part)
             settings[path] = None if digest is None else digest.rpartition(":")[2][:8]
+        if content.task is not None:  # a definition that the task's name does not say
+            settings["task.definition"] = content.task[:8]
     for path in _LEFT_OUT:
         if path in settings:
             del settings[path]

@@ -6,9 +6,9 @@ from statistics import variance
 import numpy as np
 
 from petbench.record import Answers, Record
+from petbench.record.metrics.table import row_values
 from petbench.report.cells import Cell
 from petbench.report.statistics.difference import Side
-from petbench.report.statistics.influence import row_values
 from petbench.report.statistics.moderation import FEWEST_CELLS, Prior, fit_prior
 
 Read = Callable[[Record], Answers | None]  # the answers of a run on its headline split, where they were kept

@@ -17,7 +17,7 @@ from petbench.report.sides import Read, no_answers
 from petbench.report.standings import JudgedColumn, judge_average, judge_column, mean_interval
 from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks, average_ranks
-from petbench.tasks.glue import TASKS
+from petbench.tasks.glue import NAMES, NOT_AVERAGED
 
 
 def build(
@@ -93,13 +93,12 @@ def _columns(cells: Sequence[Cell], include_wnli: bool) -> tuple[Column, ...]:
             labels[key],
             cell.metric,
             averaged=per_task[cell.task] == 1
-            and cell.task != "ax"
-            and (include_wnli or cell.task != "wnli")
+            and (cell.task not in NOT_AVERAGED or (include_wnli and cell.task == "wnli"))
             and cell.column_settings.get("task.train_examples") is None,
         )
         for key, cell in first.items()
     ]
-    order = {task: place for place, task in enumerate(TASKS)}
+    order = {task: place for place, task in enumerate(NAMES)}
     size = {key: cell.column_settings.get("task.train_examples") or 0 for key, cell in first.items()}
     columns.sort(key=lambda column: (order.get(column.task, 99), column.task, size[column.key], column.label))
     return tuple(columns)

@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from petbench.record import Record
+from petbench.record.metrics.table import METRICS
 from petbench.report.cells import Cell
 from petbench.report.costs import LORA
 from petbench.report.layout import Entry, Report, Row, Span, Table
@@ -43,6 +44,7 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         "tables": tables,
         "cells": cells,
         "runs": _runs(records),
+        "metrics": {name: metric.words for name, metric in METRICS.items()},
         "low": low_resource(report),
         "tuning": tuning(report, records),
         "budgets": budgets(report),

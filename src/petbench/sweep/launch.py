@@ -11,6 +11,7 @@ from typing import Any
 from petbench.compose.expand import without_sweeps
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.config.paths import at_home
+from petbench.config.plugins import Plugin, launcher_of
 from petbench.config.tree import conf_dir
 from petbench.console import warn
 from petbench.errors import RunError, UserError
@@ -105,8 +106,8 @@ def search(
 
 def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
     """The task, to end with this process where the launcher's processes run beside it; a cluster's jobs go on."""
-    target = str(config.hydra.launcher.get("_target_", ""))
-    return task if target.endswith(("SlurmLauncher", "RayLauncher")) else worker(task)
+    known = _known(config.hydra.launcher)
+    return task if known is not None and known.jobs == "scheduled" else worker(task)
 
 
 def require_precision(
@@ -118,10 +119,10 @@ def require_precision(
     if not chosen or not any(values["trainer"].get("precision") == "auto" for values in members):
         return
     with _engine(argv, config_dir) as (config, _):
-        target = str(config.hydra.launcher.get("_target_", ""))
-    if target.endswith("SlurmLauncher"):
+        known = _known(config.hydra.launcher)
+    if known is not None and known.elsewhere:
         raise UserError(
-            "trainer.precision: got 'auto', but SLURM's nodes may choose otherwise than this machine. "
+            "trainer.precision: got 'auto', but the cluster's nodes may choose otherwise than this machine. "
             "Say which: trainer.precision=bf16 or fp32."
         )
 
@@ -135,22 +136,29 @@ def own_overrides(member: Overrides, threads: int | None) -> list[str]:
 
 def share_of(launcher: Any, members: int, available: int) -> Share:
     """Jobs × threads never exceed the cores that this process may use; a cluster's jobs have their own."""
-    target = str(launcher.get("_target_", ""))
-    if target.endswith("JoblibLauncher"):
-        wanted = int(launcher.n_jobs)
-        jobs = max(1, min(available + 1 + wanted if wanted < 0 else wanted, members))
-        return Share(threads=max(1, available // jobs))
-    if target.endswith("submitit_launcher.LocalLauncher"):  # it starts all that it is given at once
-        per_job = launcher.get("cpus_per_task")
+    known = _known(launcher)
+    if known is None:
+        return Share()
+    per_job = _at(launcher, known.threads) or known.threads_unset
+    if known.jobs == "scheduled":
+        return Share(threads=int(per_job) if per_job else None)
+    if known.jobs == "fit":
         jobs = max(1, min(available // int(per_job) if per_job else available, members))
         return Share(jobs, int(per_job) if per_job else max(1, available // jobs))
-    if target.endswith("SlurmLauncher"):
-        per_job = launcher.get("cpus_per_task")
-        return Share(threads=int(per_job) if per_job else None)
-    if target.endswith("RayLauncher"):
-        per_job = (launcher.ray.get("remote") or {}).get("num_cpus") or 1
-        return Share(threads=max(1, int(per_job)))
-    return Share()
+    wanted = int(_at(launcher, known.jobs))
+    jobs = max(1, min(available + 1 + wanted if wanted < 0 else wanted, members))
+    return Share(threads=max(1, available // jobs))
+
+
+def _known(launcher: Any) -> Plugin | None:
+    return launcher_of(str(launcher.get("_target_", "")))
+
+
+def _at(launcher: Any, key: str) -> Any:
+    """The value at a dotted key of a launcher's config; None where there is none."""
+    for part in filter(None, key.split(".")):
+        launcher = (launcher or {}).get(part)
+    return launcher if key else None
 
 
 def _tidy(config: Any, argv: Overrides) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from petbench.adapters.registry import spec_of
 from petbench.compose.hydra import plain_values
-from petbench.config.spec import parse
-from petbench.console import say
+from petbench.config.spec import RunSpec
+from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
 from petbench.training.claim import Busy
+from petbench.training.plan import spec_from
 from petbench.training.prepare import prepare
 from petbench.training.run import note_failure, run
 
@@ -18,12 +18,24 @@ from petbench.training.run import note_failure, run
 def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
     """One member, in whatever process the launcher chose. A failure is recorded and does not stop the rest.
 
-    since: when the sweep began (see `run`). Returns the score on the selection rows: what a sweeper may optimise
-    without touching the report rows.
+    since: when the sweep began (see `run`); None for a search, which has no bar. Returns the score on the selection
+    rows: what a sweeper may optimise without touching the report rows.
     """
+    try:
+        spec = spec_from(plain_values(cfg))
+    except UserError as error:
+        say(f"failed: {error}")
+        return None
+    # On the terminal of the sweep its bar shows how each run goes; a log's lines say whose they are.
+    bar_shows_it = since is not None and out.is_terminal and spec.trainer.progress == "auto"
+    with member_of_sweep(_label(spec), silent=bar_shows_it):
+        return _run(spec, since)
+
+
+def _run(spec: RunSpec, since: float | None) -> float | None:
     prepared = None
     try:
-        prepared = prepare(parse(plain_values(cfg), spec_of))
+        prepared = prepare(spec)
         record = run(prepared, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it
@@ -35,9 +47,16 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
         return None
     if record.headline is None:
         return None
-    name, value = record.headline.name, record.headline.value
-    say(f"{record.run_id}  {record.adapter} {record.task} seed {record.seed}: {name} {value:.4f}")
+    trial = spec.tuning is not None and spec.tuning.role == "trial"  # its report rows choose nothing
+    name, value = record.headline.name.replace("_", " "), record.headline.value
+    if trial and record.selection_score is not None:
+        value = record.selection_score
+    say(f"{record.run_id} done: {'selection ' if trial else ''}{name} {100 * value:.1f}")
     return record.selection_score
+
+
+def _label(spec: RunSpec) -> str:
+    return f"{spec.adapter.label} {spec.task.name} {spec.model.label} seed {spec.seed}"
 
 
 def _group() -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.adapters.registry import spec_of
 from petbench.compose.expand import Member
-from petbench.config.spec import RunSpec, parse
+from petbench.config.spec import RunSpec
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
-from petbench.training.plan import plan
+from petbench.training.plan import plan, spec_from
 from petbench.training.prepare import Prepared, prepare, run_id_of
 
 
@@ -99,7 +98,7 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
 def why_not(values: dict[str, Any]) -> str | None:
     """Why a run with these values cannot be: what validation or the plan says; None when it can."""
     try:
-        plan(parse(values, spec_of))
+        plan(spec_from(values))
     except UserError as error:
         return str(error)
     return None
@@ -111,7 +110,7 @@ def validated(members: Sequence[Member]) -> list[Cell]:
     problems: dict[str, list[Member]] = {}
     for member in members:
         try:
-            cells.append(Cell(member, parse(member.values, spec_of)))
+            cells.append(Cell(member, spec_from(member.values)))
         except UserError as error:
             problems.setdefault(str(error), []).append(member)
     if problems:

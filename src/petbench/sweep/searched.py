@@ -9,7 +9,7 @@ from petbench.errors import UserError
 from petbench.sweep.launch import search
 from petbench.sweep.member import member_job
 from petbench.sweep.members import Cell, cells_of
-from petbench.sweep.tables import show_outcome
+from petbench.sweep.outcome import show_outcome
 from petbench.sweep.trials import final_note, of_search
 
 

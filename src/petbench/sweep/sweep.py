@@ -1,13 +1,19 @@
 """A sweep: expand all members, validate and plan them all, run what is missing, say how each one ended."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from petbench.compose.expand import Member
-from petbench.console import say, warn
+from petbench.console import busy, idle, say, spinning, warn
 from petbench.errors import RunError
+from petbench.sweep import ledger
+from petbench.sweep.bar import sweep_bar
 from petbench.sweep.members import Cell, cells_of
-from petbench.sweep.tables import _say_what_is_left_out, show_outcome, show_plan
+from petbench.sweep.outcome import show_outcome
+from petbench.sweep.status import Watch
+from petbench.sweep.tables import say_what_is_left_out, show_plan
+from petbench.tasks.toy import NOTE
 
 POLL_SECONDS = 0.5  # between looks at runs that other processes are training
 
@@ -18,21 +24,61 @@ Start = Callable[[Sequence[Cell], float], None]  # cells, and when their sweep b
 def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
     """Plan all members and run those that are not over; with plan=true only show them."""
     began = time.time()  # before the records are read: what ends from here on ends in this round
-    cells = cells_of(members)
+    with spinning():
+        busy(f"planning {len(members)} runs")
+        cells = cells_of(members)
+        idle()
     if len(cells) < len(members):
         say(f"{len(members) - len(cells)} of {len(members)} members are the same run as another: run once.")
     if any(cell.spec.plan for cell in cells):
         show_plan(cells, whole=True)
         return cells
-    _say_what_is_left_out(cells)
+    say_what_is_left_out(cells)
     waiting = [cell for cell in cells if cell.waiting]
     if not waiting:
         say("Nothing to run.")
         return cells
     show_plan(waiting, whole=False)
-    _run_all(waiting, start, began)
+    if any(cell.prepared is not None and cell.prepared.splits.source == "toy" for cell in waiting):
+        say(NOTE)  # once, not from every run
+    _run_noted(waiting, start, began)
     show_outcome(cells)
     return cells
+
+
+def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
+    """Run the cells, with a bar over them and a note of them for `petbench status`. A stop says what is left."""
+    folder = Path(waiting[0].spec.results_dir)
+    runs = {cell.run_id: cell.label for cell in waiting}
+    _forget_old(folder, runs)
+    ledger.note(folder, ledger.this_sweep(runs, began))
+    drawn = all(cell.spec.trainer.progress == "auto" for cell in waiting)
+    try:
+        with sweep_bar(folder, runs, began, drawn):
+            _run_all(waiting, start, began)
+    except KeyboardInterrupt:
+        status = Watch(folder).look(runs, began)
+        left = len(runs) - status.ended
+        say(
+            f"stopped: {len(status.of('done'))} of {len(runs)} runs are done, {len(status.of('failed'))} failed, "
+            f"{left} are left. The same command goes on with them."
+        )
+        raise
+    _forget_old(folder, {}, also=runs)
+
+
+def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, str] | None = None) -> None:
+    """Remove the notes of sweeps of which nothing is left, or only runs that this one takes over.
+
+    also: the runs of this process's own sweep, once it is over.
+    """
+    watch = Watch(folder)
+    for sweep in ledger.sweeps(folder):
+        if sweep.alive and sweep.runs != also:
+            continue
+        status = watch.look(sweep.runs, sweep.since)
+        if all(run.state in ("done", "failed") or run.run_id in taken_over for run in status.runs):
+            ledger.forget(folder, sweep)
 
 
 def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:

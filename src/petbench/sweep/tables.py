@@ -1,4 +1,4 @@
-"""Tables of a sweep: what is to run, with an estimate of time and memory; and how each member ended."""
+"""What a sweep is to run, with an estimate of time and memory, and what it leaves out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,88 +9,72 @@ from petbench.console import Grid, print_table, say
 from petbench.record import read_records
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
+from petbench.sweep.status import duration
 
-ROWS_SHOWN = 40  # of members that need no attention
-
-
+ROWS_SHOWN = 40  # lines of a plan that runs at once
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
 def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
-    """The table of members before they run, the first of them unless `whole`, and a line with the sums."""
+    """The table of members before they run: a line each if `whole`, else a line a setting, its seeds together; and a
+    line with the sums."""
     planned = [cell for cell in cells if cell.prepared is not None]
-    estimates = _estimates(planned)
-    table = Grid(title=f"Plan: {len(cells)} runs", title_justify="left")
-    settings = _settings(cells)
-    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
+    estimates, settings = _estimates(planned), settings_of(cells)
+    models = dict.fromkeys(cell.spec.model.label for cell in planned)
+    place = ["adapter", "task", *(["model"] if len(models) > 1 else []), *_setting_column(settings)]
+    table = Grid(title=f"Plan: {len(cells)} runs{f' on {next(iter(models))}' if len(models) == 1 else ''}")
+    if whole:
+        table.add_column("run", no_wrap=True)
+    for name in place:
         table.add_column(name)
-    for name in ("sites", "tuned params", "trainable", "steps", "time", "memory"):
+    for name in ("seed", "sites", "tuned params", "trainable", "steps", "time", "memory"):
         table.add_column(name, justify="right")
     table.add_column("state")
-    shown = cells if whole else cells[:ROWS_SHOWN]
-    for cell in shown:
-        if cell.prepared is None:
-            table.add_row(*_place(cell, settings), *[""] * 6, f"skipped: {cell.skipped}")
-            continue
-        params, estimate = cell.prepared.plan.params, estimates[cell.run_id]
-        table.add_row(
-            *_place(cell, settings),
-            str(cell.prepared.plan.sites),
-            f"{params.tuned:,}",
-            f"{params.trainable:,}",
-            f"{cell.prepared.steps:,}",
-            _approximate(estimate, duration(estimate.seconds)),
-            _approximate(estimate, _memory(estimate.memory_bytes)),
-            _planned_state(cell),
-        )
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in planned:
+        spec, setting = cell.spec, settings[cell.member.overrides]
+        known = {
+            "adapter": spec.adapter.label,
+            "task": spec.task.name,
+            "model": spec.model.label,
+            "setting": setting,
+        }
+        own = tuple(known[name] for name in place)
+        groups.setdefault((cell.run_id, *own) if whole else own, []).append(cell)
+    for texts, some in list(groups.items())[: None if whole else ROWS_SHOWN]:
+        table.add_row(*texts, *_planned(some, estimates))
     print_table(table)
-    if len(shown) < len(cells):
-        say(f"… and {len(cells) - len(shown)} more (plan=true shows all).")
+    if not whole and len(groups) > ROWS_SHOWN:
+        say(f"… and {len(groups) - ROWS_SHOWN} more settings (plan=true shows all).")
+    if whole:
+        say_skips(cells)
     say(_sums([cell for cell in planned if cell.waiting], estimates))
 
 
-def show_outcome(cells: Sequence[Cell]) -> None:
-    """How every member ended. What was done before is left out where the table would grow long."""
-    table = Grid(title="Sweep", title_justify="left")
-    settings = _settings(cells)
-    for name in ("run", "adapter", "task", "model", "seed", *_setting_column(settings)):
-        table.add_column(name)
-    for name in ("state", "score", "reason"):
-        table.add_column(name)
-    counts = Counter(ended(cell) for cell in cells)
-    short = len(cells) <= ROWS_SHOWN
-    for cell in cells:
-        record, state = cell.record, ended(cell)
-        if state == "skipped" and cell.over and not short:
-            continue
-        score = f"{record.headline.value:.4f}" if record and record.headline else ""
-        reason = cell.skipped or ("done before" if cell.over and state == "skipped" else None)
-        reason = reason or (record.reason if record else "not started, or killed from outside") or ""
-        table.add_row(*_place(cell, settings), state, score, " ".join(reason.split()))
-    print_table(table)
-    say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_order.index)) + ".")
+def _planned(cells: Sequence[Cell], estimates: dict[str, Estimate]) -> tuple[str, ...]:
+    """Seeds, size, steps, time, memory and state of the cells of one line; the time is of all of them."""
+    first = cells[0].prepared
+    assert first is not None
+    params, found = first.plan.params, [estimates[cell.run_id] for cell in cells]
+    seconds = [estimate.seconds for estimate in found if estimate.seconds is not None]
+    steps = sum(cell.prepared.steps for cell in cells if cell.prepared)
+    states = Counter(map(_planned_state, cells))
+    return (
+        ", ".join(str(cell.spec.seed) for cell in cells),
+        str(first.plan.sites),
+        f"{params.tuned:,}",
+        f"{params.trainable:,}",
+        f"{steps:,}",
+        _approximate(found[0], duration(sum(seconds) if seconds else None)),
+        _approximate(found[0], _memory(found[0].memory_bytes)),
+        ", ".join(state if len(cells) == 1 else f"{number} {state}" for state, number in states.items()),
+    )
 
 
-_order = ("done", "skipped", "failed", "diverged", "interrupted", "missing")
-
-
-def ended(cell: Cell) -> str:
-    """done, skipped (done before, or impossible), failed, diverged, interrupted or missing."""
-    if cell.skipped is not None:
-        return "skipped"
-    record = cell.record
-    if record is None:
-        return "missing"
-    return "skipped" if cell.over and record.status == "done" else record.status
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.4 h`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def what_is_left(cells: Sequence[Cell]) -> str:
+    """`12 runs to train, 3,400 steps; about 12 min one after another.`"""
+    planned = [cell for cell in cells if cell.prepared is not None]
+    return _sums([cell for cell in planned if cell.waiting], _estimates(planned))
 
 
 def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
@@ -130,7 +114,7 @@ def _sums(waiting: Sequence[Cell], estimates: dict[str, Estimate]) -> str:
     return f"{text}; about {duration(sum(known))} one after another{more}."
 
 
-def _settings(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
+def settings_of(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
     """By a member's overrides: the values that not all members share, less what has a column of its own."""
     own = {
         cell.member.overrides: [
@@ -146,12 +130,6 @@ def _settings(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
 
 def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:
     return ["setting"] if any(settings.values()) else []
-
-
-def _place(cell: Cell, settings: dict[tuple[str, ...], str]) -> tuple[str, ...]:
-    spec = cell.spec
-    place = (cell.run_id, spec.adapter.label, spec.task.name, spec.model.label, str(spec.seed))
-    return (*place, settings[cell.member.overrides]) if any(settings.values()) else place
 
 
 def _planned_state(cell: Cell) -> str:
@@ -170,7 +148,7 @@ def _memory(count: int | None) -> str:
     return "" if count is None else f"{count / 2**20:,.0f} MiB"
 
 
-def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
+def say_what_is_left_out(cells: Sequence[Cell]) -> None:
     over = [cell for cell in cells if cell.over]
     for state, words in (("done", "done already"), ("failed", "failed before and are left")):
         ids = [
@@ -188,12 +166,15 @@ def _say_what_is_left_out(cells: Sequence[Cell]) -> None:
         say(
             f"{len(trials)} of them were trials of a search: `petbench report` leaves them out. Give other seeds."
         )
+    say_skips(cells)
+
+
+def say_skips(cells: Sequence[Cell]) -> None:
+    """Every reason why members cannot be, once, with their number."""
+    by_reason: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.skipped:
-            say(f"skipped: {cell.label}: {cell.skipped}")
-
-
-def exit_status(cells: Sequence[Cell]) -> int:
-    """1 when a run that should have run did not end well."""
-    planned = any(cell.spec.plan for cell in cells)
-    return 0 if planned or all(ended(cell) in ("done", "skipped") for cell in cells) else 1
+            by_reason.setdefault(cell.skipped, []).append(cell)
+    for reason, some in by_reason.items():
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        say(f"skipped: {some[0].label}{more}: {reason}")

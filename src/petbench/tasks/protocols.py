@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import Task, require_trainable, task_named
-from petbench.tasks.sampling import group_cut, paper_permutation, stratified_order
+from petbench.tasks.glue import require_trainable
+from petbench.tasks.own_cut import Parts, cut_off, own_cut, selection_size, strata_of
+from petbench.tasks.sampling import paper_permutation, stratified_order
 from petbench.tasks.splits import Split, Splits
 
+SMALL_TRAIN = 10_000  # the Compacter protocol halves the validation set of tasks with fewer train rows
 COMPACTER_SELECTION = 1000  # rows that the Compacter code takes from the train split of large tasks
 
 
@@ -69,30 +72,32 @@ def cut(
     rows select; MNLI: selected on mismatched, reported on matched.
     glue_dev: selected and reported on validation, and marked so.
     glue_test: as petbench, and test rows are predicted (`companions`: rows of other tasks, mnli's ax).
+    Of rows that are not GLUE's, see `petbench.tasks.own_cut`.
     Then `task.train_examples` and `data.max_train_examples` shorten train. Raises UserError on a missing
     split, a sample larger than train, and a part without rows.
     """
-    known = task_named(task.name)
-    require_trainable(known)
-    train, selection, report, marks = _CUTS[protocol.name](known, splits, protocol)
+    require_trainable(task)
+    use = _CUTS[protocol.name] if task.glue is not None else own_cut
+    train, selection, report, marks = use(task, splits, protocol)
     predict: dict[str, Split] = {}
     if protocol.name == "glue_test":
-        predict = {name: splits.part(name) for name in known.test} | dict(companions or {})
-        marks += [f"no {name} rows to predict" for name in known.predict_also if name not in predict]
-    train, more = _shortened(train, known, protocol, task, data)
+        predict = _to_predict(task, splits) | dict(companions or {})
+        also = task.glue.also if task.glue is not None else ()
+        marks += [f"no {name} rows to predict" for name in also if name not in predict]
+    train, more = _shortened(train, protocol, task, data)
     marks += more
     if splits.source == "toy":
         marks.append("toy rows")
     marks += [
-        f"partial data: {name} has {len(splits.parts[name])} of {known.rows[name]} rows"
+        f"partial data: {name} has {len(splits.parts[name])} of {task.rows[name]} rows"
         for name in splits.partial
     ]
     warnings: list[str] = []
     for name, part in {"train": train, "selection": selection, **report}.items():
-        _require_rows(name, part, known, splits, protocol)
-        warnings += _one_label(name, part, known)
+        _require_rows(name, part, task, splits, protocol)
+        warnings += _one_label(name, part, task)
     marks += warnings
-    return Cut(protocol.name, known.name, train, selection, report, predict, tuple(marks), tuple(warnings))
+    return Cut(protocol.name, task.name, train, selection, report, predict, tuple(marks), tuple(warnings))
 
 
 def _require_rows(name: str, part: Split, task: Task, splits: Splits, protocol: ProtocolSpec) -> None:
@@ -119,30 +124,34 @@ def _one_label(name: str, part: Split, task: Task) -> list[str]:
     ]
 
 
-_Parts = tuple[Split, Split, dict[str, Split], list[str]]
+def _to_predict(task: Task, splits: Splits) -> dict[str, Split]:
+    """Test rows without labels: all of GLUE's must be there; of others what there is."""
+    if task.glue is not None:
+        return {name: splits.part(name) for name in task.test}
+    there = {name: splits.parts[name] for name in task.test if name in splits.parts}
+    return {name: split for name, split in there.items() if split.labels is None}
 
 
-def _petbench(task: Task, splits: Splits, protocol: ProtocolSpec) -> _Parts:
+def _petbench(task: Task, splits: Splits, protocol: ProtocolSpec) -> Parts:
     whole = splits.part("train")
-    size = min(protocol.selection_max, max(1, round(protocol.selection_fraction * len(whole))))
-    kept, taken = group_cut(whole.rows(), whole.labels or [], size, protocol.split_seed)
+    kept, taken = cut_off(task, whole, selection_size(whole, protocol), protocol)
     report, marks = _validation(task, splits)
-    return whole.take(kept), whole.take(taken), report, marks
+    return kept, taken, report, marks
 
 
-def _glue_dev(task: Task, splits: Splits, protocol: ProtocolSpec) -> _Parts:
+def _glue_dev(task: Task, splits: Splits, protocol: ProtocolSpec) -> Parts:
     report, marks = _validation(task, splits)
     marks.append("selected and reported on the same rows")
     return splits.part("train"), next(iter(report.values())), report, marks
 
 
-def _compacter(task: Task, splits: Splits, protocol: ProtocolSpec) -> _Parts:
+def _compacter(task: Task, splits: Splits, protocol: ProtocolSpec) -> Parts:
     whole = splits.part("train")
-    if task.name == "mnli":
+    if len(task.validation) == 2:  # MNLI
         matched, mismatched = (splits.part(name) for name in task.validation)
         return whole, mismatched, {matched.name: matched}, []
     official = splits.part(task.validation[0])
-    if task.small:
+    if task.rows["train"] < SMALL_TRAIN:
         order = paper_permutation(len(official), protocol.split_seed)
         half = len(official) // 2
         return whole, official.take(order[:half]), {official.name: official.take(order[half:])}, []
@@ -168,7 +177,7 @@ def _validation(task: Task, splits: Splits) -> tuple[dict[str, Split], list[str]
 
 
 def _shortened(
-    train: Split, known: Task, protocol: ProtocolSpec, task: TaskSpec, data: DataSpec
+    train: Split, protocol: ProtocolSpec, task: TaskSpec, data: DataSpec
 ) -> tuple[Split, list[str]]:
     """Train after the low-resource sample and the quick-look limit, and their marks."""
     marks = []
@@ -176,13 +185,13 @@ def _shortened(
     if wanted is not None:
         if wanted > len(train):
             raise UserError(
-                f"task.train_examples={wanted}: {known.name} has {len(train)} train rows under "
+                f"task.train_examples={wanted}: {task.name} has {len(train)} train rows under "
                 f"protocol={protocol.name}. Legal: 1 to {len(train)}."
             )
-        train = train.take(stratified_order(train.labels or [], task.sample_seed)[:wanted])
+        train = train.take(stratified_order(strata_of(task, train), task.sample_seed)[:wanted])
         marks.append(f"{wanted} train examples")
     limit = data.max_train_examples
     if limit is not None and limit < len(train):
-        train = train.take(stratified_order(train.labels or [], protocol.split_seed)[:limit])
+        train = train.take(stratified_order(strata_of(task, train), protocol.split_seed)[:limit])
         marks.append(f"at most {limit} train rows")
     return train, marks

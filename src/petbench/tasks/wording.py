@@ -5,7 +5,8 @@ the label's digits as target. Its MNLI rows have no colon after `hypothesis`; so
 same with the task's name in front, as that code builds the rows where no task adapter is trained (full, BitFit,
 prompt tuning). t5: T5's own multi-task wording, `mnli hypothesis: … premise: …` (fields in alphabetical order)
 and label words. words: field names, no name in front, label words.
-STS-B's target is a number with one decimal, on a grid of 0.2, or 0.1 as the Compacter code's rounding does.
+STS-B's target is a number with one decimal, on a grid of 0.2, or 0.1 as the Compacter code's rounding does; that of
+another number lies on a grid of 25 steps over its range.
 """
 
 import math
@@ -15,12 +16,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from petbench.config.sections import TaskSpec
-from petbench.tasks.glue import LABEL_RANGE, Task, task_named
+from petbench.config.task import Task
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 NO_NUMBER = -1.0  # what the Compacter code takes for a written STS-B answer that is no number
 _NAMED = ("compacter_named", "t5")  # wordings with the task's name in front
-_NAMES = {"ax": "mnli"}  # the diagnostic rows are asked as mnli rows
+OWN_STEPS = 25  # of the grid of a number that is not STS-B's
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Wording:
         fields = list(self.task.text_fields)
         if self.style == "t5":
             fields.sort()
-        pieces = [_NAMES.get(self.task.name, self.task.name)] if self.style in _NAMED else []
+        pieces = [self.task.asked_as or self.task.name] if self.style in _NAMED else []
         for name in fields:
             colon = "" if self._compacter and name == "hypothesis" else ":"
             pieces += [f"{name}{colon}", texts[name]]
@@ -52,32 +53,53 @@ class Wording:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Every legal label string, in label order; for STS-B the grid from 0.0 to 5.0."""
+        """Every legal label string, in label order; of a number the grid, STS-B's from 0.0 to 5.0."""
         if self.task.regression:
-            return tuple(f"{value:.1f}" for value in self.values)
+            return tuple(self._written(value) for value in self.values)
         if self._compacter:
             return tuple(str(code) for code in range(len(self.task.labels)))
         return self.task.labels
 
     @cached_property
     def values(self) -> tuple[float, ...]:
-        """The label that each target stands for: codes, or STS-B's grid."""
+        """The label that each target stands for: codes, or the grid of numbers."""
         if not self.task.regression:
             return tuple(range(len(self.task.labels)))
-        low, high = LABEL_RANGE
-        return tuple(round(low + i * self.step, 1) for i in range(round((high - low) / self.step) + 1))
+        low, high = self.task.bounds
+        count = round((high - low) / self._grid)
+        return tuple(round(low + i * self._grid, self._decimals) for i in range(count + 1))
+
+    @cached_property
+    def _grid(self) -> float:
+        """The step of a number's targets: STS-B's own, else a 25th of the label's range."""
+        low, high = self.task.bounds
+        return self.step if self.task.glue is not None else (high - low) / OWN_STEPS
+
+    @cached_property
+    def _decimals(self) -> int:
+        """Of a number's targets: one for STS-B, else as many as tell the steps of the grid apart, at least one."""
+        if self.task.glue is not None:
+            return 1
+        return max(1, 1 - math.floor(math.log10(self._grid)))
+
+    def _written(self, value: float) -> str:
+        return f"{value:.{self._decimals}f}"
 
     def target_of(self, label: int | float) -> str:
         """The target string of a label. A half step goes to the even grid point, as in T5 and NumPy."""
         if not self.task.regression:
             return self.targets[int(label)]
+        if self.task.glue is None:
+            low, _ = self.task.bounds
+            place = min(max(round((label - low) / self._grid), 0), len(self.values) - 1)
+            return self.targets[place]
         per_unit = round(1 / self.step)
         return f"{round(label * per_unit) / per_unit:.1f}"
 
     def parse(self, text: str) -> int | float | None:
         """The label that an answer stands for; None when it is no label.
 
-        STS-B: any number, clamped to 0 to 5. Else the exact label string, blanks around it aside.
+        A number: any, clamped to the label's range. Else the exact label string, blanks around it aside.
         """
         text = text.strip()
         if not self.task.regression:
@@ -85,7 +107,7 @@ class Wording:
         if not _NUMBER.fullmatch(text):
             return None
         value = float(text)
-        low, high = LABEL_RANGE
+        low, high = self.task.bounds
         return min(high, max(low, value)) if math.isfinite(value) else None
 
     def parse_literally(self, text: str) -> int | float | None:
@@ -101,5 +123,5 @@ class Wording:
 
 
 def wording_of(spec: TaskSpec) -> Wording:
-    """The wording that a task's spec asks for. Raises UserError for an unknown task."""
-    return Wording(task_named(spec.name), spec.wording, spec.stsb_step)
+    """The wording that a task's spec asks for."""
+    return Wording(spec, spec.wording, spec.stsb_step)

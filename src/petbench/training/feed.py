@@ -1,4 +1,4 @@
-"""Feed: the micro-batches of every step, this process's share of them, in an order that seed and epoch fix."""
+"""Feed: the micro-batches of every step, this process's share of them, in an order that its seed and the epoch fix."""
 
 from collections.abc import Iterator
 

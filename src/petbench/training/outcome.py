@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 from torch import Tensor
 
+from petbench.config.task import Task
 from petbench.files import write_text
 from petbench.record import (
     Answers,
@@ -23,8 +24,7 @@ from petbench.record import (
     WandbRun,
     write_answers,
 )
-from petbench.report.statistics.influence import NO_LABEL
-from petbench.tasks.glue import Task
+from petbench.record.metrics.by_row import NO_LABEL
 from petbench.tasks.metrics import as_scored
 from petbench.tracking.log import Tracker
 from petbench.training.prepare import Prepared

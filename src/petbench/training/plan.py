@@ -1,11 +1,14 @@
 """Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
-from petbench.adapters.registry import method_named
+from petbench.adapters.registry import method_named, spec_of
 from petbench.config.sections import BudgetSpec
-from petbench.config.spec import RunSpec, canonical_json
+from petbench.config.spec import RunSpec, canonical_json, parse
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.inference.label_tree import check_decodable
 from petbench.models.checkpointing import no_checkpointing
@@ -13,7 +16,8 @@ from petbench.models.checks import Positions, check_length, positions_of
 from petbench.models.content import config_digest
 from petbench.models.load import Form, resolve_form, skeleton
 from petbench.record import Params
-from petbench.tasks.glue import Task, task_named
+from petbench.record.metrics.table import require_metrics
+from petbench.tasks.task import settled
 from petbench.training.budget import fit_budget
 from petbench.tuned.attach import attach
 from petbench.tuned.params import count_params
@@ -35,12 +39,17 @@ class Plan:
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
+def spec_from(values: Mapping[str, Any]) -> RunSpec:
+    """The run that composed values describe, its task whole. Raises UserError with every mistake in one message."""
+    return settled(parse(values, spec_of))
+
+
 @dataclass(frozen=True)
-class _Place:
-    """What a plan depends on: model, adapter, budget, task and form, and the digest of the backbone's config."""
+class Keyed:
+    """A spec under a key, for caches: two with one key are equal, whatever else of the specs differs."""
 
     key: str
-    spec: RunSpec = field(compare=False)  # of one of the runs that share it
+    spec: RunSpec = field(compare=False)
 
 
 def plan(spec: RunSpec) -> Plan:
@@ -50,22 +59,23 @@ def plan(spec: RunSpec) -> Plan:
     """
     config = spec.canonical()
     parts = {key: config[key] for key in ("model", "adapter", "budget")}
-    place = {"task": spec.task.name, "form": spec.task.form, "config": config_digest(spec.model)}
-    key = canonical_json(parts | place)
-    resolved = _resolve(_Place(key, spec))
+    place = {"task": spec.task.definition(), "form": spec.task.form, "config": config_digest(spec.model)}
+    resolved = _resolve(Keyed(canonical_json(parts | place), spec))
     if spec.trainer.gradient_checkpointing and resolved.no_checkpointing:
         raise UserError(
             f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
         )
     told = check_length(spec.model.name, spec.task.max_length, resolved.learned, resolved.positions)
     update = {"adapter": resolved.spec.adapter, "budget": BudgetSpec()}
-    return replace(resolved, spec=spec.model_copy(update=update), notes=(*resolved.notes, *told))
+    return replace(
+        resolved, spec=spec.model_copy(update=update), task=spec.task, notes=(*resolved.notes, *told)
+    )
 
 
 @lru_cache(maxsize=256)
-def _resolve(place: _Place) -> Plan:
-    spec = place.spec
-    task = task_named(spec.task.name)
+def _resolve(keyed: Keyed) -> Plan:
+    spec, task = keyed.spec, keyed.spec.task
+    require_metrics(task.metrics, task.headline, task.regression)
     form = resolve_form(spec.model, spec.task.form)
     method = method_named(spec.adapter.method)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)

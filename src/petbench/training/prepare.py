@@ -7,17 +7,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from petbench.adapters.registry import spec_of
-from petbench.config.sections import BudgetSpec, DataSpec, ProtocolSpec, TaskSpec
-from petbench.config.spec import RunSpec, parse
-from petbench.console import is_main_process, warn
+from petbench.config.sections import BudgetSpec
+from petbench.config.spec import RunSpec, canonical_json
+from petbench.config.task import Task
+from petbench.console import is_main_process, is_member, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
 from petbench.tasks.rows.load import ENV_DIR, companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
 from petbench.training.draws import drawn
-from petbench.training.plan import Plan, plan
+from petbench.training.plan import Keyed, Plan, plan, spec_from
 from petbench.tuned.content import Content, content_of, located
 
 
@@ -77,22 +77,27 @@ def run_id_of(spec: RunSpec) -> str | None:
 
 def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
     """The task's splits and their cut under the run's protocol and draws."""
-    spec, folder = drawn(spec), os.environ.get(ENV_DIR)
-    return _splits(spec.task.name, spec.data, folder), _cut(spec.task, spec.data, spec.protocol, folder)
+    spec = drawn(spec)
+    config = spec.canonical()
+    task = spec.task.model_dump(mode="json", include=set(Task.model_fields))
+    source = {"task": task, "data": config["data"], "dir": os.environ.get(ENV_DIR)}
+    cut_by = source | {"task": config["task"], "protocol": config["protocol"]}
+    found = Keyed(canonical_json(source), spec)
+    return _splits(found), _cut(Keyed(canonical_json(cut_by), spec), found)
 
 
 @lru_cache(maxsize=TASKS_KEPT)
-def _splits(task: str, data: DataSpec, folder: str | None) -> Splits:
-    """folder: what PETBENCH_GLUE says, which `load_splits` reads for itself."""
-    splits = load_splits(task, data)
+def _splits(keyed: Keyed) -> Splits:
+    splits = load_splits(keyed.spec.task, keyed.spec.data)
     _warn(splits.warnings)
     return splits
 
 
 @lru_cache(maxsize=TASKS_KEPT)
-def _cut(task: TaskSpec, data: DataSpec, protocol: ProtocolSpec, folder: str | None) -> Cut:
-    companions = companion_splits(task.name, data) if protocol.name == "glue_test" else {}
-    rows = cut(_splits(task.name, data, folder), protocol, task, data, companions)
+def _cut(keyed: Keyed, found: Keyed) -> Cut:
+    spec = keyed.spec
+    companions = companion_splits(spec.task, spec.data) if spec.protocol.name == "glue_test" else {}
+    rows = cut(_splits(found), spec.protocol, spec.task, spec.data, companions)
     _warn(rows.warnings)
     return rows
 
@@ -108,11 +113,12 @@ def data_digest(splits: Splits, rows: Cut) -> str:
 def start_id(values: dict[str, Any]) -> str | None:
     """The run id of composed values; None where its rows or its model are not in reach."""
     try:
-        return run_id_of(parse(values, spec_of))
+        return run_id_of(spec_from(values))
     except UserError:
         return None
 
 
 def _warn(lines: Sequence[str]) -> None:
-    for line in lines if is_main_process() else ():
+    # The process that planned a sweep has said what holds for all its members.
+    for line in lines if is_main_process() and not is_member() else ():
         warn(line)

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,6 +34,14 @@ BEGUN = (
     CLAIM_FILE,
     LOCK_FILE,
 )  # files of a run that has nothing trained
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a run: the claim that the main process holds, and when it began (a performance counter's seconds)."""
+
+    claim: Claim | None
+    started: float
 
 
 def run(prepared: Prepared, *, group: str | None = None, since: float | None = None) -> Record:
@@ -94,31 +103,31 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
 
 def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
     """Train and score; a record is written whatever the end."""
-    started = time.perf_counter()
+    attempt = Attempt(claim, time.perf_counter())
     try:
         if is_main_process():
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
-        record = train_and_score(prepared, claim, group=group, started=started)
+        record = train_and_score(prepared, claim, group=group, started=attempt.started)
         free_dead_model()
     except KeyboardInterrupt as stop:
-        _write_interrupted(prepared, stop, claim, started)
+        _write_interrupted(prepared, attempt, stop)
         raise
     except (UserError, Busy):  # Busy: what is in the folder is another's now
         raise
     except Diverged as error:
-        _write_end(prepared, "diverged", str(error), claim, started)
+        _write_end(prepared, "diverged", str(error), attempt)
         raise
     except RunError as error:
-        _write_end(prepared, "failed", str(error), claim, started)
+        _write_end(prepared, "failed", str(error), attempt)
         raise
     except Exception as error:
         asked = signals.asked()
         if asked is not None:  # another process of this run stopped first, and its pipe broke
-            _write_interrupted(prepared, asked, claim, started)
+            _write_interrupted(prepared, attempt, asked)
             raise asked from error
         reason = f"{type(error).__name__}: {error}"
-        _write_end(prepared, "failed", reason, claim, started, traceback.format_exc())
+        _write_end(prepared, "failed", reason, attempt, traceback.format_exc())
         raise RunError(
             f"run {prepared.run_id} failed: {reason} (trace: {prepared.folder / 'error.txt'})"
         ) from error
@@ -127,23 +136,16 @@ def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record
     return record
 
 
-def _write_interrupted(
-    prepared: Prepared, stop: KeyboardInterrupt, claim: Claim | None, started: float
-) -> None:
+def _write_interrupted(prepared: Prepared, attempt: Attempt, stop: KeyboardInterrupt) -> None:
     by = "the user" if signals.exit_status(stop) == 130 else str(stop)
-    _write_end(prepared, "interrupted", f"stopped by {by}", claim, started)
+    _write_end(prepared, "interrupted", f"stopped by {by}", attempt)
 
 
 def _write_end(
-    prepared: Prepared,
-    status: Status,
-    reason: str,
-    claim: Claim | None = None,
-    started: float | None = None,
-    trace: str | None = None,
+    prepared: Prepared, status: Status, reason: str, attempt: Attempt | None = None, trace: str | None = None
 ) -> None:
-    """Record an end that is not `done`, and the seconds since `started`, if the disk still takes it and the run is
-    still ours. What came after `done` was written changes nothing any more."""
+    """Record an end that is not `done` and the seconds of the attempt, if the disk still takes it and the run is still
+    ours. What came after `done` was written changes nothing any more."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -159,12 +161,12 @@ def _write_end(
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        cost=Cost(train_seconds=None if started is None else time.perf_counter() - started),
+        cost=Cost(train_seconds=None if attempt is None else time.perf_counter() - attempt.started),
         provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
-        if claim is not None:
-            claim.require()
+        if attempt is not None and attempt.claim is not None:
+            attempt.claim.require()
         earlier = read_record(prepared.folder)
         if earlier is not None and earlier.status == "done":
             return

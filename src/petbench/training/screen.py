@@ -2,13 +2,10 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    pass
-from petbench.console import is_main_process, out, shown
+from petbench.console import busy, idle, is_main_process, is_member, out, say, shown
 
 
 class RunScreen:
@@ -20,7 +17,8 @@ class RunScreen:
         self.steps = steps
         self._last_line = time.monotonic()
         self._bar: Progress | None = None
-        if wanted == "auto" and sys.stdout.isatty() and is_main_process():
+        idle()
+        if wanted == "auto" and sys.stdout.isatty() and is_main_process() and not is_member():
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -28,6 +26,7 @@ class RunScreen:
                 TextColumn("loss {task.fields[loss]}  score {task.fields[score]}"),
                 TimeRemainingColumn(),
                 console=out,
+                transient=True,
             )
             self._task = self._bar.add_task(shown(title), total=steps, completed=done, loss="–", score="–")
             self._bar.start()
@@ -52,9 +51,10 @@ class RunScreen:
     def line(self, text: str) -> None:
         """A plain line, above the bar where there is one."""
         self._last_line = time.monotonic()
-        out.print(shown(text))
+        say(text)
 
     def close(self) -> None:
-        """Stop the bar."""
+        """Stop the bar; what comes after the last step takes seconds, too."""
         if self._bar is not None:
             self._bar.stop()
+        busy("scoring and measuring what was trained")

@@ -6,13 +6,13 @@ from typing import Any
 from accelerate import Accelerator
 
 from petbench.config.spec import RunSpec
+from petbench.config.task import Task
 from petbench.console import say
 from petbench.machine.accelerator import accelerator_for
 from petbench.machine.devices import require_threads
 from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone
-from petbench.tasks.glue import Task
 from petbench.training.claim import Claim
 from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
@@ -74,8 +74,6 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     for note in backbone.notes:
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
-    if prepared.splits.source == "toy":
-        say("The rows are generated (data=toy): scores say nothing about GLUE.")
     return Session(prepared, accelerator, precision, backbone, tuned, model, claim)
 
 

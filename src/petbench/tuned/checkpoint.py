@@ -54,7 +54,12 @@ def save_adapter(
     save_tensors(state, folder / WEIGHTS_FILE)
     digest = file_sha256(folder / WEIGHTS_FILE)
     own = without_places(spec.canonical())
-    config = {"schema_version": ADAPTER_SCHEMA, "config": own, **facts, "weights_sha256": digest}
+    config: dict[str, Any] = {
+        "schema_version": ADAPTER_SCHEMA,
+        "config": own,
+        **facts,
+        "weights_sha256": digest,
+    }
     write_adapter_config(folder / CONFIG_FILE, config)
     return (folder / WEIGHTS_FILE).stat().st_size, digest
 

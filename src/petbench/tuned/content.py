@@ -12,6 +12,8 @@ from petbench.machine.devices import choose_device, choose_precision
 from petbench.models.content import backbone_content
 from petbench.models.file_digests import remembered_sha256
 from petbench.record import ContentFacts
+from petbench.tasks.glue import is_glue
+from petbench.tasks.splits import content_digest
 from petbench.tuned.checkpoint import CONFIG_FILE, WEIGHTS_FILE, adapter_folder
 
 
@@ -48,7 +50,8 @@ def content_of(spec: RunSpec, rows: str) -> Content:
         except (UserError, OSError) as error:
             missing.append(f"init_from: {error}")
             start = f"not here: {spec.init_from}"
-    facts = ContentFacts(rows=rows, **backbone, precision=_precision(spec), start=start)
+    task = None if is_glue(spec.task) else content_digest(spec.task.definition())
+    facts = ContentFacts(rows=rows, **backbone, precision=_precision(spec), start=start, task=task)
     return Content(facts, tuple(missing))
 
 
@@ -68,6 +71,8 @@ def located(spec: RunSpec) -> RunSpec:
     data = spec.data
     if data.dir is not None:
         data = data.model_copy(update={"dir": whole_path(data.dir)})
+    if data.file is not None:
+        data = data.model_copy(update={"file": str(Path(data.file).absolute())})
     start = spec.init_from
     if start is not None and any(
         (Path(start) / inside / CONFIG_FILE).is_file() for inside in ("", "adapter")

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
-from petbench.config.sections import AdapterSpec
+from petbench.config.sections import AdapterSpec, hyper_parameters
 from petbench.config.spec import RunSpec, parse
+from petbench.config.task import Task
 from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.families import layout_of
 from petbench.models.load import Backbone, load, resolve_form, skeleton
-from petbench.tasks.glue import Task, task_named
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
 from petbench.tuned.checkpoint import (
@@ -73,7 +73,7 @@ def load_run(
     own |= {part: getattr(spec, part).model_copy(update=_OF_THE_MACHINE[part]) for part in _OF_THE_MACHINE}
     model_spec = backbone_of(spec.model, saved, folder, model, tokenizer)
     spec = spec.model_copy(update={**own, "model": model_spec})
-    task = task_named(spec.task.name)
+    task = spec.task
     state = load_adapter(folder)
     _require_size(spec, task, state, folder)
     backbone, tuned = load_and_attach(spec, task)
@@ -105,7 +105,7 @@ def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
 
 # What a saved config says of the machine that trained; this one has its own.
 _OF_THE_MACHINE: dict[str, dict[str, Any]] = {
-    "data": {"dir": None},
+    "data": {"dir": None, "file": None},
     "trainer": {"threads": None, "device": "auto"},
     "logger": {"name": "none", "mode": "disabled"},
 }
@@ -154,9 +154,8 @@ def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: A
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     """The spec of a named choice of `conf/adapter`, with some fields changed."""
     values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
-    values.pop("tuning", None)  # learning rates: for sweeps, not the method
     spec_class = spec_of(str(values["method"]))
     try:
-        return spec_class.model_validate({"name": name, **values, **fields})
+        return spec_class.model_validate({"name": name, **hyper_parameters(values), **fields})
     except ValidationError as error:
         raise UserError("\n".join(mistakes(error, spec_class, prefix="adapter"))) from error

@@ -2,7 +2,7 @@
 
     Y' = Y · (1 + g)        Y (batch, tokens, d) the FFN's output, g (d), zero at the start
 
-d parameters a layer. Merges exactly: W (1 + g). In the manner of (IA)^3, Liu et al. 2022, arXiv 2205.05638.
+d parameters a layer. Merges exactly: W (1 + g). To PEFT it is (IA)^3 with the vector 1 + g.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,20 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.adapter import Adapter, Affine, Attachment
-from petbench.adapters.method import Method, target_sites
-from petbench.adapters.registry import register
-from petbench.config.sections import AdapterSpec
-from petbench.models.sites import Layout
+from petbench.adapters import (
+    Adapter,
+    AdapterSpec,
+    Affine,
+    Attachment,
+    Installed,
+    Layout,
+    Method,
+    PeftForm,
+    Ranks,
+    ia3_form,
+    register,
+    target_sites,
+)
 
 
 class GainSpec(AdapterSpec):
@@ -52,3 +61,14 @@ class GainMethod(Method[GainSpec]):
 
     def mergeable(self, spec: GainSpec, layout: Layout) -> bool:
         return True
+
+    def sizes(self, spec: GainSpec, layout: Layout) -> Iterable[GainSpec]:
+        """The last N layers, for every N."""
+        for number in range(1, min(layout.layers.values()) + 1):
+            yield spec.model_copy(update={"layers": f"last:{number}"})
+
+    def peft_form(self, spec: GainSpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        scales = [
+            (a.site, a.at, 1 + a.adapter.g) for a in installed.attachments if isinstance(a.adapter, Gain)
+        ]
+        return ia3_form(scales, layout, "(IA)^3 with 1 + g")

@@ -20,6 +20,7 @@ FAMILIES = {
     **{f"tiny_{name}": 2 for name in ("gpt2", "llama", "qwen2", "qwen3")},
     "tiny_albert": 1,  # both layers are one
     "tiny_t5": 6,
+    "tiny_bart": 6,
     "tiny_t5_gated": 6,
 }
 

@@ -33,7 +33,7 @@ def plugin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     value = f"{module}:nothing" if request.param == "has no such attribute" else module
     point = EntryPoint("gain", value, "petbench.adapters")
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    monkeypatch.setattr("petbench.config.tree.entry_points", lambda group: [point])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point])
     monkeypatch.setattr(registry, "_BROKEN", {})
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry.methods()))
     registry._load_all.cache_clear()

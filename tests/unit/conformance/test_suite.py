@@ -18,8 +18,9 @@ from petbench.conformance import checks as checks
 from petbench.conformance import maths as maths
 from petbench.conformance.case import Case, build_case
 from petbench.conformance.resume import resuming
-from petbench.conformance.suite import CHECKS, CheckResult, check_on, run_conformance
+from petbench.conformance.suite import CHECKS, CheckResult, check_on, models_of, run_conformance
 from petbench.errors import RunError, UserError
+from petbench.models.family_table import FAMILIES
 from petbench.models.sites import Layout
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -159,3 +160,24 @@ def test_an_unknown_method_names_the_nearest() -> None:
 def test_the_closed_form_of_krona_stays_what_the_suite_runs(krona: Case) -> None:
     """Two layers, query and value, 32x32 as 8x4 and 4x8."""
     assert KronA().count(krona.spec, krona.backbone.layout) == 4 * (32 + 32)
+
+
+@pytest.mark.parametrize(
+    ("family", "models"),
+    [("bart", ("tiny_bart",)), ("t5", ("tiny_t5", "tiny_t5_gated")), ("deberta-v2", ("tiny_deberta",))],
+)
+def test_a_family_is_its_tiny_models(family: str, models: tuple[str, ...]) -> None:
+    assert models_of(family) == models
+
+
+def test_every_family_has_a_tiny_model() -> None:
+    for family in FAMILIES.keys() - {"xlm-roberta"}:  # RoBERTa with another vocabulary
+        assert models_of(family)
+
+
+def test_the_command_takes_a_family(capsys: pytest.CaptureFixture[str]) -> None:
+    """The trial of the family table: BART is one entry of it and a YAML."""
+    assert conformance_main(["lora", "--family", "bart"]) == 0
+    assert "lora conforms: 16 passed, 0 failed, 0 skipped." in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--family: 'brat' is unknown\. Did you mean 'bert'"):
+        conformance_main(["lora", "--family", "brat"])

@@ -184,7 +184,10 @@ BATCH = {
 
 @torch.no_grad()
 def logits(model: Any) -> torch.Tensor:
-    result: torch.Tensor = model.eval()(**BATCH).logits
+    rows = BATCH["input_ids"].clone()
+    if model.config.is_encoder_decoder:
+        rows[:, -1] = model.config.eos_token_id  # the head reads there
+    result: torch.Tensor = model.eval()(**BATCH | {"input_ids": rows}).logits
     return result
 
 
@@ -204,7 +207,8 @@ def test_a_heads_outputs_stand_in_the_tasks_order(
     folder = head_folder(tmp_path, name, labels)
     there = AutoModelForSequenceClassification.from_pretrained(folder)
     backbone = loaded(folder, task)
-    there.config.pad_token_id = backbone.model.config.pad_token_id
+    for name in ("pad_token_id", "eos_token_id"):
+        setattr(there.config, name, getattr(backbone.model.config, name))
     assert backbone.head == head and backbone.fresh == ()
     assert torch.allclose(logits(backbone.model), logits(there)[:, order], atol=1e-6)
     assert list(backbone.model.config.id2label.values()) == list(TASKS[task].labels)

@@ -58,7 +58,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2": GROUPED,
     "qwen3": GROUPED | {"head_dim": 16},
     "t5": T5,
-}
+    "bart": {
+        "vocab_size": 100, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 48, "encoder_attention_heads": 4, "decoder_attention_heads": 2, "pad_token_id": 0,
+        "max_position_embeddings": 64, "num_labels": 2,
+    },
+}  # fmt: skip
 HEADS = {
     "bert": ("classifier",),
     "roberta": ("classifier",),
@@ -74,6 +79,7 @@ HEADS = {
     "qwen2": ("score",),
     "qwen3": ("score",),
     "t5": ("classification_head",),
+    "bart": ("classification_head",),
 }
 # The names in layer 1 of the body: query, key, value, attention_output, ffn_input(s), ffn_output,
 # ffn_block, attention_norm, ffn_norm.
@@ -115,6 +121,30 @@ NAMES = {
     "llama": ("layers.1", LLAMA_NAMES),
     "qwen2": ("layers.1", LLAMA_NAMES),
     "qwen3": ("layers.1", LLAMA_NAMES),
+    "bart": (
+        "encoder.layers.1",
+        "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.out_proj fc1 fc2 self_attn_layer_norm"
+        " final_layer_norm",
+    ),
+}
+# Facts that are read off the modules or the table: has query, attention_output, norm a bias; what the head reads;
+# BERT's or the others' special tokens; does it answer in text.
+FACTS = {
+    "bert": (True, True, True, "first", "bert", False),
+    "roberta": (True, True, True, "first", "roberta", False),
+    "xlm-roberta": (True, True, True, "first", "roberta", False),
+    "electra": (True, True, True, "first", "bert", False),
+    "deberta-v2": (True, True, True, "first", "bert", False),
+    "mpnet": (True, True, True, "first", "roberta", False),
+    "distilbert": (True, True, True, "first", "bert", False),
+    "albert": (True, True, True, "first", "bert", False),
+    "modernbert": (False, False, False, "first", "bert", False),
+    "gpt2": (True, True, True, "last", "decoder", False),
+    "llama": (False, False, False, "last", "decoder", False),
+    "qwen2": (True, False, False, "last", "decoder", False),
+    "qwen3": (False, False, False, "last", "decoder", False),
+    "t5": (False, False, False, "last", "t5", True),
+    "bart": (True, True, True, "last", "roberta", False),
 }
 ORDER = [role for role in ROLES if role not in ("final_norm", "embedding", "head")]
 
@@ -140,7 +170,9 @@ def test_names_in_a_layer(family: str) -> None:
     layer, names = NAMES[family]
     wanted = [f"{layer}.{name}" for name in names.split()]
     for model, prefix in ((body, ""), (headed, f"{headed.base_model_prefix}.")):
+        first = layer.partition(".")[0]  # the encoder's, where there is a decoder too
         sites = [site for site in layout_of(model).all_sites if site.layer == 1]
+        sites = [site for site in sites if site.stack == first or first not in ("encoder", "decoder")]
         found = [site.module for role in ORDER for site in sites if site.role == role]
         assert found == [prefix + name for name in wanted]
 
@@ -149,19 +181,46 @@ def test_names_in_a_layer(family: str) -> None:
 def test_counts_per_role(family: str) -> None:
     layout = layout_of(classifier(family))
     layers = sum(layout.layers.values())
-    crossed = layout.layers["decoder"] if family == "t5" else 0
+    crossed = layout.layers["decoder"] if layout.encoder_decoder else 0
     gates = 2 if family in ("llama", "qwen2", "qwen3", "modernbert") else 1
     wanted = dict.fromkeys(("query", "key", "value", "attention_output", "attention_norm"), layers + crossed)
     wanted |= {"ffn_input": gates * layers, "ffn_output": layers, "ffn_block": layers, "ffn_norm": layers}
-    wanted |= {"final_norm": {"t5": 2, "modernbert": 1}.get(family, int("decoder" in layout.layers))}
-    wanted |= {"embedding": 2 if family == "t5" else 1, "head": 1}
+    final_norms = {"t5": 2, "modernbert": 1, "bart": 0}
+    wanted |= {"final_norm": final_norms.get(family, int("decoder" in layout.layers))}
+    wanted |= {"embedding": 2 if layout.encoder_decoder else 1, "head": 1}
     if family == "modernbert":
         wanted["attention_norm"] -= 1  # an Identity in layer 0
-    if family == "albert":
+    if family in ("albert", "bart"):
         wanted["ffn_block"] = 0
     found = {role: sum(site.role == role for site in layout.all_sites) for role in ROLES}
     assert found == wanted
     assert {role for role, number in found.items() if number == 0} == set(layout.missing)
+
+
+@pytest.mark.parametrize("family", sorted(CONFIGS))
+def test_facts_of_a_family(family: str) -> None:
+    layout, entry = layout_of(classifier(family)), FAMILIES[family]
+    biases = [layout.sites(role)[0].bias for role in ("query", "attention_output", "ffn_norm")]
+    assert (*biases, layout.head_reads, entry.tokens, entry.text) == FACTS[family]
+    assert entry.segments == (family in ("bert", "electra", "deberta-v2", "albert"))
+
+
+def test_a_head_that_averages_is_said_by_the_config() -> None:
+    assert layout_of(classifier("modernbert", classifier_pooling="mean")).head_reads == "mean"
+
+
+def test_bart_has_heads_and_layers_of_its_own_in_each_stack() -> None:
+    layout = layout_of(classifier("bart"))
+    assert layout.layers == {"encoder": 3, "decoder": 2}
+    assert {(s.stack, s.attention, s.heads) for s in layout.sites("query")} == {
+        ("encoder", "self", 4), ("decoder", "self", 2), ("decoder", "cross", 2),
+    }  # fmt: skip
+    assert names(layout.sites("value", attention="cross")) == [
+        f"model.decoder.layers.{i}.encoder_attn.v_proj" for i in (0, 1)
+    ]
+    assert [s.d_out for s in layout.sites("ffn_input")] == [64, 64, 64, 48, 48]
+    with pytest.raises(UserError, match="a bart model has no ffn_block: its FFN is no module of its own"):
+        layout.sites("ffn_block")
 
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))
@@ -352,9 +411,9 @@ def test_a_layer_too_few_is_an_error() -> None:
 def test_unknown_family_lists_the_legal_ones() -> None:
     with torch.device("meta"):
         model = AutoModel.from_config(
-            AutoConfig.for_model("bart", d_model=32, encoder_layers=1, decoder_layers=1)
+            AutoConfig.for_model("pegasus", d_model=32, encoder_layers=1, decoder_layers=1)
         )
-    with pytest.raises(UserError, match=r"'bart' is unknown.*Legal: albert, bert, deberta-v2"):
+    with pytest.raises(UserError, match=r"'pegasus' is unknown.*Legal: albert, bart, bert, deberta-v2"):
         layout_of(model)
 
 

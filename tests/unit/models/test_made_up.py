@@ -60,7 +60,11 @@ def test_no_token_is_special_but_the_end_of_an_encoder_decoders_row(name: str, f
     given = made_up(backbone.model, [40] * 20, seed=5)
     special = {*backbone.tokenizer.all_special_ids, backbone.model.config.pad_token_id}
     special -= {backbone.tokenizer.unk_token_id, getattr(backbone.tokenizer, "mask_token_id", None)}
-    ends = [given["input_ids"][:, -1], given["input_ids"][:, :-1]] if "t5" in name else []
+    ends = (
+        [given["input_ids"][:, -1], given["input_ids"][:, :-1]]
+        if backbone.model.config.is_encoder_decoder
+        else []
+    )
     if ends:
         assert set(ends[0].tolist()) == {backbone.tokenizer.eos_token_id}
     body = ends[1] if ends else given["input_ids"]

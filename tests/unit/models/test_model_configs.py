@@ -15,6 +15,7 @@ FILES = sorted(path.stem for path in CONF.glob("*.yaml"))
 # pooler, which their classifiers do not use.
 BODIES = {
     "albert_base": 11_683_584,
+    "bart_base": 139_420_416,
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
     "deberta_v3_base": 183_831_552,

@@ -158,7 +158,9 @@ def test_gated_t5_keeps_its_own_output_matrix(tmp_path: Path) -> None:
 
 def test_text_form_needs_an_encoder_decoder() -> None:
     assert resolve_form(spec("tiny_t5"), "head") == "head"
-    with pytest.raises(UserError, match=r"task\.form: got 'text', but a gpt2 model is no encoder-decoder"):
+    with pytest.raises(
+        UserError, match=r"task\.form: got 'text' for a gpt2 model, which is no encoder-decoder"
+    ):
         resolve_form(spec("tiny_gpt2"), "text")
 
 

@@ -4,11 +4,12 @@ import string
 
 import pytest
 
+from petbench.errors import UserError
 from petbench.models.tokenizer import build_tokenizer
 from petbench.tasks.encode.token_cache import tokenizer_digest
 from petbench.tasks.toy import LEXICON
 
-STYLES = ["bert", "roberta", "t5", "gpt2", "llama", "distilbert"]
+STYLES = ["bert", "roberta", "t5", "gpt2", "llama", "distilbert"]  # one family of each style, and two
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -56,6 +57,11 @@ def test_segments_only_where_the_architecture_has_them() -> None:
     assert build_tokenizer("bert")("yes", "no").token_type_ids == [0, 0, 0, 1, 1]
     for style in ("distilbert", "modernbert", "roberta", "t5", "gpt2"):
         assert "token_type_ids" not in build_tokenizer(style)("yes", "no")
+
+
+def test_an_unknown_architecture_has_no_tokenizer() -> None:
+    with pytest.raises(UserError, match="'pegasus' is unknown"):
+        build_tokenizer("pegasus")
 
 
 def test_t5_ids_are_those_of_t5() -> None:

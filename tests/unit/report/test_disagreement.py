@@ -12,6 +12,7 @@ from petbench.commands.compare import compare_main
 from petbench.config.sections import DataSpec
 from petbench.errors import UserError
 from petbench.record import Answers, write_answers, write_record
+from petbench.tasks.glue import task_named
 from petbench.tasks.rows.load import load_splits
 
 LABELS = [0, 0, 1, 1, 1]
@@ -104,7 +105,7 @@ def compare_with_rows_of_none(folder: Path) -> list[str]:
 
 def test_texts_come_from_the_runs_own_rows(make, tmp_path: Path, capsys) -> None:
     data = {"source": "toy", "toy_train": 16, "toy_validation": 8}
-    rows = load_splits("rte", DataSpec(**data)).parts["validation"]
+    rows = load_splits(task_named("rte"), DataSpec(**data)).parts["validation"]
     labels = [int(label) for label in rows.labels or ()]
     for digest in (rows.digest, "another"):
         known = {"data": {"source": "toy", "digest": "d", "splits": {"validation": digest}}}

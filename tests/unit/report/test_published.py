@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Answers
+from petbench.record.metrics.table import row_values
 from petbench.report.cells import group
-from petbench.report.citations import METHODS, bibtex, entries, keys_of
-from petbench.report.published.beside import ours_beside_theirs, reproduction
+from petbench.report.citations import bibtex, citation_of
+from petbench.report.published.beside import ours_beside_theirs, reasons
 from petbench.report.published.costs import costs_beside
-from petbench.report.published.numbers import lookup, published, recipes, target
+from petbench.report.published.grid import grid_lines, rank_correlations, verdict
+from petbench.report.published.numbers import COSTS, lookup, published, recipes, target
 from petbench.report.published.rows import rows_variance
-from petbench.report.statistics.influence import row_values
+from petbench.report.sides import no_answers
 from petbench.report.statistics.moderation import fit_prior
+
+
+def printed(recipe: str, records, read=no_answers) -> str:
+    """All that stands below the runs of `petbench reproduce`."""
+    found = ours_beside_theirs(recipe, records, read)
+    return "\n".join([*grid_lines(found), *reasons(found), verdict(found)])
 
 
 def test_the_file_is_whole() -> None:
@@ -39,16 +48,36 @@ def test_ours_beside_theirs(make) -> None:
     (line,) = [line for line in beside.lines if line.ours is not None]
     assert line.ours is not None and line.ours.mean == pytest.approx(77.0)
     assert line.difference == pytest.approx(-0.70)
-    assert line.word is not None and line.word.word == "cannot tell"  # one run of theirs, on other rows
-    assert beside.missing == len(beside.lines) - 1
-    text = reproduction("krona_table1", records)
-    assert (
-        "| krona | KronA | rte (accuracy) | 77.70 | 77.00 ± 1.00 [74.52, 79.48] n=3 | -0.70 | cannot tell (± 7.4) |"
-        in text
+    assert line.word is not None and line.word.word == "cannot tell"  # one run of theirs: ± 5 points
+    lines = list(grid_lines(beside))
+    place = next(number for number, line in enumerate(lines) if line.startswith("krona (KronA)"))
+    assert "77.7" in lines[place].split() and lines[place + 1].split() == ["ours", "77.0±1.0", "-0.7?"]
+    gaps = "\n".join(reasons(beside))
+    assert "their rows: half of official validation (test half); ours: protocol compacter" in gaps
+    assert "theirs is a single run" in gaps
+    said = verdict(beside, "about 3 h")
+    assert "1 cannot tell; mean gap -0.70 points; 71 of 72 numbers have no run of ours, about 3 h." in said
+
+
+def test_a_part_of_the_table_and_its_verdict(make) -> None:
+    """Five methods on rte in the paper's order but for two neighbours: Spearman's 0.9."""
+    recipe = {"config": {"recipe": "krona_table1"}, "model": "t5_base", "protocol": "compacter"}
+    theirs = {line.adapter: line.theirs.value for line in ours_beside_theirs("krona_table1", []).of(
+        ("full", "bitfit", "lora", "krona", "krona_b"), ("rte",)).lines}  # fmt: skip
+    assert len(set(theirs.values())) == 5
+    order = sorted(theirs, key=lambda name: theirs[name])
+    order[0], order[1] = order[1], order[0]
+    records = [make(name, "rte", 0, 0.5 + place / 50, **recipe) for place, name in enumerate(order)]
+    whole = ours_beside_theirs(
+        "krona_table1", [*records, make("krona", "rte", 0, 0.6, **(recipe | {"model": "tiny_t5"}))]
     )
-    assert "their rows: half of official validation (test half); ours: protocol compacter" in text
-    assert "theirs is a single run" in text
-    assert "no answers of ours were kept" not in text  # accuracy tells its rows' part without them
+    part = whole.of(tuple(theirs), ("rte",))
+    assert {(line.adapter, line.theirs.task) for line in part.lines} == {(name, "rte") for name in theirs}
+    assert rank_correlations(part) == [pytest.approx(0.9)]
+    said = verdict(part)
+    assert "rank correlation of the methods 0.90 (mean over 1 task)" in said
+    assert said.endswith("all 5 numbers have runs of ours.")
+    assert "our runs on tiny_t5 stand in for t5_base: they are not compared" in list(reasons(whole))
 
 
 def test_other_rows_and_the_table_are_in_the_word(make) -> None:
@@ -110,8 +139,8 @@ def test_kept_answers_tell_the_rows_part_of_any_metric(make) -> None:
     assert values is not None
     expected = 2 * values.var(ddof=1) / 200
     assert rows_variance(number, cell, lambda _: answers) == pytest.approx(expected)
-    assert "no answers of ours were kept" in reproduction("krona_table1", runs)
-    assert "no answers of ours were kept" not in reproduction("krona_table1", runs, lambda _: answers)
+    assert "no answers of ours were kept" in printed("krona_table1", runs)
+    assert "no answers of ours were kept" not in printed("krona_table1", runs, lambda _: answers)
 
 
 def test_medians_and_restated_metrics_are_said(make) -> None:
@@ -121,14 +150,13 @@ def test_medians_and_restated_metrics_are_said(make) -> None:
         make("bitfit", "mrpc", 0, 0.915, report=report, **recipe),
         make("lora", "sst2", 0, 0.95, **recipe),
     ]
-    text = reproduction("lora_table2", records)
-    assert (
-        "| bitfit (roberta_base) | BitFit | mrpc (accuracy) | 92.70 | 93.00 n=1 | +0.30 | cannot tell |"
-        in text
-    )
+    text = printed("lora_table2", records)
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("bitfit (BitFit)"))
+    assert "92.7" in lines[place].split() and lines[place + 1].split() == ["ours", "93.0", "+0.3?"]
     assert "their metric is printed as: accuracy (bitfit mrpc)" in text
     assert "BitFit's MRPC and QQP are those of BitFit's own paper" in text
-    assert "(median of 5)" in text and "theirs is the median of 5 runs, ours the mean (lora sst2)" in text
+    assert "theirs is the median of 5 runs, ours the mean (lora sst2)" in text
 
 
 def test_the_metric_is_theirs(make) -> None:
@@ -165,7 +193,7 @@ def test_the_printed_size_nearest_to_ours(make) -> None:
 def test_gaps_of_toy_and_short_runs_and_mnli_start(make) -> None:
     recipe = {"config": {"recipe": "lora_table2"}, "model": "roberta_base", "source": "toy"}
     record = make("lora", "rte", 0, 0.5, trainer={"max_steps": 20}, **recipe)
-    text = reproduction("lora_table2", [record])
+    text = "\n".join(reasons(ours_beside_theirs("lora_table2", [record])))
     for gap in (
         "OURS ARE TOY ROWS",
         "OURS WAS CUT SHORT: 20 steps",
@@ -190,25 +218,32 @@ def test_costs(make) -> None:
 
 def test_unknown_recipe() -> None:
     with pytest.raises(UserError, match="Did you mean 'krona_table1'"):
-        reproduction("krona_tabel1", [])
-    assert all(reproduction(name, []) for name in recipes())
+        ours_beside_theirs("krona_tabel1", [])
+    tables = [name for name in recipes() if target(name).table != COSTS]
+    assert not [name for name in tables if len(printed(name, []).splitlines()) < 3]
 
 
-def test_every_method_has_its_entry() -> None:
-    for method, keys in METHODS.items():
-        for key in keys:
-            assert key in entries(), method
-    used = {key for keys in METHODS.values() for key in keys}
-    assert set(entries()) == used
-    for entry in entries().values():
+@pytest.mark.parametrize("name", options("adapter"))
+def test_a_citation_is_whole(name: str) -> None:
+    for entry in citation_of(name) or ():
         assert entry.count("{") == entry.count("}")
         assert all(field in entry for field in ("title = ", "author = ", "year = "))
 
 
-def test_keys_of_variants() -> None:
-    assert keys_of("peft/lora") == ("hu2022lora",)
-    assert keys_of("krona_b_res") == ("edalati2022krona",)
-    assert keys_of("kernel_mix_lite_qv") == ("chen2022kernelmix",)
-    assert keys_of("full") == ()
-    assert keys_of("unheard") is None
+def keys(adapter: str) -> list[str]:
+    return [entry.partition("{")[2].partition(",")[0] for entry in citation_of(adapter) or ()]
+
+
+def test_citations_of_variants() -> None:
+    assert keys("peft/lora") == keys("lora") == ["hu2022lora"]
+    assert keys("krona_b_res") == ["edalati2022krona"]
+    assert keys("phm_adapter") == ["zhang2021phm", "mahabadi2021compacter"]
+    assert keys("kernel_mix_lite_qv") == ["chen2022kernelmix"]
+    assert citation_of("full") == ()
+    assert citation_of("unheard") is None
     assert "% No citation is known for: unheard" in bibtex(["unheard"], ["rte"])
+    assert "% Without a paper of their own: full" in bibtex(["full", "lora"], [])
+
+
+def test_every_choice_cites_but_the_one_that_may_be_anything() -> None:
+    assert [name for name in options("adapter") if citation_of(name) is None] == ["peft/custom"]

@@ -66,22 +66,51 @@ def test_latex_escape(text: str, wanted: str) -> None:
     assert escape(text) == wanted
 
 
-def test_terminal(report) -> None:
+def on_terminal(report, width: int, **options) -> str:
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard")
+    console = Console(file=io.StringIO(), width=width, **options)
     print_report(report, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "\x1b[1m80.9\x1b[0m" in text and "**" not in text
-    console = Console(file=io.StringIO(), width=40)
-    print_report(report, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "**80.9**" in text  # no bold in a file
-    assert max(map(len, text.splitlines())) <= 40  # the columns go below each other
-    console = Console(file=io.StringIO(), width=160)
-    print_report(report, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "**80.9** ± 0.6" in text and "[80.5, 81.3] n=10" in text
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_terminal(report) -> None:
+    text = on_terminal(report, 160, force_terminal=True, color_system="standard")
+    assert "\x1b[1m80.9\x1b[0m*" in text
+    text = on_terminal(report, 160)
+    (line,) = [line for line in text.splitlines() if line.startswith("krona")]
+    assert line.split() == [
+        "krona",
+        *["0.0", "†1", "✗1", "n=1"],
+        *["80.9*", "±", "0.6", "n=10"],
+        "40.4",
+        "1,005",
+    ]
+    assert "†k: k runs collapsed to one answer, counted in the mean (1 in all)" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("methods", [1, 3, 40])
+def test_a_table_has_as_many_lines_as_methods_and_ten_at_most(make, width: int, methods: int) -> None:
+    """Eight tasks, a collapse and a failure: every note is there, and nothing goes past the width."""
+    tasks = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
+    records = [
+        make(f"method_{number}", task, seed, 0.5 + number / 100 + seed / 1000)
+        for number in range(methods) for task in tasks for seed in range(3)
+    ]  # fmt: skip
+    records += [make("method_0", "cola", 3, 0.0), make("method_0", "rte", 3, status="failed")]
+    records = [
+        r.model_copy(update={"cost": r.cost.model_copy(update={"train_seconds": 90.0})}) for r in records
+    ]
+    text = on_terminal(build(records), width)
+    lines = text.splitlines()
+    assert len(lines) <= methods + 10
+    assert max(map(len, lines)) <= width
+    assert all(sum(line.startswith(f"method_{number} ") for line in lines) == 1 for number in range(methods))
+    if width >= 60:
+        assert "average" in text and "params" in text and "time" in text
+    heads = "\n".join(lines[2:4])
+    assert ("rte" in heads) == ("…" not in heads) and (width < 120 or "rte" in heads)
 
 
 def test_a_pipe_in_a_label_does_not_break_the_markdown_table(make) -> None:

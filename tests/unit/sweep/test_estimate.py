@@ -9,7 +9,7 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.record import Cost, Point, Record
 from petbench.sweep.estimate import Estimate, Measured
-from petbench.sweep.tables import duration
+from petbench.sweep.status import duration
 
 
 def spec(*overrides: str) -> RunSpec:

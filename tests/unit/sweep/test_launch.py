@@ -1,6 +1,7 @@
 """Launchers: jobs × threads within the cores, own overrides, plugins that are missing."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from petbench.compose.expand import expand
+from petbench.config import tree
+from petbench.config.plugins import plugins
+from petbench.config.tree import conf_dir
 from petbench.errors import UserError
 from petbench.sweep.launch import Share, own_overrides, share_of
 
@@ -77,3 +81,19 @@ def test_missing_plugins_are_named_with_their_extra(
 def test_an_unknown_launcher_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"hydra/launcher: 'jobli' is unknown. Did you mean 'joblib'\?"):
         expand(["hydra/launcher=jobli"])
+
+
+def test_a_launcher_is_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found beside an outside package's methods as well."""
+    (tmp_path / "plugin").mkdir()
+    (tmp_path / "plugin/mine.yaml").write_text(
+        "extra: mine\nmodule: mine\ntarget: MineLauncher\njobs: at_once\nelsewhere: true\n"
+    )
+    monkeypatch.setattr(tree, "conf_roots", lambda config_dir=None: [conf_dir(), tmp_path])
+    plugins.cache_clear()
+    try:
+        assert plugins().keys() == {"joblib", "mine", "optuna", "ray", "submitit_local", "submitit_slurm"}
+        launcher = OmegaConf.create({"_target_": "a.b.MineLauncher", "at_once": 4})
+        assert share_of(launcher, 100, 16) == Share(threads=4)
+    finally:
+        plugins.cache_clear()

@@ -13,7 +13,7 @@ from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.tasks.encode import token_cache
 from petbench.tasks.encode.batches import batch_order, padding_fraction
 from petbench.tasks.encode.encode import Encoded, collate, encode
-from petbench.tasks.glue import TASKS
+from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.protocols import cut
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Split
@@ -221,7 +221,7 @@ def test_padding_of_toy_rows(tmp_path, name):
     from petbench.tasks.toy import LEXICON
 
     task, spec, data = TASKS[name], TaskSpec(name=name), DataSpec(source="toy")
-    train = cut(load_splits(name, data), ProtocolSpec(), spec, data).train
+    train = cut(load_splits(task_named(name), data), ProtocolSpec(), spec, data).train
     encoded = encode(train, task, spec, "head", word_tokenizer(LEXICON), tmp_path)
     assert UNK not in encoded.ids
     assert padding_fraction(encoded.lengths, batch_order(encoded.lengths, 32, 0, 0)) < 0.08
@@ -232,7 +232,7 @@ def test_padding_of_toy_rows(tmp_path, name):
 def test_padding_of_real_rows_at_batch_32(tmp_path, name):
     """At most 8 %; plain shuffling pads a quarter of all tokens and more. One token a word here."""
     task, spec, data = TASKS[name], TaskSpec(name=name), DataSpec(dir=str(REAL_GLUE))
-    train = cut(load_splits(name, data), ProtocolSpec(), spec, data).train
+    train = cut(load_splits(task_named(name), data), ProtocolSpec(), spec, data).train
     encoded = encode(train, task, spec, "head", word_tokenizer(), tmp_path)
     bucketed, plain = (
         np.mean(

@@ -6,7 +6,7 @@ import pytest
 
 from petbench.config.sections import DataSpec
 from petbench.errors import UserError
-from petbench.tasks.glue import TASKS
+from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.rows import fetch as fetching
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.toy import toy_splits
@@ -40,7 +40,7 @@ def test_fetch_then_check_then_load(tmp_path, small_hub):
         listed["rte/train.parquet"]
         == hashlib.sha256((tmp_path / "rte/train.parquet").read_bytes()).hexdigest()
     )
-    local = load_splits("stsb", DataSpec(dir=str(tmp_path)))
+    local = load_splits(task_named("stsb"), DataSpec(dir=str(tmp_path)))
     assert [round(label, 4) for label in local.part("train").labels] == toy_splits(TASKS["stsb"], 16, 8).part(
         "train"
     ).labels

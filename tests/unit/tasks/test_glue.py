@@ -6,9 +6,12 @@ import pytest
 
 from petbench.compose.expand import choice
 from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
+from petbench.config.task import OWN
 from petbench.config.tree import options
 from petbench.errors import UserError
-from petbench.tasks.glue import TASKS, require_trainable, task_named
+from petbench.record.metrics.table import require_metrics
+from petbench.tasks.glue import TASKS, bibtex_of, is_glue, require_trainable, task_named
+from petbench.tasks.protocols import SMALL_TRAIN
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
@@ -33,12 +36,12 @@ def test_official_row_counts():
 
 
 def test_eleven_submission_files():
-    stems = [stem for task in TASKS.values() for stem in task.submission.values()]
+    stems = [stem for task in TASKS.values() for stem in task.glue.files.values()]
     assert sorted(stems) == sorted(
         ["CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "RTE", "WNLI", "AX"]
     )
-    assert TASKS["rte"].submission_labels == ("entailment", "not_entailment")
-    assert TASKS["wnli"].submission_labels == ("0", "1")
+    assert TASKS["rte"].glue.labels == ("entailment", "not_entailment")
+    assert TASKS["wnli"].glue.labels == ("0", "1")
 
 
 def test_headlines_and_sizes():
@@ -49,13 +52,19 @@ def test_headlines_and_sizes():
         "qqp": "accuracy_f1",
         "ax": "matthews_correlation",
     }
-    assert [name for name, task in TASKS.items() if task.small] == ["cola", "mrpc", "stsb", "rte", "wnli"]
+    assert [name for name, task in TASKS.items() if task.train and task.rows["train"] < SMALL_TRAIN] == [
+        "cola",
+        "mrpc",
+        "stsb",
+        "rte",
+        "wnli",
+    ]
     assert TASKS["stsb"].num_labels == 1 and TASKS["mnli"].num_labels == 3
 
 
 def test_bibtex_names_the_task_and_glue():
-    assert "@article{warstadt2019cola" in TASKS["cola"].bibtex and "{wang2019glue" in TASKS["cola"].bibtex
-    assert TASKS["ax"].bibtex.count("@inproceedings") == 1
+    assert "@article{warstadt2019cola" in bibtex_of("cola") and "{wang2019glue" in bibtex_of("cola")
+    assert bibtex_of("ax").count("@inproceedings") == 1
 
 
 def test_unknown_task_names_the_nearest():
@@ -68,12 +77,23 @@ def test_ax_cannot_be_trained():
         require_trainable(TASKS["ax"])
 
 
-def test_every_task_has_a_yaml_with_every_field():
+def test_every_task_yaml_holds_every_field():
     files = {name: choice("task", name) for name in options("task")}
-    assert set(files) == set(TASKS)
+    assert set(files) >= {*TASKS, OWN}
     for name, values in files.items():
-        assert TaskSpec.model_validate(values).name == name
-        assert set(values) == set(TaskSpec.model_fields)
+        spec = TaskSpec.model_validate(values)
+        assert spec.name == name.replace("/", "_")
+        assert set(values) - {"bibtex"} == set(TaskSpec.model_fields)
+        if name != OWN:
+            require_metrics(spec.metrics, spec.headline, spec.regression)
+
+
+def test_a_name_alone_stands_for_its_yaml():
+    """Records and saved adapters from before tasks were YAMLs say the name and settings only."""
+    for name, task in TASKS.items():
+        assert TaskSpec(name=name).definition() == task.definition() and is_glue(TaskSpec(name=name))
+    other = TaskSpec(name="rte", metrics=("macro_f1", "accuracy"))
+    assert not is_glue(other) and other.headline == "accuracy"
 
 
 @pytest.mark.parametrize("group,spec,key", [("data", DataSpec, "source"), ("protocol", ProtocolSpec, "name")])

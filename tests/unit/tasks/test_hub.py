@@ -8,6 +8,7 @@ import pytest
 from made_glue import RTE, write_parquet
 from petbench.config.sections import DataSpec
 from petbench.errors import UserError
+from petbench.tasks.glue import task_named
 from petbench.tasks.rows import hub
 from petbench.tasks.rows.load import load_splits, require_source
 
@@ -21,7 +22,7 @@ def test_no_hub_names_three_ways_on_within_five_seconds(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     start = time.monotonic()
     with pytest.raises(UserError) as caught:
-        load_splits("rte", DataSpec())
+        load_splits(task_named("rte"), DataSpec())
     assert time.monotonic() - start < 5
     for way in ("data.dir=DIR", "petbench data fetch DIR", "data=toy"):
         assert way in str(caught.value)
@@ -60,8 +61,8 @@ def test_rows_in_the_hubs_cache_need_no_network(tmp_path, monkeypatch):
     info |= {"builder_name": "glue", "dataset_name": "glue", "config_name": "rte"}
     (kept / "dataset_info.json").write_text(json.dumps(info))
     local = DataSpec(dir=str(tmp_path / "glue"), allow_partial=True)
-    splits = load_splits("rte", DataSpec(source="hub"))
-    assert splits.source == "hub" and splits.digest == load_splits("rte", local).digest
+    splits = load_splits(task_named("rte"), DataSpec(source="hub"))
+    assert splits.source == "hub" and splits.digest == load_splits(task_named("rte"), local).digest
 
 
 def test_no_hub_and_no_cache_is_said_before_the_slow_imports(monkeypatch, tmp_path):
@@ -71,8 +72,8 @@ def test_no_hub_and_no_cache_is_said_before_the_slow_imports(monkeypatch, tmp_pa
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
     with pytest.raises(UserError, match="Three ways on"):
-        require_source("rte", DataSpec())
-    require_source("rte", DataSpec(dir=str(tmp_path)))
-    require_source("rte", DataSpec(source="toy"))
+        require_source(task_named("rte"), DataSpec())
+    require_source(task_named("rte"), DataSpec(dir=str(tmp_path)))
+    require_source(task_named("rte"), DataSpec(source="toy"))
     (tmp_path / "datasets/nyu-mll___glue").mkdir(parents=True)
-    require_source("rte", DataSpec())  # there may be rows: loading decides
+    require_source(task_named("rte"), DataSpec())  # there may be rows: loading decides

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import Task, task_named
+from petbench.tasks.glue import task_named
 from petbench.tasks.rows.new_text import read_new_text
 
 RTE, COLA = task_named("rte"), task_named("cola")
@@ -57,8 +58,8 @@ def test_every_line_is_a_row(tmp_path: Path, name: str, content: str, wanted: li
     ("name", "content", "message"),
     [
         ("a.txt", b"sentence\nx\n", r"a\.txt: ending '\.txt'\. Legal: \.tsv, \.csv, \.jsonl"),
-        ("a.tsv", b"text\nx\n", r"line 1: no text 'sentence'; there: text\. cola needs sentence"),
-        ("a.tsv", b"Sentence\nx\n", r"line 1: no text 'sentence'; there: Sentence"),
+        ("a.tsv", b"text\nx\n", r"line 1: no column 'sentence'; there: text\. cola needs sentence"),
+        ("a.tsv", b"Sentence\nx\n", r"line 1: no column 'sentence'; there: Sentence"),
         ("a.tsv", b"sentence\tsentence\nx\ty\n", r"line 1: 2 columns are called 'sentence'"),
         ("a.csv", b"sentence,sentence\nx,y\n", r"line 1: 2 columns are called 'sentence'"),
         ("a.tsv", b"id\tsentence\n1\tx\n2\n", r"line 3: 1 fields, the header has 2"),
@@ -72,7 +73,7 @@ def test_every_line_is_a_row(tmp_path: Path, name: str, content: str, wanted: li
         ("a.tsv", b"sentence\nfine\n\xff\n", r"line 3: broken UTF-8"),
         ("a.tsv", "sentence\nüber\n".encode("latin-1"), r"line 2: broken UTF-8"),
         ("a.csv", "sentence\nx\n".encode("utf-16"), r"line 1: broken UTF-8 \(it looks like UTF-16\)"),
-        ("a.tsv", "sentence\nx\n".encode("utf-16-le"), r"line 1: no text 'sentence'"),
+        ("a.tsv", "sentence\nx\n".encode("utf-16-le"), r"line 1: NUL characters; it looks like UTF-16"),
         ("a.jsonl", b'{"sentence": "\xed\xa0\xbd"}\n', r"line 1: broken UTF-8"),
         ("a.tsv", b"sentence\nok\na\x00b\n", r"line 3: 'sentence' holds a NUL character"),
         ("a.csv", b"sentence\na\x00b\n", r"line 2: 'sentence' holds a NUL character"),
@@ -102,7 +103,7 @@ def test_every_line_is_a_row(tmp_path: Path, name: str, content: str, wanted: li
         ("a.jsonl", b'{"sentence": null}\n', r"line 1: 'sentence' is null\. Give a text in quotes"),
         ("a.jsonl", b'{"sentence": 12}\n', r"line 1: 'sentence' is 12\."),
         ("a.jsonl", b'{"sentence": ["x"]}\n', r"line 1: 'sentence' is \[\"x\"\]"),
-        ("a.jsonl", b'{"text": "x"}\n', r"line 1: no text 'sentence'; there: text"),
+        ("a.jsonl", b'{"text": "x"}\n', r"line 1: no column 'sentence'; there: text"),
         (
             "a.jsonl",
             b'{"sentence": "x", "sentence": "y"}\n',
@@ -125,7 +126,7 @@ def test_both_texts_of_a_pair_are_needed(tmp_path: Path) -> None:
         "a.csv": "sentence1,text\na,b\n",
         "a.jsonl": '{"sentence1": "a"}\n',
     }.items():
-        with pytest.raises(UserError, match=r"line 1: no text 'sentence2'.*rte needs sentence1, sentence2"):
+        with pytest.raises(UserError, match=r"line 1: no column 'sentence2'.*rte needs sentence1, sentence2"):
             read(tmp_path, name, content, RTE)
 
 

@@ -7,7 +7,7 @@ import pytest
 from made_glue import REAL_GLUE
 from petbench.config.sections import DataSpec, ProtocolSpec, TaskSpec
 from petbench.errors import UserError
-from petbench.tasks.glue import TASKS
+from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.protocols import cut
 from petbench.tasks.rows.load import companion_splits, load_splits
 from petbench.tasks.sampling import group_cut, paper_permutation, stratified_order
@@ -19,7 +19,7 @@ TRAINABLE = [name for name, task in TASKS.items() if task.train]
 
 def made(task="rte", protocol="petbench", data=TOY, splits=None, **more):
     protocol_fields = {key: more.pop(key) for key in list(more) if key in ProtocolSpec.model_fields}
-    splits = splits or load_splits(task, data)
+    splits = splits or load_splits(task_named(task), data)
     return cut(splits, ProtocolSpec(name=protocol, **protocol_fields), TaskSpec(name=task, **more), data)
 
 
@@ -41,7 +41,7 @@ def test_train_selection_and_report_share_no_row(task, protocol):
 def test_petbench_sizes_and_strata():
     made_cut = made("mrpc")
     assert (len(made_cut.train), len(made_cut.selection)) == (461, 51)
-    whole = load_splits("mrpc", TOY).part("train")
+    whole = load_splits(task_named("mrpc"), TOY).part("train")
     share = Counter(whole.labels)[1] / 512
     assert abs(Counter(made_cut.selection.labels)[1] - 51 * share) <= 1
     assert len(made("mrpc", selection_max=20).selection) == 20
@@ -81,9 +81,9 @@ def test_glue_dev_is_marked():
 
 
 def test_glue_test_predicts_test_rows_and_companions():
-    splits = load_splits("mnli", TOY)
+    splits = load_splits(task_named("mnli"), TOY)
     protocol = ProtocolSpec(name="glue_test")
-    with_ax = cut(splits, protocol, TaskSpec(name="mnli"), TOY, companion_splits("mnli", TOY))
+    with_ax = cut(splits, protocol, TaskSpec(name="mnli"), TOY, companion_splits(task_named("mnli"), TOY))
     assert list(with_ax.predict) == ["test_matched", "test_mismatched", "ax"]
     assert all(part.labels is None for part in with_ax.predict.values())
     assert "no ax rows to predict" in cut(splits, protocol, TaskSpec(name="mnli"), TOY).marks
@@ -129,14 +129,14 @@ def test_ax_and_a_missing_train_split_are_user_errors():
     with pytest.raises(UserError, match="train on mnli"):
         made("ax")
     no_train = Splits(
-        "qnli", "local", "DIR/qnli", {"validation": load_splits("qnli", TOY).part("validation")}
+        "qnli", "local", "DIR/qnli", {"validation": load_splits(task_named("qnli"), TOY).part("validation")}
     )
     with pytest.raises(UserError, match="there is no 'train' split in DIR/qnli"):
         made("qnli", splits=no_train)
 
 
 def test_partial_and_absent_splits_are_marked():
-    parts = dict(load_splits("mnli", TOY).parts)
+    parts = dict(load_splits(task_named("mnli"), TOY).parts)
     del parts["validation_mismatched"]
     splits = Splits("mnli", "local", "DIR/mnli", parts, partial=("train",))
     assert made("mnli", splits=splits).marks == (

@@ -8,6 +8,7 @@ import pytest
 from made_glue import REAL_GLUE, RTE, write_lines, write_parquet
 from petbench.config.sections import DataSpec
 from petbench.errors import UserError
+from petbench.tasks.glue import task_named
 from petbench.tasks.rows.load import companion_splits, load_splits
 
 WORDS = ("entailment", "not_entailment")
@@ -21,7 +22,7 @@ def rte_lines(rows=RTE, words=True):
 
 
 def load(folder, task="rte", allow_partial=True, **more):
-    return load_splits(task, DataSpec(dir=str(folder), allow_partial=allow_partial, **more))
+    return load_splits(task_named(task), DataSpec(dir=str(folder), allow_partial=allow_partial, **more))
 
 
 def test_parquet_and_tsv_of_equal_rows_are_equal(tmp_path):
@@ -93,7 +94,10 @@ def test_mnli_and_ax_official_files(tmp_path):
     assert load(tmp_path, "mnli").part("validation_mismatched").labels == [2]
     assert load(tmp_path, "ax").part("test").texts == {"premise": ["P"], "hypothesis": ["H"]}
     spec = DataSpec(dir=str(tmp_path), allow_partial=True)
-    assert list(companion_splits("mnli", spec)) == ["ax"] and companion_splits("rte", spec) == {}
+    assert (
+        list(companion_splits(task_named("mnli"), spec)) == ["ax"]
+        and companion_splits(task_named("rte"), spec) == {}
+    )
 
 
 def test_qqp_leaves_out_cut_off_lines_as_the_hub_does(tmp_path):
@@ -234,18 +238,18 @@ def test_a_missing_split_says_which_and_where_it_was_sought(tmp_path):
 def test_local_without_a_folder(monkeypatch):
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
     with pytest.raises(UserError, match=r"give data.dir=DIR or set PETBENCH_GLUE"):
-        load_splits("rte", DataSpec(source="local"))
+        load_splits(task_named("rte"), DataSpec(source="local"))
 
 
 def test_auto_reads_the_environment(tmp_path, monkeypatch):
     write_parquet(tmp_path / "rte", "train", RTE)
     monkeypatch.setenv("PETBENCH_GLUE", str(tmp_path))
-    assert load_splits("rte", DataSpec(allow_partial=True)).location == str(tmp_path / "rte")
+    assert load_splits(task_named("rte"), DataSpec(allow_partial=True)).location == str(tmp_path / "rte")
 
 
 @pytest.mark.skipif(not REAL_GLUE.is_dir(), reason="no real GLUE beside the repository")
 def test_real_glue_is_whole():
-    splits = load_splits("rte", DataSpec(dir=str(REAL_GLUE)))
+    splits = load_splits(task_named("rte"), DataSpec(dir=str(REAL_GLUE)))
     assert {name: len(split) for name, split in splits.parts.items()} == {
         "train": 2490,
         "validation": 277,

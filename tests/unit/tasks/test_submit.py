@@ -25,7 +25,7 @@ def made_run(results: Path, name: str, run_id: str | None = None, **changes: obj
     """A finished run under `results` whose predictions count up through the labels; its id."""
     task = task_named(name)
     run_id = run_id or f"run{name}"
-    parts = {f"predict/{split}": split for split in (*task.test, *task.predict_also)}
+    parts = {f"predict/{split}": split for split in (*task.test, *task.glue.also)}
     values = {
         "run_id": run_id, "status": "done", "task": name, "model": "tiny_bert", "adapter": "krona", "seed": 0,
         "protocol": "glue_test", "config": {"data": {"toy_validation": ROWS}},

@@ -9,13 +9,13 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from petbench.config.sections import DataSpec
-from petbench.tasks.glue import TASKS
+from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.toy import LEXICON
 
 
 def toy(task, **sizes):
-    return load_splits(task, DataSpec(source="toy", **sizes))
+    return load_splits(task_named(task), DataSpec(source="toy", **sizes))
 
 
 @pytest.mark.parametrize("name", TASKS)

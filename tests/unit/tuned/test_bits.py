@@ -181,9 +181,9 @@ def test_a_merge_that_gives_no_numbers_is_refused(value: float, tmp_path: Path) 
 
 
 def test_a_merge_that_is_not_the_same_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from petbench.export import write
+    from petbench.adapters import hooks
 
-    plain: Callable[..., Any] = write.plain_copy
+    plain: Callable[..., Any] = hooks.plain_copy
 
     def wrong(model: Any) -> Any:
         made = plain(model)
@@ -191,7 +191,7 @@ def test_a_merge_that_is_not_the_same_is_refused(tmp_path: Path, monkeypatch: py
             made.classifier.bias.add_(0.01)
         return made
 
-    monkeypatch.setattr(write, "plain_copy", wrong)
+    monkeypatch.setattr(hooks, "plain_copy", wrong)
     with pytest.raises(RunError, match=r"the merged model's logits differ by 1\.0e-02: nothing was written"):
         merge_to_folder(tuned("tiny_bert", "lora"), None, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -29,8 +29,6 @@ from petbench.config.sections import AdapterSpec
 from petbench.models.sites import Layout, Site
 
 Position = Literal["before_output_dense", "after_output_dense"]
-# The projection after the heads has no bias in these families, so b has nowhere to go.
-NO_OUTPUT_BIAS = ("t5", "llama", "qwen2", "qwen3", "modernbert")
 
 
 class HadamardSpec(AdapterSpec):
@@ -105,7 +103,7 @@ class Hadamard(Method[HadamardSpec]):
         }
 
     def mergeable(self, spec: HadamardSpec, layout: Layout) -> bool:
-        return layout.family not in NO_OUTPUT_BIAS
+        return all(site.bias for site in self._places(spec, layout))  # else b has nowhere to go
 
     def stages(self, spec: HadamardSpec) -> tuple[Stage, ...]:
         second = Stage(share=1 - spec.head_share, head=not spec.freeze_head_in_stage2)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
-from petbench.adapters.method import Method, target_sites
+from petbench.adapters.method import Installed, Method, target_sites
+from petbench.adapters.peft_form import PeftForm, Ranks, ia3_form
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
@@ -86,3 +87,11 @@ class IA3(Method[IA3Spec]):
 
     def mergeable(self, spec: IA3Spec, layout: Layout) -> bool:
         return True
+
+    def peft_form(self, spec: IA3Spec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        scales = []
+        for attachment in installed.attachments:
+            adapter = attachment.adapter
+            assert isinstance(adapter, ScaleAdapter)
+            scales.append((attachment.site, attachment.at, adapter.l))
+        return ia3_form(scales, layout)

@@ -29,7 +29,6 @@ from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.folding import FoldingAdapter
 from petbench.adapters.maths.lowrank import lowrank_product
 from petbench.adapters.method import Method, target_sites
-from petbench.adapters.methods.hadamard import NO_OUTPUT_BIAS
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, Fraction, PositiveInt
 from petbench.errors import UserError
@@ -238,7 +237,7 @@ class KernelMix(Method[KernelMixSpec]):
 
     def mergeable(self, spec: KernelMixSpec, layout: Layout) -> bool:
         # Without biases in the backbone the method's own have nowhere to go (nor has the key's).
-        return not spec.bias or layout.family not in NO_OUTPUT_BIAS
+        return not spec.bias or all(site.bias for site in self._places(spec, layout))
 
     def sizes(self, spec: KernelMixSpec, layout: Layout) -> Iterable[KernelMixSpec]:
         """The released proportion 1 : 2 : 2 : 4 of the ranks, times 1, 2, 3, ...; a lite form stays lite."""

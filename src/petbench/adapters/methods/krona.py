@@ -12,6 +12,7 @@ Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -30,7 +31,9 @@ from petbench.adapters.maths.kronecker import (
     squarest_first,
     squarest_shape,
 )
-from petbench.adapters.method import Method, target_sites
+from petbench.adapters.maths.kronecker_svd import KroneckerSVD
+from petbench.adapters.method import Installed, Method, target_sites
+from petbench.adapters.peft_form import ROOT, LowRank, PeftForm, Ranks, lora_form
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError, unknown
@@ -136,6 +139,28 @@ class KronA(Method[KronASpec]):
     def mergeable(self, spec: KronASpec, layout: Layout) -> bool:
         return True
 
+    def peft_form(self, spec: KronASpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        """LoKr where PEFT's split of both sides gives these factors, an exact LoRA where the rank is small, or else
+        the best LoRA of rank `ranks.approximate`."""
+        found = [(a.site, a.adapter) for a in installed.attachments if isinstance(a.adapter, KronAAdapter)]
+        factor = _lokr_factor(found)
+        if factor is not None:
+            return _lokr(found, factor)
+        svds = [(site, KroneckerSVD(adapter.A, adapter.B, adapter.scale)) for site, adapter in found]
+        rank = max(svd.rank for _, svd in svds)
+        kept = rank if rank <= ranks.most else ranks.approximate
+        if kept is None:
+            raise UserError(
+                f"krona cannot be exported exactly: rank(A ⊗ B) is {rank}, more than --max-rank {ranks.most}, and "
+                "PEFT's LoKr splits these layers otherwise.\nUse `petbench merge` for a plain checkpoint, --max-rank "
+                f"{rank}, or --approximate RANK for the nearest LoRA, its error printed."
+            )
+        form = lora_form([LowRank(site, *svd.best(kept)) for site, svd in svds], layout)
+        if kept == rank:
+            return replace(form, note=f"exact LoRA: rank(A ⊗ B) is at most {rank}")
+        error = f"relative error of the changes {form.relative_error:.3f}"
+        return replace(form, note=f"LoRA of rank {kept}, the nearest: {error}")
+
     def sizes(self, spec: KronASpec, layout: Layout) -> Iterable[KronASpec]:
         """Every shape that divides all target sites, the squarest first."""
         sites = target_sites(spec.targets, spec, layout)
@@ -143,3 +168,35 @@ class KronA(Method[KronASpec]):
         seconds = set.intersection(*(set(divisors(site.d_out)) for site in sites))
         for shape in squarest_first(firsts, seconds):
             yield spec.model_copy(update={"factor_shape": shape})
+
+
+def _lokr_factor(found: list[tuple[Site, KronAAdapter]]) -> int | None:
+    """PEFT's `decompose_factor` that gives every site its factors' shapes; None when there is none."""
+    from peft.tuners.lokr.layer import factorization
+
+    if any(site.transposed or site.columns for site, _ in found):
+        return None  # PEFT's LoKr knows plain linear layers alone
+    shapes = {(site.d_in, site.d_out, tuple(adapter.A.shape)) for site, adapter in found}
+    for factor in (-1, *(size for _, _, shape in shapes for size in shape)):
+        if all(
+            (factorization(d_in, factor)[0], factorization(d_out, factor)[0]) == shape
+            for d_in, d_out, shape in shapes
+        ):
+            return int(factor)
+    return None
+
+
+def _lokr(found: list[tuple[Site, KronAAdapter]], factor: int) -> PeftForm:
+    values, scale = {}, 1.0
+    full = 1 + max(max(site.d_in, site.d_out) for site, _ in found)  # a rank that keeps both factors whole
+    for site, adapter in found:
+        scale = adapter.scale
+        values[f"{ROOT}{site.module}.lokr_w1.default"] = adapter.A.detach().t()
+        values[f"{ROOT}{site.module}.lokr_w2.default"] = adapter.B.detach().t()
+    arguments = {
+        "r": full,
+        "alpha": scale * full,
+        "decompose_factor": factor,
+        "target_modules": [site.module for site, _ in found],
+    }
+    return PeftForm("LOKR", arguments, values, f"LoKr with decompose_factor {factor}")

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from torch import nn
 
 from petbench.adapters.adapter import Attachment
-from petbench.adapters.method import Method
+from petbench.adapters.method import Installed, Method
+from petbench.adapters.peft_form import ROOT, PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
@@ -61,3 +62,12 @@ class LNTuning(Method[LNTuningSpec]):
         if not modules:
             raise UserError(f"adapter.norms: a {layout.family} model has none of {', '.join(spec.norms)}.")
         return {f"{m}.{name}" for m in modules for name, _ in model.get_submodule(m).named_parameters()}
+
+    def peft_form(self, spec: LNTuningSpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        own, values, modules = dict(installed.model.named_parameters()), {}, set()
+        for name in self.trains(spec, layout, installed.model):
+            module, _, leaf = name.rpartition(".")
+            modules.add(module)
+            values[f"{ROOT}{module}.ln_tuning_layers.default.{leaf}"] = own[name].detach()
+        arguments = {"target_modules": sorted(modules)}
+        return PeftForm("LN_TUNING", arguments, values, "LN-tuning", norms_in_form=True)

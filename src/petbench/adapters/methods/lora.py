@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.maths.lowrank import lowrank_product
-from petbench.adapters.method import Method, target_sites
+from petbench.adapters.method import Installed, Method, target_sites
+from petbench.adapters.peft_form import LowRank, PeftForm, Ranks, lora_form
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, Fraction
 from petbench.errors import UserError
@@ -82,6 +83,14 @@ class LoRA(Method[LoRASpec]):
 
     def mergeable(self, spec: LoRASpec, layout: Layout) -> bool:
         return True
+
+    def peft_form(self, spec: LoRASpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        changes = []
+        for attachment in installed.attachments:
+            adapter = attachment.adapter
+            assert isinstance(adapter, LoRAAdapter)
+            changes.append(LowRank(attachment.site, adapter.A.detach(), adapter.B.detach() * adapter.scaling))
+        return lora_form(changes, layout)
 
     def sizes(self, spec: LoRASpec, layout: Layout) -> Iterable[LoRASpec]:
         """Every rank up to the smallest target layer, alpha / rank kept."""

@@ -24,8 +24,9 @@ from torch.nn import functional as F
 
 from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.attention import add_keys, move_positions
-from petbench.adapters.method import Method
+from petbench.adapters.method import Installed, Method
 from petbench.adapters.methods.prompt import embedding_site
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
@@ -143,6 +144,33 @@ class PrefixTuning(Method[PrefixTuningSpec]):
 
     def identity_at_init(self, spec: PrefixTuningSpec) -> bool:
         return False
+
+    def peft_form(
+        self, spec: PrefixTuningSpec, layout: Layout, installed: Installed, ranks: Ranks
+    ) -> PeftForm:
+        if layout.encoder_decoder or ("encoder" in layout.layers and not layout.pooled_head):
+            why = (
+                "PEFT gives a table to the decoder's own attention alone, and spreads it otherwise over the layers"
+                if layout.encoder_decoder
+                else "PEFT does not call this family's head"
+            )
+            raise UserError(f"prefix_tuning on {layout.family} cannot be exported: {why}.")
+        (attachment,) = installed.attachments
+        adapter = attachment.adapter
+        assert isinstance(adapter, PrefixAdapter)
+        with torch.no_grad():
+            table = adapter.mlp(adapter.P)  # PEFT too saves what its projection gives
+        key = layout.sites("key", attention="self")[0]
+        arguments = {
+            "num_virtual_tokens": adapter.length,
+            "token_dim": key.d_out,
+            "num_attention_heads": key.heads,
+            "num_layers": adapter.layers,
+            "num_transformer_submodules": 1,
+            "prefix_projection": False,
+        }
+        values = {"prompt_encoder.default.embedding.weight": table.detach()}
+        return PeftForm("PREFIX_TUNING", arguments, values, f"prefix tuning of {adapter.length} positions")
 
     def sizes(self, spec: PrefixTuningSpec, layout: Layout) -> Iterable[PrefixTuningSpec]:
         """1 to 200 positions."""

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment, Handle, StackAdapter
 from petbench.adapters.hooks import install_hooks
 from petbench.adapters.method import Installed, Method
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
-from petbench.models.sites import Layout, Site
+from petbench.models.sites import HeadReads, Layout, Site
 
 
 class PromptTuningSpec(AdapterSpec):
@@ -42,8 +43,9 @@ class PromptAdapter(StackAdapter):
 
     vectors = frozenset({"P"})
 
-    def __init__(self, length: int, d: int) -> None:
+    def __init__(self, length: int, d: int, head_reads: HeadReads) -> None:
         super().__init__()
+        self.head_reads = head_reads
         self.P = nn.Parameter(torch.empty(length, d))
         nn.init.uniform_(self.P, -0.5, 0.5)
 
@@ -70,7 +72,7 @@ class PromptAdapter(StackAdapter):
         handles: list[Handle] = [body.register_forward_pre_hook(put, with_kwargs=True)]
         if model.config.is_encoder_decoder:
             handles.append(_hang_memory(model.get_decoder(), length, is_on))
-        elif _reads_by_position(model):
+        elif self.head_reads != "first":  # what follows the body finds tokens by their position in the input
             handles.append(body.register_forward_hook(_without_prompt(length, is_on)))
         return handles
 
@@ -84,7 +86,7 @@ class PromptTuning(Method[PromptTuningSpec]):
 
     def attachments(self, spec: PromptTuningSpec, layout: Layout) -> Iterable[Attachment]:
         site = embedding_site(layout, "encoder")
-        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out))
+        yield Attachment(site, PromptAdapter(spec.prompt_length, site.d_out, layout.head_reads))
 
     def count(self, spec: PromptTuningSpec, layout: Layout) -> int:
         return spec.prompt_length * embedding_site(layout, "encoder").d_out
@@ -102,6 +104,29 @@ class PromptTuning(Method[PromptTuningSpec]):
         """1 to 200 vectors."""
         for length in range(1, 201):
             yield spec.model_copy(update={"prompt_length": length})
+
+    def peft_form(
+        self, spec: PromptTuningSpec, layout: Layout, installed: Installed, ranks: Ranks
+    ) -> PeftForm:
+        if layout.head_modules and layout.head_reads != "first":
+            raise UserError(
+                f"prompt_tuning on {layout.family} with a head cannot be exported: under PEFT the head no longer knows "
+                "which tokens are real, so the logits would differ."
+            )
+        (attachment,) = installed.attachments
+        adapter = attachment.adapter
+        assert isinstance(adapter, PromptAdapter)
+        length, width = adapter.P.shape
+        # PEFT wants heads and layers even for a prompt, and does not find them under every family's names.
+        arguments = {
+            "num_virtual_tokens": length,
+            "token_dim": width,
+            "num_attention_heads": layout.sites("query")[0].heads,
+            "num_layers": next(iter(layout.layers.values())),
+            "num_transformer_submodules": 1,
+        }
+        values = {"prompt_encoder.default.embedding.weight": adapter.P.detach()}
+        return PeftForm("PROMPT_TUNING", arguments, values, f"prompt tuning of {length} vectors")
 
     def install(self, model: nn.Module, spec: PromptTuningSpec, layout: Layout) -> Installed:
         """Raises UserError when no room is left for tokens, or the table has too few rows to start from."""
@@ -178,13 +203,6 @@ def _hang_memory(decoder: nn.Module, length: int, is_on: Callable[[], bool]) -> 
         return (), given
 
     return decoder.register_forward_pre_hook(put, with_kwargs=True)
-
-
-def _reads_by_position(model: Any) -> bool:
-    """Whether what follows the body finds tokens by their position in the input."""
-    config = model.config
-    causal = config.model_type in ("gpt2", "llama", "qwen2", "qwen3")
-    return causal or getattr(config, "classifier_pooling", "cls") == "mean"
 
 
 def _without_prompt(length: int, is_on: Callable[[], bool]) -> Callable[..., Any]:

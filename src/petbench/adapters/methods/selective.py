@@ -2,7 +2,7 @@
 
     full        every parameter
     head_only   the task head alone (linear probe); a text-to-text model has no head, so it is refused
-    bitfit      every bias; where a model has none (T5), zero biases are added to the projections, the
+    bitfit      every bias; where an encoder-decoder has none (T5), zero biases are added to the projections, the
                 FFN matrices, the norms inside the blocks and the output layer
 
 Ben Zaken, Ravfogel and Goldberg, BitFit, ACL 2022, arXiv 2106.10199. T5's added biases follow the Compacter
@@ -92,7 +92,7 @@ class AddedBias(Adapter):
         return Affine(base.weight, self.b if base.bias is None else base.bias + self.b)
 
 
-_BIASED_IN_T5 = (
+_GIVEN_BIASES = (
     "query",
     "key",
     "value",
@@ -112,10 +112,11 @@ class BitFit(Method[BitFitSpec]):
     Spec = BitFitSpec
 
     def _added_at(self, spec: BitFitSpec, layout: Layout) -> list[Site]:
-        """Where biases are added: only in T5, which has none of its own."""
-        if layout.family != "t5":
+        """Where biases are added: in an encoder-decoder whose layers have none of their own."""
+        body = [site for site in layout.all_sites if site.role != "head"]
+        if not layout.encoder_decoder or any(site.bias for site in body):
             return []
-        inside = [site for role in _BIASED_IN_T5 for site in layout.sites(role, layers=spec.layers)]
+        inside = [site for role in _GIVEN_BIASES for site in layout.sites(role, layers=spec.layers)]
         return inside + ([] if layout.head_modules else layout.sites("head"))
 
     def attachments(self, spec: BitFitSpec, layout: Layout) -> Iterable[Attachment]:
@@ -126,10 +127,10 @@ class BitFit(Method[BitFitSpec]):
         return sum(site.d_out for site in self._added_at(spec, layout))
 
     def mergeable(self, spec: BitFitSpec, layout: Layout) -> bool:
-        return layout.family != "t5"  # T5's layers have no place for the added biases
+        return not self._added_at(spec, layout)  # the layers have no place for added biases
 
     def trains(self, spec: BitFitSpec, layout: Layout, model: nn.Module) -> set[str]:
         biases = {name for name, _ in model.named_parameters() if name.endswith(".bias")}
-        if not biases and layout.family != "t5":
+        if not biases and not self._added_at(spec, layout):
             raise UserError(f"adapter=bitfit: a {layout.family} model has no biases to train.")
         return biases

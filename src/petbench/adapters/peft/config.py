@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # They learn input vectors, or keys and values, and need a task type; all others change modules.
 PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
-# Families whose norms have no bias: PEFT's LN_TUNING then holds a weight alone.
-_NORMS_WITHOUT_BIAS = ("t5", "llama", "qwen2", "qwen3", "modernbert")
 
 
 class PeftSpec(AdapterSpec):
@@ -161,8 +159,9 @@ def _stub(sites: list[Site], layout: Layout) -> nn.Module:
             s.columns[1] if s.columns else s.d_out for s in layout.all_sites if s.module == site.module
         )
         if site.role.endswith("_norm"):
-            bias = layout.family not in _NORMS_WITHOUT_BIAS
-            module: nn.Module = nn.LayerNorm(site.d_out, bias=bias)
+            module: nn.Module = nn.LayerNorm(
+                site.d_out, bias=site.bias
+            )  # LN_TUNING trains both or the weight
         elif site.transposed:
             module = Conv1D(whole, site.d_in)
         else:

@@ -8,6 +8,7 @@ without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.method import Installed, Method
 from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.errors import UserError
 from petbench.models.notices import without_notices
@@ -33,15 +35,18 @@ _MERGEABLE = (
 _IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # learned keys and values, as past ones
 # Scales and prompts that PEFT keeps with two dimensions. (AdaLoRA's lora_E is a diagonal matrix.)
 _VECTORS = {"ia3_l", "boft_s", "randlora_lambda", "randlora_gamma", "embedding"}
+# Arguments that say where a config is used, not what the method is.
+_OF_THE_MODEL = ("peft_type", "task_type", "inference_mode", "modules_to_save", "base_model_name_or_path")
 _IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
 
 
 class PeftInstalled:
-    """A model inside a PEFT model; see `base.Installed`."""
+    """A model inside a PEFT model; see `method.Installed`."""
 
     def __init__(self, model: Any, adapter_names: frozenset[str], spec: PeftSpec) -> None:
         self.model = model
         self.adapter_names = adapter_names
+        self.attachments: list[Attachment] = []
         self.vector_names = frozenset(n for n in adapter_names if _VECTORS.intersection(n.split(".")))
         self._allocates = spec.kind == "ADALORA"
         self._is_prompt = spec.is_prompt
@@ -78,6 +83,13 @@ class PeftInstalled:
         for name, parameter in self.model.named_parameters():
             parameter.copy_(self._saved[name])
         self._saved = None
+
+    def plain(self, folded: bool = False) -> nn.Module:
+        """The backbone and head out of a copy of the PEFT model."""
+        wrapped = copy.deepcopy(self.model)
+        if self._is_prompt:
+            return wrapped.get_base_model()
+        return wrapped.merge_and_unload() if folded else wrapped.unload()
 
     def start(self, total_steps: int) -> None:
         """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
@@ -170,6 +182,13 @@ class Peft(Method[PeftSpec]):
             return "both get their gradient through lora_E, all of which the rank allocation may set to zero"
         return ""
 
+    def peft_form(self, spec: PeftSpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
+        """What it is."""
+        own = dict(installed.model.named_parameters())
+        config: dict[str, Any] = installed.model.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+        arguments = {key: value for key, value in config.items() if key not in _OF_THE_MODEL}
+        return PeftForm(spec.kind, arguments, {n: own[n].detach() for n in installed.adapter_names})
+
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
         from peft import get_peft_model
@@ -226,10 +245,10 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
     decoder_only = set(layout.layers) == {"decoder"}
     prefix = spec.kind == "PREFIX_TUNING"
     if layout.encoder_decoder:
-        reason, instead = "takes no input vectors", "task.form=text"
+        reason, instead = "takes no input vectors", "adapter=prompt_tuning or adapter=prefix_tuning"
     elif decoder_only and not prefix:
         reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
-    elif prefix and not decoder_only and layout.family != "bert":
+    elif prefix and not decoder_only and not layout.pooled_head:
         reason, instead = (
             "is not called by PEFT's prefix tuning",
             ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),

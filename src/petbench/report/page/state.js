@@ -51,8 +51,7 @@ function seconds(v) {
   if (v < 6000 && v !== 3600) return `${trim((v / 60).toPrecision(3))} min`;
   return `${trim((v / 3600).toPrecision(3))} h`;
 }
-const METRIC = { matthews_correlation: "Matthews", pearson_spearman: "r and ρ", accuracy_f1: "acc. and F1", f1: "F1" };
-const metricName = (name) => METRIC[name] || name;
+const metricName = (name) => D.metrics[name] || name;
 const percent = (v) => (nil(v) ? "–" : `${v > 0 && v < 0.1 ? v.toFixed(3) : v < 10 ? v.toFixed(2) : v.toFixed(0)} %`);
 const rate = (v) => (nil(v) ? "–" : Number(v.toPrecision(3)).toExponential().replace("+", "").replace("e-", "e−"));
 const mean = (list) => (list.length ? list.reduce((a, b) => a + b, 0) / list.length : null);

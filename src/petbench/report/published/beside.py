@@ -1,13 +1,12 @@
 """Our runs of a recipe beside the published table: consistent, differs or cannot tell, and the reasons for a gap."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from petbench.record import Record
 from petbench.report.cells import Cell, group
-from petbench.report.published.costs import costs_text
-from petbench.report.published.numbers import COSTS, Published, Target, lookup, target
+from petbench.report.published.numbers import Published, Target, lookup, target
 from petbench.report.published.rows import rows_variance
 from petbench.report.sides import Read, no_answers, prior_for, prior_of
 from petbench.report.statistics.intervals import Summary, summary
@@ -41,11 +40,20 @@ class Beside:
     recipe: str
     target: Target
     lines: tuple[Line, ...]
+    stand_ins: tuple[
+        str, ...
+    ] = ()  # models that the table does not name, of runs of ours that are not compared
 
-    @property
-    def missing(self) -> int:
-        """Numbers without a run of ours."""
-        return sum(line.ours is None for line in self.lines)
+    def of(self, adapters: Collection[str], tasks: Collection[str]) -> "Beside":
+        """The part of the table on these methods and tasks; averages only where no printed task is left out."""
+        printed = {PARTS.get(line.theirs.task, line.theirs.task) for line in self.lines} - {"average"}
+        tasks = {*tasks, *(["average"] if printed <= set(tasks) else [])}
+        kept = (
+            line
+            for line in self.lines
+            if line.adapter in adapters and PARTS.get(line.theirs.task, line.theirs.task) in tasks
+        )
+        return Beside(self.recipe, self.target, tuple(kept), self.stand_ins)
 
 
 def ours_beside_theirs(recipe: str, records: Sequence[Record], read: Read = no_answers) -> Beside:
@@ -64,7 +72,9 @@ def ours_beside_theirs(recipe: str, records: Sequence[Record], read: Read = no_a
             for name in names:
                 for number in lookup(paper=aim.paper, table=aim.table, model=model, method=name):
                     lines.append(_line(adapter, number, names, model, cells, read))
-    return Beside(recipe, aim, tuple(lines))
+    done = [record.model for record in mine if record.status == "done"]
+    others = tuple(dict.fromkeys(model for model in done if model not in aim.models))
+    return Beside(recipe, aim, tuple(lines), others)
 
 
 def _line(
@@ -122,6 +132,15 @@ def _nearest(cell: Cell, names: Sequence[str]) -> str:
     return min(known, key=lambda name: abs(known[name] - tuned))
 
 
+def _stand_in(cell: Cell) -> str | None:
+    """A backbone with random weights that ran under the paper's name; None where the weights are trained ones."""
+    for record in cell.done:
+        model = record.config.get("model") or {}
+        if model.get("weights") == "random":
+            return f"{model.get('name')} with random weights"
+    return None
+
+
 def _value(record: Record, number: Published) -> float | None:
     """Our value of the printed metric, on the reported split; None where it was not measured."""
     report = record.metrics.report
@@ -136,6 +155,8 @@ def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> 
     """Reasons that hold for this number."""
     if any(record.is_toy for record in cell.done):
         yield "OURS ARE TOY ROWS"
+    if (stand_in := _stand_in(cell)) is not None:
+        yield f"OURS RAN ON A STAND-IN FOR {cell.model}: {stand_in}"
     steps, rows = (
         cell.row_settings.get("trainer.max_steps"),
         cell.column_settings.get("data.max_train_examples"),
@@ -168,67 +189,17 @@ def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> 
         yield f"{more} other settings of ours left out (fewer seeds)"
 
 
-def reproduction(recipe: str, records: Sequence[Record], read: Read = no_answers) -> str:
-    """What `petbench reproduce recipe=…` prints after the runs. Raises UserError for an unknown recipe."""
-    if target(recipe).table == COSTS:
-        return costs_text(recipe, records)
-    return to_text(ours_beside_theirs(recipe, records, read))
-
-
-def to_text(beside: Beside) -> str:
-    """The comparison as Markdown: readable on a terminal, ready for a page."""
-    aim = beside.target
-    lines = [f"## {beside.recipe}: ours beside {aim.paper}, {aim.table or 'no table'}", ""]
-    if beside.lines:
-        several = len(aim.models) > 1
-        lines += ["| method | printed as | task (metric) | theirs | ours | difference | verdict |"]
-        lines += ["| --- | --- | --- | ---: | ---: | ---: | --- |"]
-        lines += [_row(line, several) for line in beside.lines]
-        lines += [
-            "",
-            f"{len(beside.lines) - beside.missing} of {len(beside.lines)} numbers have a run of ours.",
-            *_in_all(beside),
-        ]
-    lines += ["", "Known reasons for a gap:", *(f"- {gap}" for gap in aim.gaps)]
+def reasons(beside: Beside) -> Iterator[str]:
+    """Known reasons for a gap: those of the whole table, then those of single numbers, each once."""
+    yield from beside.target.gaps
     specific: dict[str, list[str]] = {}
     for line in beside.lines:
-        for gap in line.gaps:
+        for gap in line.gaps if line.ours is not None else ():
             specific.setdefault(gap, []).append(f"{line.adapter} {line.theirs.task}")
-    lines += [f"- {gap} ({_some(places)})" for gap, places in specific.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _in_all(beside: Beside) -> Iterator[str]:
-    """`5 consistent, 1 differs, 2 cannot tell; mean difference -0.4 points`"""
-    told = [line for line in beside.lines if line.word is not None]
-    if told:
-        words = [line.word.word for line in told if line.word is not None]
-        counted = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words))
-        gap = fmean(line.difference for line in told if line.difference is not None)
-        yield f"{counted}; mean difference {gap:+.2f} points."
-        yield "`consistent`: theirs is where one more run of ours, or their mean, would lie (95% prediction interval)."
-        yield "`cannot tell (± x)`: that interval is wider than 2 points; without x, one run of ours tells no spread."
-
-
-def _row(line: Line, several: bool) -> str:
-    number = line.theirs
-    theirs = f"{number.value:.2f}" + ("" if number.std is None else f" ± {number.std:g}")
-    theirs += f" (median of {number.runs})" if number.statistic == "median" else ""
-    ours, difference, word = "not run", "", ""
-    if number.task == "average":
-        ours = "–"
-    if line.ours is not None:
-        short = line.ours
-        ours = f"{short.mean:.2f}" + ("" if short.std is None else f" ± {short.std:.2f}")
-        ours += f" [{short.low:.2f}, {short.high:.2f}]" if short.low is not None else ""
-        ours += f" n={short.n}"
-        difference = f"{line.difference:+.2f}"
-        word = "" if line.word is None else line.word.text()
-    name = f"{line.adapter} ({number.model})" if several else line.adapter
-    cells = (
-        name, number.method, f"{number.task} ({number.metric})", theirs, ours, difference, word,
-    )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+    yield from (f"{gap} ({_some(places)})" for gap, places in specific.items())
+    if beside.stand_ins:
+        names = ", ".join(beside.stand_ins)
+        yield f"our runs on {names} stand in for {', '.join(beside.target.models)}: they are not compared"
 
 
 def _some(places: Sequence[str]) -> str:

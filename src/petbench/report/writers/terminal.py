@@ -1,22 +1,26 @@
-"""The report on a terminal, with rich; a table that is too wide continues below itself."""
+"""The report on a terminal, with rich: one table a model, score, size and time side by side, short enough to read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from petbench.console import shown
+from petbench.record.metrics.table import METRICS
 from petbench.report.budgets import Searched
-from petbench.report.layout import Column, Report, Table
-from petbench.report.writers.markdown import average_text, counts_line, entry_text
+from petbench.report.labels import PROTOCOLS
+from petbench.report.layout import Average, Column, Entry, Report, Row, Table
+from petbench.report.notes import COLLAPSED, LOST, cell_marks
+from petbench.report.writers.markdown import counts_line
 from petbench.report.writers.numerals import (
-    COST_HEADS,
     NOTHING,
     SEARCHED_NOTE,
     SEARCHED_TITLE,
-    cost_cells,
-    rank_line,
+    score,
     searched_cells,
     searched_heads,
-    used,
+    seconds,
+    span,
+    spread,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -24,115 +28,164 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
     from rich.text import Text
 
-METRIC_SHORT = {
-    "matthews_correlation": "MCC",
-    "accuracy": "acc",
-    "accuracy_f1": "acc, F1",
-    "pearson_spearman": "corr",
-}
-PADDING = 2  # columns of space that rich puts beside a cell
+TOP = "*"  # behind the scores of the top group, bold where the output can show it
+PADDING = 2  # columns of space beside a cell, rich's own divider among them
 
 
 def print_report(report: Report, console: "Console") -> None:
-    """Print every table: scores, costs, then what must be known to read them."""
-    console.print(shown(counts_line(report)), markup=False)
+    """Print every table. Each takes at most as many lines as it has methods, and ten."""
+    _line(console, counts_line(report))
     for table in report.tables:
-        console.print()
-        console.print(shown(table.title), style="bold", markup=False, highlight=False)
-        for part in (_scores(table), _costs(table)):
-            for grid in _grids(*part, width=console.width, bold=console.is_terminal):
-                console.print(grid)
-        for note in (table.formula, rank_line(table.ranks), *table.notes):
-            if note:
-                console.print(f"  {shown(note)}", style="dim", markup=False, highlight=False)
+        _line(console, _title(table), style="bold")
+        console.print(_grid(table, console.width, bold=console.is_terminal))
+        for note in _notes(table):
+            _line(console, note, style="dim")
     if report.searched:
-        _print_searched(report.searched, console)
+        _line(console, SEARCHED_TITLE, style="bold")
+        console.print(_searched(report.searched))
+        _line(console, SEARCHED_NOTE, style="dim")
 
 
-def _print_searched(searched: Sequence[Searched], console: "Console") -> None:
+def _searched(searched: Sequence[Searched]) -> "Grid":
     """What tuning budgets buy."""
-    _, *heads = searched_heads(searched)
-    cells = [searched_cells(line, searched) for line in searched]
-    console.print()
-    console.print(SEARCHED_TITLE, style="bold", markup=False, highlight=False)
-    labels, rows = [line[0] for line in cells], [line[1:] for line in cells]
-    for grid in _grids(heads, labels, rows, width=console.width, bold=False):
-        console.print(grid)
-    console.print(f"  {SEARCHED_NOTE}", style="dim", markup=False, highlight=False)
-
-
-Part = tuple[list[str], list[str], list[list[str]]]  # heads, labels, one list of texts a row
-
-
-def _scores(table: Table) -> Part:
-    averaged = any(row.average is not None for row in table.rows)
-    heads = [_head(column) for column in table.columns] + (["average"] if averaged else [])
-    rows = []
-    for row in table.rows:
-        texts = [entry_text(row.entries.get(column.key)) for column in table.columns]
-        texts += [average_text(row.average)] if averaged else []
-        rows.append([text.replace(" [", "\n[", 1) for text in texts])  # the interval below the mean
-    return heads, [row.label for row in table.rows], rows
-
-
-def _costs(table: Table) -> Part:
-    cells = [cost_cells(row.costs) for row in table.rows]
-    shown = used(cells)
-    heads = [COST_HEADS[index] for index in shown]
-    return heads, [row.label for row in table.rows], [[row[index] for index in shown] for row in cells]
-
-
-def _grids(
-    heads: Sequence[str], labels: Sequence[str], rows: Sequence[Sequence[str]], width: int, bold: bool
-) -> Iterator["Grid"]:
-    """As many tables as it takes to stay inside the width, each with the labels in front."""
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
 
-    first = max(map(len, ("method", *labels))) + PADDING + 2
-    sizes = [
-        max(len(line) for text in (heads[i], *(row[i] for row in rows)) for line in text.split("\n"))
-        + PADDING
-        for i in range(len(heads))
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0))
+    for number, head in enumerate(searched_heads(searched)):
+        grid.add_column(head, justify="left" if number < 3 else "right", overflow="ellipsis")
+    for line in searched:
+        grid.add_row(*(Text(shown(text)) for text in searched_cells(line, searched)))
+    return grid
+
+
+def _line(console: "Console", text: str, style: str = "") -> None:
+    """One line, cut where the terminal ends."""
+    from rich.text import Text
+
+    console.print(Text(shown(text), style=style), no_wrap=True, overflow="ellipsis", soft_wrap=False)
+
+
+def _title(table: Table) -> str:
+    """The table's title without the sentence on its protocol, and the number of seeds where all cells share one."""
+    words = table.title.replace(f": {PROTOCOLS.get(table.protocol, '')}", "", 1)
+    seeds = _seeds(table)
+    return words if seeds is None else f"{words} | {seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
+def _seeds(table: Table) -> int | None:
+    """The number of runs behind every score; None where they differ."""
+    counts = {e.summary.n for row in table.rows for e in row.entries.values() if e.summary is not None}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _grid(table: Table, width: int, bold: bool) -> "Grid":
+    """Methods by tasks, their average, size and time. Spreads go where there is no room, then tasks, the last first;
+    never the average, the size or the time."""
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    labels = ["method", *(row.label for row in table.rows)]
+    fixed = [*_average(table), *_costs(table)]
+    room = width - max(map(len, labels)) - PADDING - sum(map(_width, fixed))
+    one_n = _seeds(table) is not None
+    scores = [_scores(column, table.rows, one_n, spread) for column in table.columns]
+    if sum(map(_width, scores)) > room:
+        scores = [_scores(column, table.rows, True, lambda short: "") for column in table.columns]
+    kept = _fitting(scores, room, least=0 if fixed else 1)
+    hidden = [f"… {len(scores) - kept}", *[""] * len(table.rows)]
+    columns = [*scores[:kept], *([hidden] if kept < len(scores) else []), *fixed]
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0))
+    grid.add_column("method", no_wrap=True, overflow="ellipsis")
+    for cells in columns:
+        grid.add_column(Text(shown(cells[0]), justify="right"), justify="right", no_wrap=True)
+    for number, row in enumerate(table.rows, start=1):
+        grid.add_row(Text(shown(row.label)), *(_text(cells[number], bold) for cells in columns))
+    return grid
+
+
+def _fitting(scores: Sequence[Sequence[str]], room: int, least: int) -> int:
+    """How many of the columns fit beside the mark of those that do not."""
+    if sum(map(_width, scores)) <= room:
+        return len(scores)
+    room -= len("… 10") + PADDING
+    return max([n for n in range(len(scores)) if sum(map(_width, scores[:n])) <= room], default=0) or least
+
+
+def _width(cells: Sequence[str]) -> int:
+    return max(len(line) for text in cells for line in text.split("\n")) + PADDING
+
+
+def _scores(column: Column, rows: Sequence[Row], one_n: bool, beside: Callable[..., str]) -> list[str]:
+    """`86.1* ± 0.3 †1`, and `n=2` where the cells differ in that."""
+    known = METRICS.get(column.metric)
+    head = f"{column.label}\n{known.short if known else column.metric}"
+    return [head, *(_score(row.entries.get(column.key), one_n, beside) for row in rows)]
+
+
+def _score(entry: Entry | None, one_n: bool, beside: Callable[..., str]) -> str:
+    if entry is None:
+        return NOTHING
+    marks = cell_marks(entry.cell)
+    short = entry.summary
+    if short is None:
+        return " ".join(filter(None, ["no run", marks]))
+    top = TOP if entry.standing == "top" else ""
+    parts = [f"{score(short.mean)}{top}", beside(short), marks, "" if one_n else f"n={short.n}"]
+    return " ".join(filter(None, parts))
+
+
+def _average(table: Table) -> list[list[str]]:
+    """The column of averages, if there is one."""
+    if all(row.average is None for row in table.rows):
+        return []
+    return [["average", *(_mean(row.average) for row in table.rows)]]
+
+
+def _mean(average: Average | None) -> str:
+    if average is None:
+        return NOTHING
+    top = TOP if average.standing == "top" else ""
+    tasks = "" if average.complete else f" {average.tasks}/{average.of}"
+    return f"{score(average.summary.mean)}{top}{tasks}"
+
+
+def _costs(table: Table) -> list[list[str]]:
+    """Size and time, each where something was measured."""
+    sizes = [span(row.costs.tuned, whole) for row in table.rows]
+    times = [
+        NOTHING if row.costs.train_seconds is None else seconds(row.costs.train_seconds) for row in table.rows
     ]
-    for start, end in _cuts(sizes, width - first):
-        grid = Grid(box=box.SIMPLE_HEAD)
-        grid.add_column("method", no_wrap=True)
-        for index in range(start, end):
-            grid.add_column(Text(shown(heads[index]), justify="right"), justify="right")
-        for label, row in zip(labels, rows, strict=True):
-            if any(text != NOTHING for text in row[start:end]):
-                grid.add_row(Text(shown(label)), *(_text(text, bold) for text in row[start:end]))
-        yield grid
+    columns = [["tuned\nparams", *sizes], ["train\ntime", *times]]
+    return [column for column in columns if set(column[1:]) != {NOTHING}]
 
 
-def _cuts(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """Ranges of columns that fit side by side; at least one in each."""
-    start, taken = 0, 0
-    for index, size in enumerate(sizes):
-        if index > start and taken + size > room:
-            yield start, index
-            start, taken = index, 0
-        taken += size
-    if sizes:
-        yield start, len(sizes)
-
-
-def _head(column: Column) -> str:
-    """`rte` above the metric, in short."""
-    return f"{column.label}\n{METRIC_SHORT.get(column.metric, column.metric)}"
+def _notes(table: Table) -> list[str]:
+    """What must be known to read the marks; the rest is in the files."""
+    entries = [entry for row in table.rows for entry in row.entries.values()]
+    standings = {entry.standing for entry in entries}
+    standings |= {row.average.standing for row in table.rows if row.average is not None}
+    fallen = sum(len(entry.cell.collapsed) for entry in entries)
+    lost = sum(entry.cell.count("failed") + entry.cell.count("diverged") for entry in entries)
+    notes = ["x 100, mean ± standard deviation over seeds; intervals and all notes: tables.md, index.html"]
+    if "top" in standings:
+        notes.append(f"{TOP} top group: not told from the highest of its column (all pairs together at 5 %)")
+    elif "level" in standings:
+        notes.append("no method is told from another")
+    if fallen:
+        notes.append(f"{COLLAPSED}k: k runs collapsed to one answer, counted in the mean ({fallen} in all)")
+    if lost:
+        notes.append(f"{LOST}k: k runs failed or diverged, not in the mean ({lost} in all)")
+    return notes
 
 
 def _text(text: str, bold: bool) -> "Text":
-    """`**` becomes bold where the output can show it; what follows the first line is dim."""
+    """The score of the top group is bold where the output can show it."""
     from rich.text import Text
 
-    first, _, rest = text.partition("\n")
-    best = bold and first.startswith("**")
-    shown = Text(first.replace("**", "") if best else first)
-    if best:
-        shown.stylize("bold", 0, len(shown.plain.split(" ", 1)[0]))
-    if rest:
-        shown.append(f"\n{rest}", style="dim")
-    return shown
+    found = Text(text)
+    if bold and TOP in text:
+        found.stylize("bold", 0, text.index(TOP))
+    return found

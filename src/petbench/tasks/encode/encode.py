@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from petbench.config.sections import TaskSpec
+from petbench.config.task import Task
 from petbench.tasks.encode import token_cache
 from petbench.tasks.encode.cutting import check_room, refuse_empty, within
-from petbench.tasks.glue import Task
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:
     import torch
 from petbench.console import is_main_process, warn
+from petbench.errors import UserError
 
 Form = Literal["head", "text"]
 
@@ -95,7 +96,7 @@ def encode(
         token_cache.write(folder, key, arrays)
     labels = None
     if split.labels is not None:
-        labels = np.asarray(split.labels, dtype=np.float32 if task.regression else np.int64)
+        labels = scaled(split.labels, task) if task.regression else np.asarray(split.labels, dtype=np.int64)
     targets = None
     if form == "text" and split.labels is not None:
         known = dict(zip(wording.targets, target_ids(wording, tokenizer), strict=True))
@@ -104,9 +105,29 @@ def encode(
     return Encoded(form, arrays["ids"], arrays["offsets"], arrays.get("types"), labels, targets, cut)
 
 
+def scaled(labels: Sequence[int] | Sequence[float], task: Task) -> np.ndarray:
+    """(rows,) labels as a head learns them: (label - first) / second of `task.units`. GLUE's stay as they are."""
+    first, second = task.units
+    return ((np.asarray(labels, dtype=np.float64) - first) / second).astype(np.float32)
+
+
 def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
-    """Token ids of every legal label string, in label order, with the end token that the tokenizer adds."""
-    return [list(ids) for ids in tokenizer(list(wording.targets))["input_ids"]]
+    """Token ids of every legal label string, in label order, with the end token that the tokenizer adds.
+
+    Raises UserError where two names of the user's own become the same tokens: no answer could tell them apart.
+    """
+    found = [list(ids) for ids in tokenizer(list(wording.targets))["input_ids"]]
+    if wording.task.glue is not None:
+        return found
+    seen: dict[tuple[int, ...], str] = {}
+    for target, ids in zip(wording.targets, found, strict=True):
+        other = seen.setdefault(tuple(ids), target)
+        if other != target:
+            raise UserError(
+                f"task.wording={wording.style}: the tokenizer makes the same of the labels '{other}' and '{target}'. "
+                "Use task.wording=compacter, which writes classes as digits."
+            )
+    return found
 
 
 def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str, torch.Tensor]":

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import LABEL_RANGE, Task
 from petbench.tasks.splits import Split
 
 Place = Callable[[int], str]  # row position -> "file, line 12"
 
 
 def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], place: Place) -> Split:
-    """Raw columns (text fields, `label`, `idx`) -> Split. Labels of test splits are always left out.
+    """Raw columns (text fields, `label`, `idx`) -> Split. Labels of GLUE's test splits are always left out.
 
     An empty text is kept, as GLUE has some; a missing one is an error. Raises UserError, with the place, on
     an empty split, a missing text, a NaN or missing label, and a label that is no legal code or name.
@@ -25,7 +25,7 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
     if all(type(value) is int for value in raw):
         idx, raw = list(raw), ()
     for row, value in enumerate(raw):
-        number = _number(value)
+        number = number_of(value)
         if number is None:
             raise UserError(
                 f"{place(row)}: idx is missing (got {value!r}). Every row needs its number there."
@@ -34,13 +34,13 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
     if not idx:
         raise UserError(f"{place(0)}: the {task.name} {name} split has no rows. Give the whole file.")
     texts = {field: _texts(columns[field], field, place) for field in task.text_fields}
-    if name in task.test:
+    if "label" not in columns or (task.glue is not None and name in task.test):
         return Split(name, idx, texts, None)
     if not task.regression and all(
         type(value) is int and 0 <= value < task.num_labels for value in columns["label"]
     ):
         return Split(name, idx, texts, list(columns["label"]))
-    read = _score if task.regression else _label_code(task)
+    read = _score(task) if task.regression else _label_code(task)
     return Split(name, idx, texts, [read(value, row, place) for row, value in enumerate(columns["label"])])
 
 
@@ -80,9 +80,9 @@ def _label_code(task: Task) -> Callable[[Any, int, Place], int]:
     legal = ", ".join(f"{code} ({name})" for name, code in names.items())
 
     def read(value: Any, row: int, place: Place) -> int:
-        if isinstance(value, str) and value in names:
-            return names[value]
-        number = _number(value)
+        if (name := name_of(value)) in names:
+            return names[name]
+        number = number_of(value) if task.glue is not None else None
         if number is None or number != int(number) or not 0 <= number < len(names):
             raise UserError(f"{place(row)}: label {value!r} of {task.name} is not legal. Legal: {legal}.")
         return int(number)
@@ -90,16 +90,27 @@ def _label_code(task: Task) -> Callable[[Any, int, Place], int]:
     return read
 
 
-def _score(value: Any, row: int, place: Place) -> float:
-    """A similarity score as float32 holds it, so that text and parquet sources give equal rows."""
-    number = _number(value)
-    low, high = LABEL_RANGE
-    if number is None or not low <= number <= high:
-        raise UserError(f"{place(row)}: label {value!r} is not a number from {low:g} to {high:g}.")
-    return float(np.float32(number))
+def _score(task: Task) -> Callable[[Any, int, Place], float]:
+    """Reader of numbers, as float32 holds them, so that text and parquet sources give equal rows."""
+    low, high = task.bounds
+
+    def read(value: Any, row: int, place: Place) -> float:
+        number = number_of(value)
+        if number is None or not low <= number <= high:
+            raise UserError(f"{place(row)}: label {value!r} is not a number from {low:g} to {high:g}.")
+        return float(np.float32(number))
+
+    return read
 
 
-def _number(value: Any) -> float | None:
+def name_of(value: Any) -> str:
+    """A class label as its name: 3 and 3.0 are the same, and so is the text `3`."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def number_of(value: Any) -> float | None:
     """A finite number, or None."""
     if value is None or isinstance(value, bool):
         return None

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.files import filling, replacing, write_text
 from petbench.machine.network import hub_reachable
-from petbench.tasks.glue import TASKS, Task
+from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.hub import load_hub, no_hub_message
 from petbench.tasks.rows.load import read_local_split, task_folder
 from petbench.tasks.splits import Split

@@ -1,4 +1,4 @@
-"""Rows from the hub's `nyu-mll/glue`, with an answer within seconds where no hub is in reach."""
+"""Rows from a data set of the hub, GLUE's or another, with an answer within seconds where no hub is in reach."""
 
 import os
 from collections.abc import Iterator
@@ -7,57 +7,97 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.machine.network import hub_reachable
-from petbench.tasks.glue import Task
 from petbench.tasks.rows.checks import checked_split, split_notes
+from petbench.tasks.rows.raw import Raw, with_names
 from petbench.tasks.splits import Splits
-
-REPOSITORY = "nyu-mll/glue"
 
 
 def require_hub(task: Task) -> None:
-    """Raise UserError when no hub is in reach and no cache on this machine can hold its rows."""
+    """Raise UserError when no hub is in reach and no cache on this machine can hold the task's rows."""
     from huggingface_hub import constants
 
+    repository, _ = _named(task.hub or "")
     arrow = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
-    caches = Path(arrow) / "nyu-mll___glue", Path(constants.HF_HUB_CACHE) / "datasets--nyu-mll--glue"
+    caches = (
+        Path(arrow) / repository.replace("/", "___"),
+        Path(constants.HF_HUB_CACHE) / f"datasets--{repository.replace('/', '--')}",
+    )
     if not any(path.exists() for path in caches) and not hub_reachable():
         raise UserError(no_hub_message(task, "not in reach, and not in its cache here"))
 
 
 def load_hub(task: Task) -> Splits:
-    """All splits of a task from the hub, or from its cache. Raises UserError that names the three ways on."""
-    import datasets
-
-    online = hub_reachable()
-    try:
-        with _offline(not online), _quiet(datasets):
-            found = datasets.load_dataset(REPOSITORY, task.name)
-    except (OSError, ValueError) as error:  # datasets raises ConnectionError, FileNotFoundError or ValueError
-        reason = str(error).splitlines()[0] if online else "not in reach, and not in its cache here"
-        raise UserError(no_hub_message(task, reason)) from error
+    """All splits of a GLUE task from the hub, or from its cache. Raises UserError that names the three ways on."""
+    found = _data_set(task)
+    repository, config = _named(task.hub or "")
     parts, notes = {}, []
     for name in task.splits:
         if name not in found:
             continue
-        split = checked_split(task, name, found[name][:], partial(_place, name))
+        split = checked_split(task, name, found[name][:], partial(_place, repository, name))
         parts[name] = split
         notes += split_notes(split)
-    return Splits(task.name, "hub", f"the hub's {REPOSITORY}, {task.name}", parts, warnings=tuple(notes))
+    return Splits(task.name, "hub", f"the hub's {repository}, {config}", parts, warnings=tuple(notes))
 
 
-def _place(split: str, row: int) -> str:
-    return f"hub {REPOSITORY}, {split} row {row}"
+def hub_rows(task: Task) -> dict[str, Raw]:
+    """train, validation, test -> raw columns of any data set, class codes as their names. Other splits are left out.
+
+    Raises UserError that names the ways on, and where there is no train split.
+    """
+    found = _data_set(task)
+    if task.train is not None and task.train not in found:
+        raise UserError(f"data.hub={task.hub}: there is no '{task.train}' split; there: {', '.join(found)}.")
+    raws = {}
+    names_of = {"train": (task.train,), "validation": task.validation, "test": task.test}
+    for split, official in names_of.items():
+        name = next((name for name in official if name in found), None)
+        if name is None:
+            continue
+        rows = found[name]
+        names = {name: tuple(kind.names) for name, kind in rows.features.items() if hasattr(kind, "names")}
+        columns = {name: with_names(list(values), names.get(name)) for name, values in rows[:].items()}
+        raws[split] = Raw(f"hub {task.hub}, {split}", columns, list(range(len(rows))), names)
+    return raws
+
+
+def _data_set(task: Task) -> Any:
+    """The splits of a data set by name, from the hub or its cache."""
+    import datasets
+
+    online = hub_reachable()
+    repository, config = _named(task.hub or "")
+    try:
+        with _offline(not online), _quiet(datasets):
+            return datasets.load_dataset(repository, config)
+    except (OSError, ValueError) as error:  # datasets raises ConnectionError, FileNotFoundError or ValueError
+        reason = str(error).splitlines()[0] if online else "not in reach, and not in its cache here"
+        raise UserError(no_hub_message(task, reason)) from error
+
+
+def _named(hub: str) -> tuple[str, str | None]:
+    """`owner/name:config` in its two parts."""
+    repository, _, config = hub.partition(":")
+    return repository, config or None
+
+
+def _place(repository: str, split: str, row: int) -> str:
+    return f"hub {repository}, {split} row {row}"
 
 
 def no_hub_message(task: Task, reason: str) -> str:
     """What to do without a hub, in two lines."""
-    return (
-        f"{task.name}: cannot get {REPOSITORY} from the hub ({reason}).\n"
+    repository, _ = _named(task.hub or "")
+    ways = (
         "Three ways on: data.dir=DIR (GLUE's parquet or TSV files); `petbench data fetch DIR` on a "
         "machine with network; data=toy (generated rows, marked so)."
+        if task.glue is not None
+        else "Check the name, or give its rows as files: data.file=FILE."
     )
+    return f"{task.name}: cannot get {repository} from the hub ({reason}).\n{ways}"
 
 
 @contextmanager

@@ -5,40 +5,61 @@ from pathlib import Path
 from typing import Any
 
 from petbench.config.sections import DataSpec
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import Task, task_named
+from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.checks import checked_split, split_notes
+from petbench.tasks.rows.own import own_splits
+from petbench.tasks.rows.places import files_of, own_rows
+from petbench.tasks.rows.raw import Raw
 from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
 from petbench.tasks.splits import Split, Splits
 
 ENV_DIR = "PETBENCH_GLUE"  # names the local folder when data.dir does not
 
 
-def load_splits(task: str, data: DataSpec) -> Splits:
-    """Every split of a task that its source holds.
+def load_splits(task: Task, data: DataSpec) -> Splits:
+    """Every split of a task that its source holds. `data.file`, `data.hub` and what the YAML of a task that is not
+    GLUE's names are read by `petbench.tasks.rows.own`; the rest holds of GLUE.
 
     `auto` is local when `data.dir` or PETBENCH_GLUE names a folder, else the hub; never toy. Asking the
     result for a split that is not there is an error that says so. Raises UserError on broken rows, on a local
     split with another row count than the official one (unless `data.allow_partial`), and when no hub is in
     reach.
     """
-    wanted = task_named(task)
     folder = data.dir or os.environ.get(ENV_DIR) or None
     source = source_of(data)
     if source == "toy":
         from petbench.tasks.toy import toy_splits
 
-        return toy_splits(wanted, data.toy_train, data.toy_validation)
+        return toy_splits(task, data.toy_train, data.toy_validation)
+    if task.glue is None:
+        return own_splits(task, data, *_own(task, data))
     if source == "hub":
         from petbench.tasks.rows.hub import load_hub
 
-        return load_hub(wanted)
+        return load_hub(task)
     if not folder:
         raise UserError(
             f"data=local needs a folder: give data.dir=DIR or set {ENV_DIR}. "
-            f"DIR holds {task}/<split>.parquet or GLUE's official TSV folders."
+            f"DIR holds {task.name}/<split>.parquet or GLUE's official TSV folders."
         )
-    return load_local(wanted, Path(folder), allow_partial=data.allow_partial)
+    return load_local(task, Path(folder), allow_partial=data.allow_partial)
+
+
+def _own(task: Task, data: DataSpec) -> tuple[dict[str, Raw], str, str]:
+    """Raw columns of a task that is not GLUE's, `file` or `hub`, and the place for people."""
+    place = data.file or task.files
+    if data.hub is None and place is not None:
+        return own_rows(task, data), "file", place
+    hub = data.hub or task.hub
+    if hub is None:
+        raise UserError(
+            f"task={task.name} says nowhere where its rows are: give data.file=FILE or data.hub=NAME."
+        )
+    from petbench.tasks.rows.hub import hub_rows
+
+    return hub_rows(task.model_copy(update={"hub": hub})), "hub", f"the hub's {hub}"
 
 
 def source_of(data: DataSpec) -> str:
@@ -47,20 +68,27 @@ def source_of(data: DataSpec) -> str:
     return data.source if data.source != "auto" else "local" if folder else "hub"
 
 
-def require_source(task: str, data: DataSpec) -> None:
+def require_source(task: Task, data: DataSpec) -> None:
     """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
-    if source_of(data) == "hub":
+    own, folder = data.file or data.hub or task.files, data.dir or os.environ.get(ENV_DIR)
+    if task.glue is not None and source_of(data) == "local" and folder:
+        _require_folder(task, Path(folder))
+    if data.file and data.source != "toy":
+        files_of(data.file)
+    if data.source == "toy" or (own if task.glue is None else source_of(data) != "hub"):
+        return
+    if task.hub is not None:
         from petbench.tasks.rows.hub import require_hub
 
-        require_hub(task_named(task))
+        require_hub(task)
 
 
-def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:
+def companion_splits(task: Task, data: DataSpec) -> dict[str, Split]:
     """Test rows of the tasks that a model of this task also answers (mnli: ax), as far as they are there."""
     found = {}
-    for name in task_named(task).predict_also:
+    for name in task.glue.also if task.glue is not None else ():
         try:
-            splits = load_splits(name, data)
+            splits = load_splits(TASKS[name], data)
         except UserError:
             continue
         if "test" in splits.parts:
@@ -70,17 +98,7 @@ def companion_splits(task: str, data: DataSpec) -> dict[str, Split]:
 
 def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits:
     """Splits in `root/<task>/`: parquet files by split, or the official TSV files; parquet first."""
-    if not root.is_dir():
-        raise UserError(
-            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
-        )
-    folder = task_folder(task, root)
-    if folder is None:
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
-        raise UserError(
-            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
-            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
-        )
+    folder = _require_folder(task, root)
     parts: dict[str, Split] = {}
     partial, notes = [], []
     for name in task.splits:
@@ -102,6 +120,22 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     if not parts:
         splits.part(task.splits[0])  # raises: nothing is there
     return splits
+
+
+def _require_folder(task: Task, root: Path) -> Path:
+    """The task's folder below a local one. Raises UserError that says what is there."""
+    if not root.is_dir():
+        raise UserError(
+            f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
+        )
+    folder = task_folder(task, root)
+    if folder is None:
+        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        raise UserError(
+            f"data.dir={root} holds no folder for task={task.name}; there: {there}.\n"
+            f"Add {root / task.name}, fetch GLUE with `petbench data fetch DIR`, or use data=toy."
+        )
+    return folder
 
 
 def task_folder(task: Task, root: Path) -> Path | None:

@@ -1,170 +1,86 @@
-"""Rows of new text from a TSV, CSV or JSONL file, in a task's columns: one a line, or an error with the line."""
+"""Rows of new text from a TSV, CSV, JSONL or Parquet file, in a task's columns, with labels where they are there."""
 
-import codecs
-import csv
-import json
-import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import Task
+from petbench.tasks.rows.columns import columns_of, texts_of
+from petbench.tasks.rows.files import read_file, read_lines, read_tabs
+from petbench.tasks.rows.raw import Raw, require_texts
 from petbench.tasks.splits import Split
 
-KINDS = (".tsv", ".csv", ".jsonl")
-Row = tuple[int, list[str]]  # the line that it starts on, and the task's texts
 
-# No tokenizer takes half a surrogate pair; a NUL is the mark of a file that is no UTF-8 text.
-_NO_TEXT = {"\0": "a NUL character", "\ud800-\udfff": "half of a surrogate pair"}
-_WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", codecs.BOM_UTF32_BE: "UTF-32"}
+def read_new_text(
+    path: str | Path, task: Task, columns: Mapping[str, str] | None = None, label: str | None = None
+) -> Split:
+    """Rows of a file; `idx` counts them from 0. Columns besides the task's are ignored.
 
-
-def read_new_text(path: str | Path, task: Task) -> Split:
-    """Rows of a file as an unlabelled split; `idx` counts them from 0. Columns besides the task's are ignored.
-
-    .tsv: tabs, a header, quotes are text (as in GLUE's files). .csv: commas, a header, quotes as usual, and a text
-    in quotes may hold line ends. .jsonl: an object a line. An empty line is a row with an empty text where the
-    file has one column. Raises UserError, with the line, on another ending, broken UTF-8 or JSON, a carriage return
-    inside a row, characters that are no text, a missing or doubled column, a missing text, a row of another width,
-    an empty line where it can be no row, and no rows.
+    columns: field -> column, where the file's columns have other names than the task's. label: the column of labels;
+    without it the task's own is taken where it is there and holds labels, as in GLUE's validation files. See
+    `files.read_file` for the forms. Raises UserError, with the line, on what cannot be read, on characters that are no
+    text, a missing text, a label of `label` that is none, and no rows.
     """
-    source = Path(path)
-    kind = source.suffix.lower()
-    if kind not in KINDS:
-        raise UserError(f"{source}: ending '{kind}'. Legal: {', '.join(KINDS)}.")
-    lines = _lines(source)
-    read = {".tsv": _tabs, ".csv": _commas, ".jsonl": _objects}[kind]
-    columns: dict[str, list[str]] = {field: [] for field in task.text_fields}
-    for number, texts in read(source, lines, task) if lines else ():
-        for field, text in zip(task.text_fields, texts, strict=True):
-            columns[field].append(_checked(text, f"{source}, line {number}", field))
-    count = len(columns[task.text_fields[0]])
-    if not count:
-        raise UserError(f"{source} has no rows. Give a file with at least one.")
-    return Split("new", list(range(count)), columns, None)
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file; the end of the last one begins no new line."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        found = next((f" (it looks like {name})" for mark, name in _WIDE.items() if raw.startswith(mark)), "")
-        raise UserError(f"{path}, line {line}: broken UTF-8{found}. Save the file as UTF-8.") from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _tabs(path: Path, lines: Sequence[str], task: Task) -> Iterator[Row]:
-    """The rows of a TSV."""
-    header: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if "\r" in line:
-            raise UserError(
-                f"{path}, line {number}: a carriage return inside a row. End lines with \\n or \\r\\n only."
-            )
-        fields = line.split("\t")
-        if number == 1:
-            header, places = fields, _places(path, fields, task)
-            continue
-        _require_width(path, number, fields, header)
-        yield number, [fields[place] for place in places]
-
-
-def _commas(path: Path, lines: Sequence[str], task: Task) -> Iterator[Row]:
-    """The rows of a CSV."""
-    csv.field_size_limit(sys.maxsize)  # GLUE has no limit either
-    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
-    start = 1  # of the row that is being read: one in quotes may go over several lines
-    try:
-        header = next(reader, [])
-        places = _places(path, header, task)
-        start = reader.line_num + 1
-        for fields in reader:
-            fields = fields or [""]  # an empty line
-            _require_width(path, start, fields, header)
-            yield start, [fields[place] for place in places]
-            start = reader.line_num + 1
-    except csv.Error as error:
-        if "new-line character" in str(error):
-            raise UserError(
-                f"{path}, line {start}: a carriage return outside quotes. End lines with \\n or \\r\\n only."
-            ) from error
-        raise UserError(f"{path}, the row from line {start} on: {error}. Mend the quotes.") from error
-
-
-def _places(path: Path, header: Sequence[str], task: Task) -> list[int]:
-    """Where the task's columns are."""
-    for field in task.text_fields:
-        if field not in header:
-            raise _no_field(f"{path}, line 1", f"no text '{field}'", header, task)
-        if header.count(field) > 1:
-            raise UserError(f"{path}, line 1: {header.count(field)} columns are called '{field}'. Leave one.")
-    return [header.index(field) for field in task.text_fields]
-
-
-def _require_width(path: Path, number: int, fields: Sequence[str], header: Sequence[str]) -> None:
-    if len(fields) == len(header):
-        return
-    if list(fields) == [""]:
+    known = dict(columns) if columns is not None else task.columns
+    wanted = columns_of(task.text_fields, known)
+    needs = f"{task.name} needs {', '.join(wanted)}"
+    column = label or (task.label if task.label not in wanted and _has(Path(path), task.label) else None)
+    raw = read_file(Path(path), [*wanted, *([column] if column else [])], needs)
+    rows = _as_rows(raw, task, known)
+    if column is None:
+        return rows
+    labels = labels_of(raw.columns[column], task)
+    if labels is None and label is not None:
+        legal = ", ".join(task.labels) or "numbers"
         raise UserError(
-            f"{path}, line {number}: empty; a row here has {len(header)} fields. Fill or delete the line."
+            f"--label: the column '{label}' of {path} holds no labels of {task.name}. Legal: {legal}."
         )
-    raise UserError(f"{path}, line {number}: {len(fields)} fields, the header has {len(header)}.")
+    return Split(rows.name, rows.idx, rows.texts, labels)
 
 
-def _objects(path: Path, lines: Sequence[str], task: Task) -> Iterator[Row]:
-    """The rows of a JSONL file."""
-    for number, line in enumerate(lines, start=1):
-        place = f"{path}, line {number}"
-        if not line.strip():
-            raise UserError(f"{place}: empty. Give an object a line; delete a line that is no row.")
-        try:
-            row = json.loads(line, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            said = "too deep" if isinstance(error, RecursionError) else error
-            raise UserError(f"{place}: no JSON ({said}). Give an object a line.") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{place}: got {type(row).__name__}. Give an object a line.")
-        for field in task.text_fields:
-            if field not in row:
-                raise _no_field(place, f"no text '{field}'", list(row), task)
-            if not isinstance(row[field], str):
-                raise UserError(
-                    f"{place}: '{field}' is {json.dumps(row[field])[:40]}. Give a text in quotes."
-                )
-        yield number, [row[field] for field in task.text_fields]
+def read_stream(stream: Iterable[bytes], task: Task) -> Split:
+    """Rows from standard input: a text a line, two with a tab between, or JSON objects with the task's texts."""
+    lines = iter(stream)
+    first = next(lines, b"")
+    names = columns_of(task.text_fields, task.columns)
+    whole = chain([first] if first else [], lines)
+    needs = f"{task.name} needs {', '.join(names)}"
+    if first.lstrip().startswith(b"{"):
+        raw = read_lines(whole, ".jsonl", "standard input", names, needs)
+    else:
+        raw = read_tabs(whole, "standard input", names, needs)
+    return _as_rows(raw, task, task.columns)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if no key is there twice: JSON readers differ in which one they take."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        double = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key '{double}' is there twice")
-    return found
+def _has(path: Path, column: str) -> bool:
+    """Whether a file has this column, as far as its first row tells."""
+    try:
+        return bool(len(read_file(path, [column], most=1)))
+    except UserError:
+        return False
 
 
-def _checked(text: str, place: str, field: str) -> str:
-    """The text, if every character of it is one."""
-    for signs, name in _NO_TEXT.items():
-        found = re.search(f"[{signs}]", text)
-        if found:
-            code = f"\\u{ord(found[0]):04x}"
-            raise UserError(
-                f"{place}: '{field}' holds {name} ({code}, character {found.start() + 1}). Mend it."
-            )
-    return text
+def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
+    """Raw columns as an unlabelled split, every text of it checked."""
+    if not len(raw):
+        raise UserError(f"{raw.path} has no rows. Give a file with at least one.")
+    for name in columns_of(task.text_fields, columns):
+        require_texts(raw, name)
+    return Split("new", list(range(len(raw))), texts_of(raw.columns, task.text_fields, columns), None)
 
 
-def _no_field(place: str, wrong: str, there: Sequence[str], task: Task) -> UserError:
-    return UserError(
-        f"{place}: {wrong}; there: {', '.join(there) or 'nothing'}. {task.name} needs {', '.join(task.text_fields)}."
-    )
+def labels_of(values: Sequence[Any], task: Task) -> list[int] | list[float] | None:
+    """A column of labels in codes or numbers; None where any is no label of the task."""
+    from petbench.tasks.rows.checks import name_of, number_of
+
+    if task.regression:
+        numbers = [number_of(value) for value in values]
+        return None if None in numbers else [float(value) for value in numbers if value is not None]
+    codes = {name: code for code, name in enumerate(task.labels)}
+    names = [name_of(value) for value in values]
+    if all(name in codes for name in names):
+        return [codes[name] for name in names]
+    legal = {str(code) for code in range(len(codes))}
+    return [int(name) for name in names] if all(name in legal for name in names) else None

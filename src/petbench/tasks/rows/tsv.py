@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from petbench.config.task import Task
 from petbench.errors import UserError
-from petbench.tasks.glue import Task
 
 # Names of the columns in the official files, where they differ from the hub's.
 _TEXT_HEADERS: dict[str, tuple[str, ...]] = {

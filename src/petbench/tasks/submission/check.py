@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from petbench.tasks.glue import LABEL_RANGE, TASKS, Task
+from petbench.config.task import Task
+from petbench.tasks.glue import TASKS, rules_of
 
 LONGEST_LINE = 64  # bytes that a row may have; the longest right one has 40
 SHOWN_NAMES = 20
@@ -15,7 +16,7 @@ HEADER = "index\tprediction"
 
 def official_counts() -> dict[str, int]:
     """Rows of every file by stem."""
-    return {stem: t.rows[split] for t in TASKS.values() for split, stem in t.submission.items()}
+    return {stem: t.rows[split] for t in TASKS.values() for split, stem in rules_of(t).files.items()}
 
 
 def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) -> list[str]:
@@ -24,7 +25,7 @@ def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) 
     counts: rows that each file must have, by stem; by default the official ones.
     """
     wanted = official_counts() | dict(counts or {})
-    tasks = {stem: task for task in TASKS.values() for stem in task.submission.values()}
+    tasks = {stem: task for task in TASKS.values() for stem in rules_of(task).files.values()}
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -98,10 +99,10 @@ def _file(stem: str, content: bytes, task: Task, rows: int) -> list[str]:
 
 def _fault(prediction: str, task: Task) -> str | None:
     """Why a prediction is not legal."""
-    legal = task.submission_labels
+    legal = rules_of(task).labels
     if legal:
         return None if prediction in legal else f"label {prediction!r}; legal: {', '.join(legal)}"
-    low, high = LABEL_RANGE
+    low, high = task.bounds
     try:
         number = float(prediction)
     except ValueError:

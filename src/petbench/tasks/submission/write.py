@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.files import replacing
 from petbench.record import Record, read_record
-from petbench.tasks.glue import LABEL_RANGE, TASKS, Task, task_named
+from petbench.tasks.glue import TASKS, rules_of, task_named
 from petbench.tasks.submission.check import HEADER, check_submission
 
 WNLI_MAJORITY = 0  # not_entailment: 323 of WNLI's 635 train rows
@@ -94,19 +95,19 @@ def write_submission(submission: Submission, path: str | Path) -> Path:
 
 def tsv(part: Part) -> str:
     """The text of one file: `index` and `prediction`, tab between; label strings, or three decimals."""
-    legal = part.task.submission_labels
+    legal = rules_of(part.task).labels
     shown = [legal[int(a)] if legal else f"{a:.3f}" for a in part.answers]
     return "\n".join([HEADER, *(f"{row}\t{text}" for row, text in enumerate(shown))]) + "\n"
 
 
-STEMS = tuple(stem for task in TASKS.values() for stem in task.submission.values())
+STEMS = tuple(stem for task in TASKS.values() for stem in rules_of(task).files.values())
 """The eleven files, in the tasks' order."""
 
 
 def _files_of(task: Task) -> list[tuple[str, str]]:
     """What a task's run predicts: (name of the part in the run, file's stem)."""
-    own = list(task.submission.items())
-    return own + [(name, TASKS[name].submission["test"]) for name in task.predict_also]
+    own = list(rules_of(task).files.items())
+    return own + [(name, rules_of(TASKS[name]).files["test"]) for name in rules_of(task).also]
 
 
 def _finished(run: str, results_dir: str | Path) -> tuple[Path, Record]:
@@ -119,6 +120,11 @@ def _finished(run: str, results_dir: str | Path) -> tuple[Path, Record]:
             raise UserError(
                 f"run {record.run_id} ({record.task}) is {record.status}, not done. Run it again."
             )
+        if record.config.get("task", {}).get("glue", True) is None:
+            raise UserError(
+                f"run {record.run_id} is of {record.task}, which is no task of GLUE: the server knows no such file. "
+                "`petbench predict` labels new rows with it."
+            )
         if record.protocol != "glue_test":
             raise UserError(
                 f"run {record.run_id} ({record.task}) has protocol={record.protocol} and predicted no test "
@@ -130,7 +136,7 @@ def _finished(run: str, results_dir: str | Path) -> tuple[Path, Record]:
 
 def _part(path: Path, stem: str, record: Record) -> tuple[Part, list[str]]:
     """Answers of one predictions file in row order, and a note when numbers were clamped."""
-    task = next(t for t in TASKS.values() if stem in t.submission.values())
+    task = next(t for t in TASKS.values() if stem in rules_of(t).files.values())
     try:
         rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         by_idx = {int(row["idx"]): row["prediction"] for row in rows}
@@ -150,7 +156,7 @@ def _part(path: Path, stem: str, record: Record) -> tuple[Part, list[str]]:
         )
     if not task.regression:
         return Part(stem, task, answers, f"run {record.run_id}"), []
-    low, high = LABEL_RANGE
+    low, high = task.bounds
     outside = sum(not low <= a <= high for a in answers)
     notes = (
         [f"{stem}: {outside} answers outside {low:g} to {high:g} were set to the nearer end."]
@@ -171,8 +177,8 @@ def _wanted_rows(record: Record, stem: str, split: str) -> int:
     facts = record.provenance
     if record.is_toy or split in facts.data.partial:
         return facts.rows[f"predict/{split}"]
-    task = next(t for t in TASKS.values() if stem in t.submission.values())
-    official = {name: task.rows[part] for part, name in task.submission.items()}
+    task = next(t for t in TASKS.values() if stem in rules_of(t).files.values())
+    official = {name: task.rows[part] for part, name in rules_of(task).files.items()}
     return official[stem]
 
 

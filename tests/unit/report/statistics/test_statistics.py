@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from petbench.record.metrics.table import METRICS, row_values
 from petbench.report.statistics.bootstrap import multi_bootstrap
 from petbench.report.statistics.column import all_pairs, averaged, parts_of
 from petbench.report.statistics.difference import Side, difference, holm, residual_part, rows_part
 from petbench.report.statistics.expected_best import Trial, expected_best
-from petbench.report.statistics.influence import METRICS, row_values
 from petbench.report.statistics.intervals import share_interval, summary
 from petbench.report.statistics.moderation import Prior, fit_prior, moderated
 from petbench.report.statistics.power import Design, endless_seeds, least_difference, seeds_needed

@@ -1,15 +1,24 @@
-"""Low-rank weight changes as one PEFT LoRA, and the value that describes any PEFT form."""
+"""What a method says of itself for export: one of PEFT's types that computes the same, and with which values."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from petbench.adapters.adapter import Attachment
+from petbench.adapters.adapter import At
 from petbench.models.sites import Layout, Site
-from petbench.tuned.attach import Tuned
 
 ROOT = "base_model.model."  # where PEFT puts the wrapped model
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What a LoRA that stands for another change may be: exact up to `most`, or (None: never) the nearest of rank
+    `approximate`."""
+
+    most: int = 16
+    approximate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -30,20 +39,18 @@ class PeftForm:
 
 @dataclass(frozen=True)
 class LowRank:
-    """A site's weight change up @ down in PyTorch's layout: down (k, d_in), up (d_out, k)."""
+    """A site's weight change up @ down in PyTorch's layout: down (k, d_in), up (d_out, k).
+
+    squares: squared Frobenius norms of the whole change and of what was left out of it.
+    """
 
     site: Site
     down: Tensor
     up: Tensor
-    squares: tuple[float, float]  # squared Frobenius norms of the whole change and of what was left out
+    squares: tuple[float, float] = (0.0, 0.0)
 
 
-def attachments_of(tuned: Tuned) -> list[Attachment]:
-    """The adapters of a native method with their sites."""
-    return list(tuned.installed.attachments)  # type: ignore[attr-defined]
-
-
-def lora_form(changes: list[LowRank], layout: Layout, note: str = "") -> PeftForm:
+def lora_form(changes: Sequence[LowRank], layout: Layout, note: str = "") -> PeftForm:
     """Low-rank changes of sites as one PEFT LoRA of scaling 1.
 
     Sites of one fused projection stand one below the other, each writing to its own columns; shorter ones
@@ -80,3 +87,24 @@ def lora_form(changes: list[LowRank], layout: Layout, note: str = "") -> PeftFor
 def width_of(layout: Layout, module: str) -> int:
     """Output width of a module, which may hold several sites."""
     return max(s.columns[1] if s.columns else s.d_out for s in layout.all_sites if s.module == module)
+
+
+def ia3_form(scales: Iterable[tuple[Site, At, Tensor]], layout: Layout, note: str = "(IA)^3") -> PeftForm:
+    """Factors on the inputs (d_in) or outputs (d_out) of sites as one PEFT (IA)^3."""
+    values: dict[str, Tensor] = {}
+    inputs: list[str] = []
+    modules: dict[str, None] = {}
+    transposed = False
+    for site, at, vector in scales:
+        name = f"{ROOT}{site.module}.ia3_l.default"
+        modules |= {site.module: None}
+        transposed |= site.transposed
+        if at == "input":
+            inputs.append(site.module)
+            values[name] = vector.detach()[None, :]
+            continue
+        whole = values.setdefault(name, vector.detach().new_ones(width_of(layout, site.module), 1))
+        start, stop = site.columns or (0, site.d_out)
+        whole[start:stop, 0] = vector.detach()
+    arguments = {"target_modules": list(modules), "feedforward_modules": inputs, "fan_in_fan_out": transposed}
+    return PeftForm("IA3", arguments, values, note)

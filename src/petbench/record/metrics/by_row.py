@@ -1,12 +1,11 @@
-"""Scores row by row: jackknife values of every headline metric, so that rows can be told apart from seeds.
+"""Scores row by row: jackknife values of metrics, so that rows can be told apart from seeds.
 
 The jackknife value of row j is m·θ − (m − 1)·θ(without j). For accuracy it is 1 or 0: right or wrong. Their mean is
 θ up to 1/m, and their variance over m estimates what other rows of the same kind would change (Efron and Stein,
 The jackknife estimate of variance, Annals of Statistics 9, 1981).
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +13,6 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 Formula = Callable[[Values, Values], Values]
 NO_LABEL = -1  # the code of a written answer that is no label: another class than every label
-
-
-def row_values(metric: str, labels: Values, answers: Values) -> Values | None:
-    """(m,) jackknife values of a metric on m rows; None for a metric without a formula here.
-
-    labels, answers: class codes, or numbers for the correlations. A code that is no label counts as wrong.
-    """
-    formula = METRICS.get(metric)
-    return None if formula is None else formula(np.asarray(labels, float), np.asarray(answers, float))
 
 
 def accuracy(labels: Values, answers: Values) -> Values:
@@ -90,18 +80,16 @@ def _mid_ranks(values: Values) -> Values:
     return ranks
 
 
-def _mean_of(*formulas: Formula) -> Formula:
+def f1(labels: Values, answers: Values) -> Values:
+    """F1 of class 1."""
+    return from_counts(f1_of_counts, labels, answers)
+
+
+def matthews(labels: Values, answers: Values) -> Values:
+    """Matthews' correlation of two classes."""
+    return from_counts(matthews_of_counts, labels, answers)
+
+
+def mean_of(formulas: Sequence[Formula]) -> Formula:
+    """The mean of several metrics."""
     return lambda labels, answers: np.mean([formula(labels, answers) for formula in formulas], axis=0)
-
-
-_F1 = partial(from_counts, f1_of_counts)
-METRICS: Mapping[str, Formula] = {
-    "accuracy": accuracy,
-    "f1": _F1,
-    "accuracy_f1": _mean_of(accuracy, _F1),
-    "macro_f1": macro_f1,
-    "matthews_correlation": partial(from_counts, matthews_of_counts),
-    "pearson": pearson,
-    "spearmanr": spearman,
-    "pearson_spearman": _mean_of(pearson, spearman),
-}

@@ -1,0 +1,85 @@
+"""The first line of a command that takes seconds to start: what will run, read off its arguments alone.
+
+Only quick modules are imported here: the line is out before Hydra, pydantic and torch are.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from petbench.config.tree import conf_dir, key_of
+from petbench.console import shown
+
+# What only shows something and runs nothing; its output is for a program or a reader of help.
+FLAGS_THAT_ONLY_SHOW = (
+    "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--resolve", "--shell-completion", "-sc",
+)  # fmt: skip
+_SAID_IN_WORDS = (
+    "adapter", "task", "model", "data", "protocol", "seed", "sweep", "recipe", "trainer.max_steps",
+    "trainer.epochs", "hydra/launcher", "hydra/sweeper", "plan",
+)  # fmt: skip
+_LOGS = ("train", "reproduce")  # commands whose standard output is a log; that of others is their product
+_TAKE_SECONDS = ("predict", "params", "bench", "merge", "export", "conformance")
+
+
+def opening(command: str, arguments: Sequence[str]) -> None:
+    """Print the line, if the command has one: on standard error where standard output is a product."""
+    if any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in arguments):
+        return
+    stream, words = sys.stderr, ""
+    if command in _LOGS:
+        stream, words = sys.stdout, run_in_words(arguments)
+    elif command == "predict":
+        words = _predict_in_words(arguments)
+    elif command in _TAKE_SECONDS and sys.stderr.isatty():
+        words = " ".join(arguments)
+    if words:
+        with suppress(OSError, ValueError):  # a broken stream is said by whoever prints the results
+            print(shown(f"petbench {command}: {words}"), file=stream, flush=True)
+
+
+def run_in_words(arguments: Sequence[str]) -> str:
+    """`krona on rte with tiny_bert (data toy, protocol petbench, seed 0, 20 steps)`, and what else was given."""
+    given = {
+        key_of(word): word.partition("=")[2]
+        for word in arguments
+        if "=" in word and not word.startswith(("-", "~"))
+    }
+    values = {**_default_choices(), **given}
+    plan = "plan of " if given.get("plan") == "true" else ""
+    if "recipe" in given:  # its table says the rest
+        axes = [
+            f"{key} {given[key].replace(',', ', ')}"
+            for key in ("model", "adapter", "task", "seed")
+            if key in given
+        ]
+        place, inside = f"recipe {given['recipe']}: {'; '.join(axes) or 'the whole table'}", ["data"]
+    else:
+        shown = {key: values[key].replace(",", ", ") for key in ("adapter", "task", "model")}
+        kind = f"sweep {given['sweep']}, " if "sweep" in given else ""
+        place = f"{kind}{shown['adapter']} on {shown['task']} with {shown['model']}"
+        inside = ["data", "protocol", "seed"]
+    words = [f"{key} {values.get(key, '0')}" for key in inside]
+    words += [f"{given[f'trainer.{key}']} {word}" for key, word in _LENGTHS if f"trainer.{key}" in given]
+    words += [f"by {given[key]}" for key in ("hydra/launcher", "hydra/sweeper") if key in given]
+    rest = " ".join(f"{key}={value}" for key, value in given.items() if key not in _SAID_IN_WORDS)
+    return f"{plan}{place} ({', '.join(words)}){f'; {rest}' if rest else ''}"
+
+
+_AXES = ("model", "adapter", "task", "seed")
+_LENGTHS = (("max_steps", "steps"), ("epochs", "epochs"))
+
+
+def _predict_in_words(arguments: Sequence[str]) -> str:
+    """`run 3f2a labels new.tsv`; empty for other arguments than two."""
+    plain = [argument for argument in arguments[:2] if not argument.startswith("-")]
+    return f"{plain[0]} labels {plain[1]}" if len(plain) == 2 else ""
+
+
+def _default_choices() -> Mapping[str, str]:
+    """The choices of `config.yaml`, without a YAML reader: `  - model: minilm`."""
+    path = Path(conf_dir(), "config.yaml")
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return dict(re.findall(r"^  - (\w+): (\w+)", text, flags=re.MULTILINE))

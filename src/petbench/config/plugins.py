@@ -1,0 +1,41 @@
+"""Hydra's plugins that petbench knows: launchers and sweepers, one YAML each in `conf/plugin`."""
+
+from functools import cache
+from typing import Literal
+
+from petbench.config.tree import option_path, options
+from petbench.config.values import Frozen
+
+
+class Plugin(Frozen):
+    """A choice of hydra/launcher or hydra/sweeper, and how a launcher uses cores.
+
+    extra: of petbench, which brings it. module: there when it is installed. target: how its `_target_` ends.
+    jobs: the key of hydra.launcher with the number of runs at once; or `fit`: it starts all that it is given, so it is
+    given as many as fit; or `scheduled`: it counts cores itself. threads: the key with the cores of a run;
+    threads_unset: their number where that key is not set. elsewhere: its runs are on other machines.
+    """
+
+    extra: str
+    module: str
+    group: Literal["launcher", "sweeper"] = "launcher"
+    target: str = ""
+    jobs: str = ""
+    threads: str = ""
+    threads_unset: int | None = None
+    elsewhere: bool = False
+
+
+@cache
+def plugins() -> dict[str, Plugin]:
+    """All by the name of the choice."""
+    import yaml
+
+    texts = {name: option_path("plugin", name).read_text(encoding="utf-8") for name in options("plugin")}
+    return {name: Plugin.model_validate(yaml.safe_load(text)) for name, text in texts.items()}
+
+
+def launcher_of(target: str) -> Plugin | None:
+    """The launcher whose class this is; None for one that petbench does not know, such as Hydra's own."""
+    known = (plugin for plugin in plugins().values() if plugin.group == "launcher")
+    return next((plugin for plugin in known if target.endswith(plugin.target)), None)

@@ -1,0 +1,1 @@
+"""Metrics: the table of them all, and their values row by row."""

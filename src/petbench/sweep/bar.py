@@ -1,0 +1,71 @@
+"""What a person sees while a sweep goes on: on a terminal one bar over its runs and the running ones below it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from petbench.console import Grid, out, shown
+from petbench.sweep.status import RunState, Status, Watch, duration
+
+LOOK_SECONDS = 1.0  # between looks at the folder
+MOST_RUNNING = 12  # lines of running runs
+
+
+class SweepBar:
+    """Draws itself from the results folder, so it is the same whichever launcher trains the runs, and where."""
+
+    def __init__(self, results_dir: Path, runs: Mapping[str, str], since: float) -> None:
+        self._watch, self._runs, self._since = Watch(results_dir), runs, since
+        self._looked = 0.0
+        self._status = Status(())
+
+    def __rich__(self) -> Group:
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._status = self._watch.look(self._runs, self._since)
+            self._looked = time.monotonic()
+        return bar(self._status, self._since)
+
+
+def bar(status: Status, since: float, *, with_owner: bool = False) -> Group:
+    """The bar with its counts and the time left, the running runs, and the last failure."""
+    left = status.seconds_left(since)
+    said = f"{status.ended} of {len(status.runs)} runs ({status.counts})"
+    if left is not None:
+        said += f", about {duration(left)} left"
+    line = Table.grid(padding=(0, 1))
+    line.add_row(ProgressBar(total=max(1, len(status.runs)), completed=status.moved, width=30), Text(said))
+    failed = [
+        Text(shown(f"failed: {run.label}: {run.said}"), style="red") for run in status.of("failed")[-1:]
+    ]
+    return Group(line, running_table(status.of("running"), with_owner=with_owner), *failed)
+
+
+def running_table(runs: tuple[RunState, ...], *, with_owner: bool) -> Table:
+    """One line a running run: how far it is, for how long, and whose it is."""
+    grid = Grid.grid(padding=(0, 2))
+    for _ in range(4 + with_owner):
+        grid.add_column()
+    for run in runs[:MOST_RUNNING]:
+        for_ = "" if run.since is None else f"for {duration(max(0.0, time.time() - run.since))}"
+        cells = (f"  {run.label or run.run_id}", f"{100 * run.part:3.0f} %", run.said, for_)
+        grid.add_row(*cells, *([run.owner] if with_owner else []))
+    if len(runs) > MOST_RUNNING:
+        grid.add_row(f"  … and {len(runs) - MOST_RUNNING} more")
+    return grid
+
+
+@contextmanager
+def sweep_bar(results_dir: Path, runs: Mapping[str, str], since: float, wanted: bool) -> Iterator[None]:
+    """Inside, the bar is on the terminal; nothing where the output is none, or it is not wanted."""
+    if not (wanted and out.is_terminal and not out.quiet):
+        yield
+        return
+    with Live(SweepBar(results_dir, runs, since), console=out, refresh_per_second=2, transient=True):
+        yield

@@ -1,0 +1,81 @@
+"""The sweeps of a results folder that are not over: `sweeps/<name>.json` lists the runs that a call is to train.
+
+A run's folder says how far that run is; only the ledger knows of runs that wait. It is written when a sweep starts
+and removed when all its runs have ended; after a stop it stays, with the command that goes on.
+"""
+
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from petbench.files import write_json
+from petbench.training.claim_file import started
+
+FOLDER = "sweeps"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a call is to train, by whom and since when (seconds since the epoch)."""
+
+    runs: Mapping[str, str]  # run id -> label
+    command: str
+    host: str
+    pid: int
+    started: float | None  # when the process started: another may get its number later
+    since: float
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether its process still runs; None on another machine, where nobody can tell."""
+        if self.host != socket.gethostname():
+            return None
+        return self.started is not None and started(self.pid) == self.started
+
+
+def this_sweep(runs: Mapping[str, str], since: float) -> Sweep:
+    """A sweep of this process over these runs."""
+    pid = os.getpid()
+    command = shlex.join(["petbench", *sys.argv[1:]])
+    return Sweep(dict(runs), command, socket.gethostname(), pid, started(pid), since)
+
+
+def note(results_dir: Path, sweep: Sweep) -> Path:
+    """Write a sweep down; the same runs again take the place of an earlier call over them."""
+    path = _path(results_dir, sweep)
+    write_json(path, asdict(sweep))
+    return path
+
+
+def forget(results_dir: Path, sweep: Sweep) -> None:
+    """Remove the note of a sweep."""
+    _path(results_dir, sweep).unlink(missing_ok=True)
+
+
+def _path(results_dir: Path, sweep: Sweep) -> Path:
+    name = sha256(" ".join(sorted(sweep.runs)).encode()).hexdigest()[:12]
+    return results_dir / FOLDER / f"{name}.json"
+
+
+def sweeps(results_dir: Path) -> list[Sweep]:
+    """Those that are noted, oldest first; a file that cannot be read is left out."""
+    found = []
+    for path in sorted(results_dir.glob(f"{FOLDER}/*.json")):
+        try:
+            found.append(Sweep(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue
+    return sorted(found, key=lambda sweep: sweep.since)
+
+
+def clock(moment: float) -> str:
+    """`14:03`, with the day where it is another."""
+    then, now = time.localtime(moment), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

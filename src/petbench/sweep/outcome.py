@@ -1,0 +1,165 @@
+"""How a sweep ended: one line a setting over its seeds, what went wrong, the sums, and what to type next."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from petbench.console import Grid, print_table, say
+from petbench.record import Record
+from petbench.report.collapse import nothing_learnt
+from petbench.report.writers.numerals import NOTHING, score, seconds, whole
+from petbench.sweep.members import Cell
+from petbench.sweep.tables import settings_of
+
+_ORDER = ("done", "done before", "skipped", "failed", "diverged", "interrupted", "missing")
+_WELL = _ORDER[:3]
+_HEADS = ("method", "task", "model", "setting", "score", "of", "seeds", "collapsed")
+_COSTS = ("adapter params", "a step", "time")
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all seeds of one setting came to. Trials show what they are chosen by, never the report rows."""
+
+    place: tuple[str, str, str, str]  # method, task, model, setting
+    cells: tuple[Cell, ...]
+    done: tuple[Record, ...]
+
+    def texts(self) -> tuple[str, ...]:
+        """One text a head of _HEADS and _COSTS."""
+        if not self.done:
+            return (*self.place, "no run", "", f"0 of {len(self.cells)}", "", "", "", "")
+        trials = all(record.is_trial for record in self.done)
+        headline = self.done[0].headline
+        metric = "" if headline is None else headline.name.replace("_", " ")
+        report = [record.headline.value for record in self.done if record.headline is not None]
+        selection = [value for record in self.done if (value := record.selection_score) is not None]
+        values = selection if trials else report
+        spread = f" ± {score(stdev(values))}" if len(values) > 1 else ""
+        fallen = sum(record.collapsed for record in self.done)
+        missing = len(self.done) < len(self.cells)
+        return (
+            *self.place,
+            f"{score(fmean(values))}{spread}" if values else NOTHING,
+            f"selection {metric}" if trials else metric,
+            f"{len(self.done)} of {len(self.cells)}" if missing else str(len(self.done)),
+            f"{fallen} of {len(self.done)}" if fallen else "",
+            *self._costs(),
+        )
+
+    def _costs(self) -> tuple[str, ...]:
+        params = next((record.params.adapter for record in self.done if record.params is not None), None)
+        steps = [step for record in self.done if (step := record.cost.step_seconds_median) is not None]
+        return (
+            NOTHING if params is None else whole(params),
+            seconds(fmean(steps)) if steps else NOTHING,
+            seconds(sum(record.cost.seconds for record in self.done)),
+        )
+
+
+def show_outcome(cells: Sequence[Cell]) -> None:
+    """The table over all cells, those that were done before included; then runs that did not end well, by reason."""
+    found = _by_setting(cells)
+    rows = [setting.texts() for setting in found if not all(cell.skipped for cell in setting.cells)]
+    table = Grid(title="Sweep", title_justify="left")
+    wanted = [
+        number
+        for number, head in enumerate((*_HEADS, *_COSTS))
+        if head in ("method", "task", "score", "of", "seeds") or any(row[number] for row in rows)
+    ]
+    models = {row[2] for row in rows}
+    for number in wanted:
+        if number != 2 or len(models) > 1:
+            table.add_column(
+                (*_HEADS, *_COSTS)[number], justify="left" if number < 4 or number == 5 else "right"
+            )
+    for row in rows:
+        table.add_row(*(row[number] for number in wanted if number != 2 or len(models) > 1))
+    print_table(table)
+    for line in (*_collapses(cells), *_reasons(cells)):
+        say(line)
+    counts = Counter(ended(cell) for cell in cells)
+    say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_ORDER.index)) + ".")
+    for line in _next(cells, counts):
+        say(line)
+
+
+def ended(cell: Cell) -> str:
+    """done, done before, skipped (impossible), failed, diverged, interrupted or missing."""
+    if cell.skipped is not None:
+        return "skipped"
+    record = cell.record
+    if record is None:
+        return "missing"
+    return "done before" if cell.over and record.status == "done" else record.status
+
+
+def exit_status(cells: Sequence[Cell]) -> int:
+    """1 when a run that should have run did not end well."""
+    planned = any(cell.spec.plan for cell in cells)
+    return 0 if planned or all(ended(cell) in _WELL for cell in cells) else 1
+
+
+def _by_setting(cells: Sequence[Cell]) -> list[_Setting]:
+    """The cells that differ in the seed alone, together, in the order of the first of them."""
+    settings = settings_of(cells)
+    found: dict[tuple[str, str, str, str], list[Cell]] = {}
+    for cell in cells:
+        spec = cell.spec
+        place = (spec.adapter.label, spec.task.name, spec.model.label, settings[cell.member.overrides])
+        found.setdefault(place, []).append(cell)
+    return [_Setting(place, tuple(some), tuple(_done(some))) for place, some in found.items()]
+
+
+def _done(cells: Iterable[Cell]) -> Iterable[Record]:
+    for cell in cells:
+        record = cell.record
+        if record is not None and record.status == "done":
+            yield record
+
+
+def _collapses(cells: Sequence[Cell]) -> list[str]:
+    """`collapsed: all 128 answers are 'entailment'; …: krona rte seed 0 and 2 more`, each sentence once."""
+    said: dict[str, list[str]] = {}
+    for cell in cells:
+        record = cell.record
+        line = None if record is None or record.is_trial else nothing_learnt(record, cell.folder)
+        if line is not None:
+            said.setdefault(line, []).append(cell.label)
+    return [f"{line} ({_some(labels)})" for line, labels in said.items()]
+
+
+def _reasons(cells: Sequence[Cell]) -> list[str]:
+    """`failed: krona rte tiny_bert seed 0 and 3 more: no memory left`, each reason once."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        state, record = ended(cell), cell.record
+        if state in _WELL:
+            continue
+        reason = record.reason if record is not None else "not started, or killed from outside"
+        said.setdefault((state, " ".join((reason or "").split())), []).append(cell.label)
+    return [f"{state}: {_some(labels)}: {reason}" for (state, reason), labels in said.items()]
+
+
+def _some(labels: Sequence[str]) -> str:
+    return labels[0] + (f" and {len(labels) - 1} more" if len(labels) > 1 else "")
+
+
+def _next(cells: Sequence[Cell], counts: Counter[str]) -> list[str]:
+    """What to type now."""
+    folder = cells[0].spec.results_dir
+    if any(counts[state] for state in _ORDER[3:]):
+        return ["next: the same command tries again what is not done; `petbench status` shows the folder."]
+    done = [record for cell in cells if (record := cell.record) is not None and record.status == "done"]
+    finals = [record for record in done if not record.is_trial]
+    if not finals:
+        return []
+    lines = [f"next: petbench report{'' if folder == 'results' else f' {shlex.quote(folder)}'}"]
+    names = list(dict.fromkeys(record.adapter for record in finals))
+    if len(names) > 1:
+        where = f" --where task={finals[0].task}" if len({record.task for record in finals}) > 1 else ""
+        option = "" if folder == "results" else f" --results-dir {shlex.quote(folder)}"
+        lines.append(f"      petbench compare adapter={names[0]} adapter={names[1]}{where}{option}")
+    return lines

@@ -1,0 +1,1 @@
+"""An outside package that brings a task: a YAML and its rows."""

@@ -1,0 +1,119 @@
+"""How runs are, read from a results folder: states, progress, owners, time left, and the ledger of what waits."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from petbench.cli import run_command
+from petbench.record import Record, write_record
+from petbench.sweep import ledger
+from petbench.sweep.status import Status, Watch, label_of
+from petbench.training.claim import claimed
+
+CONFIG = """
+adapter: {method: lora, name: krona}
+task: {name: rte}
+model: {name: hub/x, label: minilm}
+seed: 3
+trainer: {max_steps: %s, epochs: 3.0}
+"""
+
+
+def record(run_id: str, status: str = "done", reason: str | None = None) -> Record:
+    return Record(
+        run_id=run_id, status=status, reason=reason, task="rte", model="minilm", adapter="krona", seed=0,
+        config={}, protocol="petbench",
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def begun(results: Path, run_id: str, step: int, epoch: float, max_steps: str = "null") -> Path:
+    """A run's folder with a config and a log."""
+    folder = results / "runs" / run_id
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG % max_steps)
+    lines = [
+        {"step": step, "epoch": epoch, "seconds": 1.0, "values": {"loss": 0.5}},
+        {"step": step, "epoch": epoch, "seconds": 1.0, "values": {"selection/accuracy": 0.625}},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_states_progress_and_the_time_left(tmp_path: Path) -> None:
+    since = time.time() - 30
+    write_record(record("aa"), tmp_path)
+    write_record(record("bb", "failed", "no memory\nleft"), tmp_path)
+    write_record(record("cc", "failed", "of an earlier sweep"), tmp_path)
+    os.utime(tmp_path / "runs/cc/record.json", (since - 5, since - 5))
+    running = begun(tmp_path, "dd", step=10, epoch=1.0, max_steps="20")
+    begun(tmp_path, "ee", step=10, epoch=1.5)  # was killed: no record and no owner
+    watch = Watch(tmp_path)
+    with claimed(running):
+        status = watch.look({name * 2: name for name in "abcdef"}, since)
+        assert [run.state for run in status.runs] == [
+            "done",
+            "failed",
+            "waiting",
+            "running",
+            "waiting",
+            "waiting",
+        ]
+        found = status.runs[3]
+        assert (found.part, found.said) == (0.5, "step 10 of 20, accuracy 0.625")
+        assert f"process {os.getpid()}" in found.owner and found.since == pytest.approx(time.time(), abs=5)
+        assert status.counts == "1 running, 3 waiting, 1 done, 1 failed"
+        # 2.5 of 6 runs in 30 s: the other 3.5 take 42 s.
+        assert status.seconds_left(since) == pytest.approx(42, rel=0.1)
+    alone = watch.look(watch.all_runs())
+    assert {run.run_id: run.state for run in alone.runs} == {
+        "aa": "done", "bb": "failed", "cc": "failed", "dd": "stopped", "ee": "stopped",
+    }  # fmt: skip
+    assert alone.runs[1].said == "no memory left"
+    assert Status(()).seconds_left(since) is None
+
+
+def test_progress_by_epochs_and_a_label_from_the_config(tmp_path: Path) -> None:
+    folder = begun(tmp_path, "aa", step=40, epoch=1.5)
+    with claimed(folder):
+        (run,) = Watch(tmp_path).look({"aa": "x"}).runs
+    assert (run.part, run.said) == (0.5, "step 40, epoch 1.5 of 3, accuracy 0.625")
+    assert label_of(folder) == "krona rte minilm seed 3"
+    assert label_of(tmp_path) == ""
+
+
+def test_the_ledger(tmp_path: Path) -> None:
+    mine = ledger.this_sweep({"aa": "krona rte minilm seed 0"}, 5.0)
+    path = ledger.note(tmp_path, mine)
+    assert ledger.note(tmp_path, ledger.this_sweep({"aa": "the same run"}, 6.0)) == path
+    (found,) = ledger.sweeps(tmp_path)
+    assert (found.runs, found.since, found.alive) == ({"aa": "the same run"}, 6.0, True)
+    (tmp_path / "sweeps" / "broken.json").write_text("{")
+    dead = json.loads(path.read_text()) | {"started": 1.0}
+    path.write_text(json.dumps(dead))
+    assert [sweep.alive for sweep in ledger.sweeps(tmp_path)] == [False]
+    path.write_text(json.dumps(dead | {"host": "another"}))
+    assert [sweep.alive for sweep in ledger.sweeps(tmp_path)] == [None]
+
+
+@pytest.mark.parametrize("more", [[], ["--watch", "--every", "1"]], ids=["once", "watch"])
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    """A sweep that was stopped: what is done, what failed and why, what is left and how to go on."""
+    since = time.time() - 30
+    runs = {name: f"krona rte minilm seed {number}" for number, name in enumerate(("aa", "bb", "cc"))}
+    note = ledger.note(tmp_path, ledger.this_sweep(runs, since))
+    write_record(record("aa"), tmp_path)
+    write_record(record("bb", "failed", "no memory left"), tmp_path)
+    if not more:
+        assert run_command(["status", str(tmp_path)]) == 0
+        text = capsys.readouterr().out
+        assert "1 waiting, 1 done, 1 failed" in text and "2 of 3 runs" in text
+        assert "1 waiting: krona rte minilm seed 2" in text
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"started": 1.0}))  # its process is gone
+    assert run_command(["status", str(tmp_path), *more]) == 0
+    text = capsys.readouterr().out
+    assert "the same command goes on with the 1 that are left" in text
+    assert "failed: krona rte minilm seed 1 (bb): no memory left" in text
+    assert run_command(["status", str(tmp_path / "nowhere")]) == 2
