@@ -39,7 +39,7 @@ demo: weights ## train KronA on generated RTE rows: the product in one command
 	$(PETBENCH) train adapter=krona task=rte data=toy
 
 test: weights ## the default tests: no network, no accelerator, minutes
-	$(PYTEST) -n $(JOBS)
+	$(PYTEST) -n $(JOBS) --dist loadfile
 
 test-slow: weights ## the tests that take minutes each
 	$(PYTEST) -m slow

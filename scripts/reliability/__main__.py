@@ -65,8 +65,8 @@ def main() -> int:
     given = parser.parse_args()
     place = given.folder or Path(tempfile.mkdtemp(prefix="reliability_"))
     place.mkdir(parents=True, exist_ok=True)
-    runs.warm_up()
     short, seed = given.short, given.seed
+    runs.warm_up(runs.methods()[:3] if short else runs.methods())
     parts = {
         "kills": lambda: kills.kills(place, 3 if short else 4 * len(runs.methods()), seed),
         "disk": lambda: kills.disks(place, 12 if short else 1),

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,9 @@ def claims(place: Path) -> list[Verdict]:
     before = claim.HEARTBEAT_SECONDS, claim.DEAD_AFTER_SECONDS
     claim.HEARTBEAT_SECONDS, claim.DEAD_AFTER_SECONDS = 0.05, 0.5
     try:
-        found = [_judged(place / f"claim{n}", *case) for n, case in enumerate(_cases())]
-        found += [_robbed(place / "robbed"), *_spaces(place / "spaces")]
+        with (place / "claims.log").open("w") as log, redirect_stdout(log):
+            found = [_judged(place / f"claim{n}", *case) for n, case in enumerate(_cases())]
+            found += [_robbed(place / "robbed"), *_spaces(place / "spaces")]
     finally:
         claim.HEARTBEAT_SECONDS, claim.DEAD_AFTER_SECONDS = before
     return found
@@ -146,7 +147,7 @@ def concurrency(place: Path, rounds: int) -> list[Verdict]:
         logs = [place / f"four{number}.{n}.log" for n in range(4)]
         ends = [wait(child) for child in [start(partial(train, spec("krona"), results), log) for log in logs]]
         text = [log.read_text() for log in logs]
-        trained = sum("The rows are generated" in said for said in text)
+        trained = sum("step 6/6" in said for said in text)
         told = all(
             status == 0 or "is being trained by another process" in said
             for status, said in zip(ends, text, strict=True)

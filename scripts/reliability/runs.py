@@ -17,7 +17,9 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.config.tree import options
 from petbench.errors import RunError, UserError
+from petbench.machine.devices import free_dead_model
 from petbench.machine.signals import exit_status
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 SMALL = [
@@ -39,18 +41,25 @@ def spec_for(method: str, *more: str) -> RunSpec:
     return parse(member.values, spec_of)
 
 
-def warm_up() -> None:
-    """Import what a run needs, so that children only fork; nothing is trained in this process."""
+def warm_up(names: list[str]) -> None:
+    """Import what the methods' runs need (ten seconds of each child otherwise); nothing is trained in this process."""
     import petbench.training.train  # noqa: F401
     from petbench.measure import latency
+    from petbench.tasks.metrics import metric
 
     torch.set_num_threads(1)
     latency.TIMED, latency.WARM_UP = 1, 0  # its numbers are not looked at here
+    for name in names:
+        prepared = prepare(spec_for(name))
+    metric(tuple(prepared.spec.task.metrics))
+    free_dead_model()  # else every child walks through all that was imported, three times
 
 
 def train(spec: RunSpec, place: Path) -> None:
     """The run, or what is left of it, with everything below `place`."""
-    run(spec.model_copy(update={"results_dir": str(place), "cache_dir": str(place.parent / "cache")}))
+    run(
+        prepare(spec.model_copy(update={"results_dir": str(place), "cache_dir": str(place.parent / "cache")}))
+    )
 
 
 def in_child(action: Callable[[], None], log: Path) -> int:

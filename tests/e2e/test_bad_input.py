@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from petbench.cli import run_command
+from petbench.training import prepare
 from toy_runs import replacing
 
 BASE = ["train", "adapter=krona", "task=rte", "model=tiny_bert", "data=toy", "trainer.max_steps=4"]
@@ -25,10 +26,8 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
-    monkeypatch.setattr(
-        "petbench.training.prepare._SPLITS", {}
-    )  # rows of another test's folder of the same name
-    monkeypatch.setattr("petbench.training.prepare._CUTS", {})
+    for kept in (prepare._splits, prepare._cut):  # rows of another test's folder of the same name
+        kept.cache_clear()
     torch.set_num_threads(1)
 
 

@@ -17,6 +17,7 @@ from petbench.config.spec import RunSpec, parse
 from petbench.errors import Diverged
 from petbench.record import Record, read_record
 from petbench.training.fit import Fit
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 SMALL = [
@@ -54,7 +55,7 @@ def diverged(name: str, *more: str) -> tuple[str, Record]:
     """What a run that must diverge says, and its record."""
     spec = spec_of_run(name, *more).model_copy(update={"results_dir": "results", "cache_dir": "cache"})
     with pytest.raises(Diverged) as error:
-        run(spec)
+        run(prepare(spec))
     (folder,) = Path("results/runs").iterdir()
     record = read_record(folder)
     assert record is not None

@@ -22,6 +22,7 @@ from petbench.tasks.encode.encode import encode
 from petbench.tasks.glue import TASKS, task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.submission.check import check_submission
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 GLUE = Path(__file__).resolve().parents[3] / "shared" / "glue"
@@ -47,8 +48,8 @@ def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]
     size = (f"data.toy_validation={ROWS}", "data.toy_train=48")
     return {
         form: [
-            run(spec(f"task={name}", f"model={model}", "data=toy", "protocol=glue_test", *size,
-                     f"results_dir={results}", f"cache_dir={results / 'cache'}"))
+            run(prepare(spec(f"task={name}", f"model={model}", "data=toy", "protocol=glue_test", *size,
+                     f"results_dir={results}", f"cache_dir={results / 'cache'}")))
             for name in TRAINABLE
         ]
         for form, model in MODELS.items()
@@ -96,7 +97,7 @@ def test_toy_runs_make_a_zip_that_the_checker_takes(
 
 def test_ax_is_refused_for_training() -> None:
     with pytest.raises(UserError, match="train on mnli"):
-        run(spec("task=ax", "model=tiny_bert", "data=toy"))
+        run(prepare(spec("task=ax", "model=tiny_bert", "data=toy")))
 
 
 real = pytest.mark.skipif(not GLUE.is_dir(), reason=f"the real rows are not in {GLUE}")
@@ -106,10 +107,10 @@ real = pytest.mark.skipif(not GLUE.is_dir(), reason=f"the real rows are not in {
 @pytest.mark.parametrize("form", list(MODELS))
 @pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "stsb", "rte", "wnli"])
 def test_a_task_trains_on_real_rows(name: str, form: str, tmp_path: Path) -> None:
-    record = run(
+    record = run(prepare(
         spec(f"task={name}", f"model={MODELS[form]}", "data=local", f"data.dir={GLUE}", f"results_dir={tmp_path}",
              f"cache_dir={tmp_path}", "data.max_train_examples=32", "protocol.selection_max=32")
-    )  # fmt: skip
+    ))  # fmt: skip
     assert record.status == "done" and record.headline is not None
     assert record.headline.n == task_named(name).rows["validation"]
     assert record.provenance.data.source == "local" and not record.provenance.data.partial

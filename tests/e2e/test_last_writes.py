@@ -14,6 +14,7 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import DiskError
 from petbench.record import Record, read_record
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 from petbench.tuned import checkpoint
 
@@ -44,7 +45,9 @@ def composed() -> RunSpec:
 
 
 def train(results: str) -> Record:
-    return run(composed().model_copy(update={"results_dir": results, "cache_dir": f"{results}/cache"}))
+    return run(
+        prepare(composed().model_copy(update={"results_dir": results, "cache_dir": f"{results}/cache"}))
+    )
 
 
 def folder_of(results: str) -> Path:

@@ -18,6 +18,7 @@ from petbench.record import Record
 from petbench.tasks.glue import task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Split
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 from petbench.tuned.checkpoint import write_adapter_config
 from petbench.tuned.load import load_run
@@ -36,7 +37,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
          "trainer.max_steps=75", "trainer.batch_size=16", "trainer.eval_every=25", "trainer.precision=fp32",
          "trainer.progress=off", f"results_dir={results}", f"cache_dir={results}", f"data.toy_validation={ROWS}"]
     )  # fmt: skip
-    return run(parse(member.values, spec_of)), results
+    return run(prepare(parse(member.values, spec_of))), results
 
 
 def test_rows(task: str) -> Split:

@@ -10,6 +10,7 @@ from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.record import Record, read_record
 from petbench.training import fit
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 SMALL = [
@@ -38,7 +39,7 @@ class Stopped(BaseException):
 def trained(folder: Path, overrides: list[str]) -> Record:
     """One run, here."""
     (member,) = expand([*SMALL, *overrides, f"results_dir={folder}", f"cache_dir={folder}/cache"])
-    return run(parse(member.values, spec_of))
+    return run(prepare(parse(member.values, spec_of)))
 
 
 def stop_after(keeps: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from petbench.machine import signals
 from petbench.record import Record, read_record
 from petbench.tracking.log import JsonlTracker
 from petbench.training.fit import Fit
+from petbench.training.prepare import prepare
 from petbench.training.resume import load_resume
 from petbench.training.run import run
 from petbench.training.scoring import Scorer
@@ -59,7 +60,7 @@ def spec_of_method(method: str) -> RunSpec:
 def train(method: str, results: str) -> Record:
     """The run, or what is left of it, here."""
     update = {"results_dir": results, "cache_dir": f"{results}/cache"}
-    return run(spec_of_method(method).model_copy(update=update))
+    return run(prepare(spec_of_method(method).model_copy(update=update)))
 
 
 def folder_of(results: str) -> Path:

@@ -17,6 +17,7 @@ import pytest
 from petbench.cli import run_command
 from petbench.errors import RunError
 from petbench.training import session
+from petbench.training.prepare import prepare
 from petbench.training.run import run
 
 TINY = [
@@ -296,7 +297,7 @@ def test_what_another_sweep_failed_meanwhile_is_tried_again_by_the_next_call_onl
         tried.append(spec.seed)
         if len(tried) == 1:  # while this sweep works on seed 0, another call does seed 1
             with pytest.raises(RunError, match="no memory left"):
-                run(spec.model_copy(update={"seed": 1}))
+                run(prepare(spec.model_copy(update={"seed": 1})))
         raise RuntimeError("no memory left")
 
     monkeypatch.setattr(session, "load_and_attach", broken)

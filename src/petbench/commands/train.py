@@ -24,6 +24,7 @@ from petbench.console import busy, idle, say, spinning
 
 if TYPE_CHECKING:
     from petbench.config.spec import RunSpec
+    from petbench.training.prepare import Prepared
 
 
 def train_main(argv: list[str]) -> int:
@@ -44,10 +45,9 @@ def train_main(argv: list[str]) -> int:
     more = [] if only_shows else search_path_override(argv)
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     sys.argv = [sys.argv[0], *_values_first([*forgiving(argv), *more]), *flags]
-    _COMPOSED.clear()  # of an earlier call in this process
     with hydra_errors(config_dir):
-        _compose_one()
-    for config in _COMPOSED:  # empty when a flag such as --cfg only showed something
+        composed = _composed()
+    for config in composed:
         with spinning():
             job(config, argv)
     return 0
@@ -94,13 +94,19 @@ def _values_first(argv: list[str]) -> list[str]:
     return [*values, *(a for a in argv if a not in values)]
 
 
-_COMPOSED: list[DictConfig] = []
+def _composed() -> list[DictConfig]:
+    """What Hydra makes of the command line; nothing when a flag such as --cfg only showed something.
 
+    The run starts after Hydra is done, so that its errors are petbench's to print.
+    """
+    found: list[DictConfig] = []
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-def _compose_one(cfg: DictConfig) -> None:
-    """Keep the config. The run starts after Hydra is done, so that its errors are petbench's to print."""
-    _COMPOSED.append(cfg)
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def keep(cfg: DictConfig) -> None:
+        found.append(cfg)
+
+    keep()
+    return found
 
 
 def _require_start(spec: "RunSpec") -> None:
@@ -128,11 +134,12 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
     from petbench.commands.tables import params_table, scores_table
     from petbench.console import print_table
     from petbench.training.plan import plan, spec_from
+    from petbench.training.prepare import prepare
     from petbench.training.run import run
 
     busy("planning")
     spec = spec_from(values)
-    planned = plan(spec)
+    planned = plan(spec)  # without rows: they may come from far away, and a plan needs none
     _require_start(spec)
     for note in planned.notes:
         say(note)
@@ -148,9 +155,10 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
         )
         return None
     busy("reading rows and files")
-    _say_what_runs(spec)
+    prepared = prepare(spec)
+    _say_what_runs(prepared)
     busy("loading the backbone")
-    record = run(spec)
+    record = run(prepared)
     idle()
     if record.params is not None:
         row["params"] = record.params.model_dump()
@@ -160,20 +168,18 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
     return record.headline.value if record.headline else None
 
 
-def _say_what_runs(spec: "RunSpec") -> None:
+def _say_what_runs(prepared: "Prepared") -> None:
     """Rows, steps, device, precision and the run's id, as soon as they are known."""
     from petbench.machine.devices import choose_device
     from petbench.tasks.toy import NOTE
-    from petbench.training.prepare import prepare
 
-    prepared = prepare(spec)
     if prepared.content.missing:
         return  # the run says what
     parts = {name.replace("/", " "): len(rows) for name, rows in prepared.rows.parts().items()}
     rows = ", ".join(f"{count:,} {name}" for name, count in parts.items())
     say(
-        f"run {prepared.run_id}: rows {rows}; {prepared.steps:,} steps of {spec.trainer.batch_size}; "
-        f"{choose_device(spec.trainer.device).type}, {prepared.content.facts.precision}"
+        f"run {prepared.run_id}: rows {rows}; {prepared.steps:,} steps of {prepared.spec.trainer.batch_size}; "
+        f"{choose_device(prepared.spec.trainer.device).type}, {prepared.content.facts.precision}"
     )
     if prepared.splits.source == "toy":
         say(NOTE)

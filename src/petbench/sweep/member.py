@@ -11,6 +11,7 @@ from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
 from petbench.training.claim import Busy
 from petbench.training.plan import spec_from
+from petbench.training.prepare import prepare
 from petbench.training.run import note_failure, run
 
 
@@ -32,15 +33,17 @@ def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
 
 
 def _run(spec: RunSpec, since: float | None) -> float | None:
+    prepared = None
     try:
-        record = run(spec, group=_group(), since=since)
+        prepared = prepare(spec)
+        record = run(prepared, group=_group(), since=since)
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it
         return None
     except (UserError, RunError) as error:
         say(f"failed: {error}")
-        if isinstance(error, UserError):
-            note_failure(spec, str(error))
+        if prepared is not None and isinstance(error, UserError):
+            note_failure(prepared, str(error))
         return None
     if record.headline is None:
         return None

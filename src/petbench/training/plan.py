@@ -1,7 +1,8 @@
 """Plan: resolve sites, check shapes, solve the budget and count parameters, before weights or data are touched."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from petbench.adapters.registry import method_named, spec_of
@@ -43,7 +44,12 @@ def spec_from(values: Mapping[str, Any]) -> RunSpec:
     return settled(parse(values, spec_of))
 
 
-_RESOLVED: dict[str, Plan] = {}
+@dataclass(frozen=True)
+class Keyed:
+    """A spec under a key, for caches: two with one key are equal, whatever else of the specs differs."""
+
+    key: str
+    spec: RunSpec = field(compare=False)
 
 
 def plan(spec: RunSpec) -> Plan:
@@ -54,10 +60,7 @@ def plan(spec: RunSpec) -> Plan:
     config = spec.canonical()
     parts = {key: config[key] for key in ("model", "adapter", "budget")}
     place = {"task": spec.task.definition(), "form": spec.task.form, "config": config_digest(spec.model)}
-    key = canonical_json(parts | place)
-    if key not in _RESOLVED:
-        _RESOLVED[key] = _resolve(spec)
-    resolved = _RESOLVED[key]
+    resolved = _resolve(Keyed(canonical_json(parts | place), spec))
     if spec.trainer.gradient_checkpointing and resolved.no_checkpointing:
         raise UserError(
             f"trainer.gradient_checkpointing: got true, but {resolved.no_checkpointing}. Legal here: false."
@@ -69,8 +72,9 @@ def plan(spec: RunSpec) -> Plan:
     )
 
 
-def _resolve(spec: RunSpec) -> Plan:
-    task = spec.task
+@lru_cache(maxsize=256)
+def _resolve(keyed: Keyed) -> Plan:
+    spec, task = keyed.spec, keyed.spec.task
     require_metrics(task.metrics, task.headline, task.regression)
     form = resolve_form(spec.model, spec.task.form)
     method = method_named(spec.adapter.method)

@@ -3,20 +3,21 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from petbench.config.sections import BudgetSpec
-from petbench.config.spec import RunSpec
+from petbench.config.spec import RunSpec, canonical_json
 from petbench.config.task import Task
 from petbench.console import is_main_process, is_member, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
-from petbench.tasks.rows.load import companion_splits, load_splits
+from petbench.tasks.rows.load import ENV_DIR, companion_splits, load_splits
 from petbench.tasks.splits import Splits, content_digest
 from petbench.training.draws import drawn
-from petbench.training.plan import Plan, plan, spec_from
+from petbench.training.plan import Keyed, Plan, plan, spec_from
 from petbench.tuned.content import Content, content_of, located
 
 
@@ -51,10 +52,7 @@ class Prepared:
         return run_folder(self.spec.results_dir, self.run_id)
 
 
-_SPLITS: dict[str, Splits] = {}  # the members of a sweep read the rows once,
-
-
-_CUTS: dict[str, Cut] = {}  # and cut them once
+TASKS_KEPT = 12  # a sweep goes through all GLUE tasks in turn, and reads each once
 
 
 def prepare(spec: RunSpec) -> Prepared:
@@ -78,23 +76,30 @@ def run_id_of(spec: RunSpec) -> str | None:
 
 
 def rows_of(spec: RunSpec) -> tuple[Splits, Cut]:
-    """The task's splits and their cut under the run's protocol and draws, read once a process."""
+    """The task's splits and their cut under the run's protocol and draws."""
     spec = drawn(spec)
     config = spec.canonical()
-    whole_task = spec.task.model_dump(mode="json", include=set(Task.model_fields))
-    source = {"task": whole_task, "data": config["data"], "dir": os.environ.get("PETBENCH_GLUE")}
-    key = content_digest(source)
-    if key not in _SPLITS:
-        _SPLITS[key] = load_splits(spec.task, spec.data)
-        _warn(_SPLITS[key].warnings)
-    splits = _SPLITS[key]
-    cut_key = content_digest(source | {"task": config["task"], "protocol": config["protocol"]})
-    if cut_key not in _CUTS:
-        whole = spec.protocol.name == "glue_test"
-        companions = companion_splits(spec.task, spec.data) if whole else {}
-        _CUTS[cut_key] = cut(splits, spec.protocol, spec.task, spec.data, companions)
-        _warn(_CUTS[cut_key].warnings)
-    return splits, _CUTS[cut_key]
+    task = spec.task.model_dump(mode="json", include=set(Task.model_fields))
+    source = {"task": task, "data": config["data"], "dir": os.environ.get(ENV_DIR)}
+    cut_by = source | {"task": config["task"], "protocol": config["protocol"]}
+    found = Keyed(canonical_json(source), spec)
+    return _splits(found), _cut(Keyed(canonical_json(cut_by), spec), found)
+
+
+@lru_cache(maxsize=TASKS_KEPT)
+def _splits(keyed: Keyed) -> Splits:
+    splits = load_splits(keyed.spec.task, keyed.spec.data)
+    _warn(splits.warnings)
+    return splits
+
+
+@lru_cache(maxsize=TASKS_KEPT)
+def _cut(keyed: Keyed, found: Keyed) -> Cut:
+    spec = keyed.spec
+    companions = companion_splits(spec.task, spec.data) if spec.protocol.name == "glue_test" else {}
+    rows = cut(_splits(found), spec.protocol, spec.task, spec.data, companions)
+    _warn(rows.warnings)
+    return rows
 
 
 def data_digest(splits: Splits, rows: Cut) -> str:

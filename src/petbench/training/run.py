@@ -21,7 +21,7 @@ from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
-from petbench.training.prepare import Prepared, prepare
+from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
 from petbench.training.space import warn_of_space
 from petbench.training.train import train_and_score
@@ -44,7 +44,7 @@ class Attempt:
     started: float
 
 
-def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) -> Record:
+def run(prepared: Prepared, *, group: str | None = None, since: float | None = None) -> Record:
     """Train and score one run, or return its record when it is done already.
 
     since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
@@ -53,7 +53,6 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
     was not there), RunError when the run failed or diverged or the disk broke (recorded with its reason, and
     all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
     """
-    prepared = prepare(spec)
     if prepared.content.missing:
         raise NotHere("\n".join(prepared.content.missing))
     was_there = prepared.folder.exists()
@@ -77,9 +76,9 @@ def run(spec: RunSpec, *, group: str | None = None, since: float | None = None) 
             raise
 
 
-def note_failure(spec: RunSpec, reason: str) -> None:
+def note_failure(prepared: Prepared, reason: str) -> None:
     """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
-    _write_end(prepare(spec), "failed", reason)
+    _write_end(prepared, "failed", reason)
 
 
 def _done(prepared: Prepared, since: float | None) -> Record | None:
