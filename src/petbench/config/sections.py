@@ -213,6 +213,6 @@ class LoggerSpec(Frozen):
 class TuningNote(Frozen):
     """What a run was to a tuning sweep, and what choosing its setting cost."""
 
-    role: Literal["trial", "final"]
+    role: Literal["trial", "final", "cut"]  # cut: a trial of `sweep=choose`, cut short
     runs: int | None = None
     seconds: float | None = None

@@ -47,7 +47,7 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
         return None
     if record.headline is None:
         return None
-    trial = spec.tuning is not None and spec.tuning.role == "trial"  # its report rows choose nothing
+    trial = spec.tuning is not None and spec.tuning.role != "final"  # its report rows choose nothing
     name, value = record.headline.name.replace("_", " "), record.headline.value
     if trial and record.selection_score is not None:
         value = record.selection_score

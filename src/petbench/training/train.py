@@ -103,7 +103,7 @@ def _tracker(session: Session, group: str | None, resumed: bool) -> Tracker:
         spec.canonical(),
         tags=(spec.adapter.label, spec.task.name, spec.model.label),
         group=group,
-        job_type="trial" if spec.tuning is not None and spec.tuning.role == "trial" else "train",
+        job_type="trial" if spec.tuning is not None and spec.tuning.role != "final" else "train",
         name=f"{spec.adapter.label}-{spec.task.name}-{spec.model.label}-s{spec.seed}",
         resume=resumed,
     )
