@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from petbench.adapters.peft_in import read_foreign
 from petbench.adapters.registry import method_named
+from petbench.cli import run_command
 from petbench.errors import UserError
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.start import start_from, values_of
 from tiny_models import backbone, batch, logits
 
-LAYER = "bert.encoder.layer"
 # case -> (model, PEFT's type, its arguments)
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "lora": ("tiny_bert", "LORA", {"r": 4, "lora_alpha": 12, "target_modules": ["query", "value"]}),
@@ -26,19 +26,43 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "tiny_bert",
         "LORA",
         {
-            "r": 2, "lora_alpha": 4, "use_rslora": True, "target_modules": ["key", "output.dense"],
-            "rank_pattern": {"layer.0.attention.self.key": 3}, "alpha_pattern": {"attention.self.key": 9},
+            "r": 2,
+            "lora_alpha": 4,
+            "use_rslora": True,
+            "target_modules": ["key", "output.dense"],
+            "rank_pattern": {"layer.0.attention.self.key": 3},
+            "alpha_pattern": {"attention.self.key": 9},
         },
-    ),  # fmt: skip
+    ),
     "lora_layers": ("tiny_bert", "LORA", {"r": 2, "target_modules": ["query"], "layers_to_transform": [1]}),
     "lora_gpt2": ("tiny_gpt2", "LORA", {"r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": True}),
     "lora_t5": ("tiny_t5", "LORA", {"r": 2, "target_modules": ["q", "v"]}),
-    "ia3": ("tiny_bert", "IA3", {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"]}),
-    "ia3_gpt2": ("tiny_gpt2", "IA3", {"target_modules": ["c_attn", "mlp.c_proj"], "feedforward_modules": ["mlp.c_proj"], "fan_in_fan_out": True}),
+    "ia3": (
+        "tiny_bert",
+        "IA3",
+        {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"]},
+    ),
+    "ia3_gpt2": (
+        "tiny_gpt2",
+        "IA3",
+        {
+            "target_modules": ["c_attn", "mlp.c_proj"],
+            "feedforward_modules": ["mlp.c_proj"],
+            "fan_in_fan_out": True,
+        },
+    ),
     "lokr": ("tiny_bert", "LOKR", {"r": 64, "alpha": 32, "target_modules": ["query", "intermediate.dense"]}),
-    "lokr_low": ("tiny_bert", "LOKR", {"r": 2, "alpha": 4, "decompose_both": True, "target_modules": ["query"]}),
-    "ln_tuning": ("tiny_bert", "LN_TUNING", {"target_modules": ["attention.output.LayerNorm", "encoder.layer.0.output.LayerNorm", "encoder.layer.1.output.LayerNorm"]}),
-}  # fmt: skip
+    "lokr_low": (
+        "tiny_bert",
+        "LOKR",
+        {"r": 2, "alpha": 4, "decompose_both": True, "target_modules": ["query"]},
+    ),
+    "ln_tuning": (
+        "tiny_bert",
+        "LN_TUNING",
+        {"target_modules": ["attention.output.LayerNorm", *(f"layer.{n}.output.LayerNorm" for n in (0, 1))]},
+    ),
+}
 NATIVE = {"LORA": "lora", "IA3": "ia3", "LOKR": "krona", "LN_TUNING": "ln_tuning"}
 STRANGER = """
 import json, sys, torch
@@ -144,14 +168,26 @@ def test_pefts_own_form_takes_it_too(name: str, saved: Path) -> None:
     ("name", "fields", "message"),
     [
         ("lora", {"rank": 2, "targets": ["query", "value"]}, r"has rank 4\. Set adapter\.rank=4 or more"),
-        ("lora", {"rank": 8, "targets": ["query"]}, r"value is adapted there, too\. Name its role in adapter\.targets"),
+        (
+            "lora",
+            {"rank": 8, "targets": ["query"]},
+            r"value is adapted there, too\. Name its role in adapter\.targets",
+        ),
         ("lora", {"rank": 8, "targets": ["query", "value", "key"]}, r"holds nothing for encoder layer 0 key"),
-        ("lokr", {"method": "krona", "targets": ["query", "ffn_input"], "factor_shape": [8, 8]}, r"Set adapter\.factor_shape=\["),
+        (
+            "lokr",
+            {"method": "krona", "targets": ["query", "ffn_input"], "factor_shape": [8, 8]},
+            r"Set adapter\.factor_shape=\[",
+        ),
         ("ln_tuning", {"norms": ["ffn_norm"]}, r"trains there alone\. Set adapter\.norms"),
         ("ia3", {"targets": ["value"]}, r"Name its role in adapter\.targets or adapter\.feedforward"),
-        ("ia3", {"method": "lora"}, r"holds PEFT's IA3, this run is lora\. Use adapter=ia3 or adapter=peft/custom"),
+        (
+            "ia3",
+            {"method": "lora"},
+            r"holds PEFT's IA3, this run is lora\. Use adapter=ia3 or adapter=peft/custom",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_agree_is_said(name: str, fields: dict[str, Any], message: str, saved: Path) -> None:
     model, kind, _ = CASES[name]
     own = dict(fields)
@@ -176,7 +212,7 @@ def test_what_does_not_agree_is_said(name: str, fields: dict[str, Any], message:
         ({"peft_type": "VERA"}, "no native method is PEFT's VERA"),
         ({"padding": "x" * (1 << 20)}, "larger than 1,048,576 bytes"),
     ],
-)  # fmt: skip
+)
 def test_a_strangers_config_is_not_trusted(
     change: dict[str, Any], message: str, saved: Path, tmp_path: Path
 ) -> None:
@@ -192,8 +228,53 @@ def test_pickles_and_extra_tensors_are_refused(saved: Path, tmp_path: Path) -> N
     tensors = load_file(folder / "adapter_model.safetensors")
     more = {"base_model.model.bert.pooler.dense.weight": torch.zeros(32, 32)}
     save_file(tensors | more, folder / "adapter_model.safetensors")
-    with pytest.raises(UserError, match="bert.pooler.dense.weight is saved with it and does not train"):
+    with pytest.raises(UserError, match=r"bert\.pooler\.dense\.weight is saved with it and does not train"):
         values_of(read_foreign(folder), bare("tiny_bert", "lora", rank=4))
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(UserError, match="a pickle, which may run code"):
         read_foreign(folder)
+
+
+def test_predict_labels_with_it(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = backbone("tiny_bert")
+    made.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "new.csv").write_text("sentence\nthe river sells\nthe storm was good\n")
+    folder = saved / "lora" / "adapter"
+    words = ["predict", str(folder), str(tmp_path / "new.csv"), "--format", "jsonl", "--probabilities"]
+    more = ["--model", str(saved / "lora" / "base"), "--tokenizer", str(tmp_path / "tokenizer")]
+    assert run_command([*words, "--task", "sst2", *more]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tuned = bare("tiny_bert", "lora", rank=4)
+    start_from(tuned, folder, "")
+    for row, text in zip(rows, ("the river sells", "the storm was good"), strict=True):
+        odds = logits(tuned.model, dict(made.tokenizer(text, return_tensors="pt"))).softmax(-1)[0]
+        assert list(row["probabilities"].values()) == pytest.approx(odds.tolist(), abs=1e-5)
+    for wrong, message in (([*words, *more], "--task NAME"), ([*words, "--task", "sst2"], "--model FOLDER")):
+        assert run_command(wrong) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_train_starts_from_it(saved: Path, tmp_path: Path) -> None:
+    tokenizer = tmp_path / "tokenizer"
+    backbone("tiny_bert").tokenizer.save_pretrained(tokenizer)
+    words = [
+        "train",
+        "task=rte",
+        "data=toy",
+        "adapter=lora",
+        "adapter.rank=4",
+        "trainer.max_steps=1",
+        "logger=none",
+    ]
+    model = [f"model.name={saved / 'lora' / 'base'}", f"model.tokenizer={tokenizer}", "optim.lr=1e-12"]
+    results = [f"results_dir={tmp_path / 'results'}", f"init_from={saved / 'lora' / 'adapter'}"]
+    assert run_command([*words, *model, *results]) == 0
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    after = load_file(folder / "adapter" / "adapter.safetensors")
+    theirs = load_file(saved / "lora" / "adapter" / "adapter_model.safetensors")
+    key = "base_model.model.bert.encoder.layer.1.attention.self.value"
+    torch.testing.assert_close(
+        after["petbench.encoder_1_value.A"], theirs[f"{key}.lora_A.weight"], rtol=0, atol=1e-6
+    )
+    up = theirs[f"{key}.lora_B.weight"] * (12 / 4) / (16 / 4)  # their scaling over ours
+    torch.testing.assert_close(after["petbench.encoder_1_value.B"], up, rtol=0, atol=1e-6)

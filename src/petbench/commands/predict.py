@@ -6,12 +6,14 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, new_file, path, whole
 from petbench.errors import UserError
 
 if TYPE_CHECKING:
+    from petbench.config.spec import RunSpec
     from petbench.config.task import Task
     from petbench.inference.predict import Predictions
     from petbench.tasks.splits import Split
@@ -31,19 +33,24 @@ def predict_main(argv: list[str]) -> int:
     from petbench.tasks.rows.checks import empty_text_notes
 
     # The rows are read before the model: a broken file is found in the first second.
-    runs, task = runs_at(asked.run, asked.results_dir)
+    spec = _foreign(asked)
+    runs, task = runs_at(asked.run, asked.results_dir) if spec is None else ([Path(asked.run)], spec.task)
     rows = _rows(asked, task)
     for note in empty_text_notes(rows):
         warn(f"{note}; they are labelled, too")
     with spinning():
         busy("loading torch and transformers")
         from petbench.inference.predict import ensemble, predict
+        from petbench.tuned.foreign import load_foreign
         from petbench.tuned.load import load_run
 
         members = []
         for number, run in enumerate(runs, start=1):
             busy(f"labelling {len(rows):,} rows with run {number} of {len(runs)}")
-            loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            if spec is None:
+                loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            else:
+                loaded = load_foreign(run, spec, asked.model, asked.tokenizer)
             members.append(predict(loaded, rows, device=asked.device, batch_size=asked.batch))
     found = ensemble(members)
     text = written(found, form, asked.probabilities)
@@ -68,7 +75,10 @@ def _parser() -> Arguments:
         epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
     )
     parser.add_argument(
-        "run", metavar="RUN", type=path, help="a run id, its folder, an adapter folder, or a folder of runs"
+        "run",
+        metavar="RUN",
+        type=path,
+        help="a run id, its folder, an adapter folder, a folder of runs, or an adapter that PEFT saved (--task)",
     )
     parser.add_argument("file", metavar="FILE", type=path)
     parser.add_argument(
@@ -85,6 +95,7 @@ def _parser() -> Arguments:
         metavar="COLUMN",
         help="the column of labels, for scores; default: the task's, if it is there",
     )
+    parser.add_argument("--task", metavar="NAME", help="of a PEFT adapter: its columns and label names")
     parser.add_argument("--probabilities", action="store_true", help="also the probability of every class")
     parser.add_argument(
         "--results-dir", metavar="DIR", type=path, default="results", help="results folder (default: results)"
@@ -106,6 +117,26 @@ def add_backbone_options(parser: Arguments) -> None:
     where = "where the run's {} is now, if not where it was at training; it must be the same by content"
     parser.add_argument("--model", metavar="FOLDER", help=where.format("backbone"))
     parser.add_argument("--tokenizer", metavar="FOLDER", help=where.format("tokenizer"))
+
+
+def _foreign(asked: argparse.Namespace) -> "RunSpec | None":
+    """Of a folder that PEFT saved the defaults of a run of `--task`; None of a run."""
+    from petbench.adapters.peft_in import is_foreign
+
+    if not is_foreign(Path(asked.run)):
+        if asked.task:
+            raise UserError("--task: a run knows its task. Leave it out.")
+        return None
+    if not asked.task:
+        raise UserError(
+            f"{asked.run} is an adapter of PEFT's, which names no columns and no labels. Say what it answers: "
+            "--task NAME (`petbench list tasks`)."
+        )
+    from petbench.compose.expand import expand
+    from petbench.training.plan import spec_from
+
+    (member,) = expand([f"task={asked.task}"])
+    return spec_from(member.values)
 
 
 def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
