@@ -33,12 +33,12 @@ def load(results_dir: Path) -> list[Record]:
 
 
 def answers_in(results_dir: Path) -> Read:
-    """How to read the answers that the runs of a folder kept on their headline split."""
+    """How to read the answers that the runs of a folder kept on their headline split, without their logits."""
 
     def read(record: Record) -> Answers | None:
         if record.headline is None:
             return None
-        return read_answers(run_folder(results_dir, record.run_id), record.headline.split)
+        return read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
 
     return read
 
