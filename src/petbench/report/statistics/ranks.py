@@ -50,6 +50,6 @@ def average_ranks(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
 @lru_cache(maxsize=64)
 def _studentised_range(k: int) -> float:
     """Its 0.95 quantile for k methods with infinite degrees of freedom; it takes a tenth of a second."""
-    from scipy.stats import studentized_range
+    from scipy.stats import studentized_range  # scipy takes a second
 
     return float(studentized_range.ppf(0.95, k, inf))
