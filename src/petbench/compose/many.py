@@ -12,6 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
 from petbench.compose.hydra import CONFIG_NAME
 from petbench.config.tree import conf_roots, is_group, key_of
 
@@ -38,8 +43,6 @@ def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -
 
 def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices, Any]:
     """The config of each choice of groups, interpolations left as they are."""
-    from hydra import compose
-
     first, *others = every = list(wanted) or [()]
     keys = list(map(key_of, first))
     if all(list(map(key_of, choices)) == keys for choices in others):
@@ -72,9 +75,6 @@ def _assembled(every: Sequence[Choices], places: Sequence[int]) -> dict[Choices,
 
     Where an option changes more than its own group, the whole product is composed one by one.
     """
-    from hydra import compose
-    from omegaconf import OmegaConf
-
     first = every[0]
     base = compose(CONFIG_NAME, overrides=list(first))
     plain: Any = OmegaConf.to_container(base)
@@ -102,8 +102,6 @@ class _Base:
     """One choice of groups, composed, with the values that all members share; a member's own come on top."""
 
     def __init__(self, config: Any, shared: Sequence[str]) -> None:
-        from omegaconf import OmegaConf
-
         self._config = _with(config, shared)
         self._shared = [key_of(text) for text in shared]
         self._plain: Any = OmegaConf.to_container(self._config, resolve=True)
@@ -112,8 +110,6 @@ class _Base:
 
     def values(self, own: Sequence[str]) -> dict[str, Any]:
         """The member's plain values, as one composition of all its overrides gives them."""
-        from omegaconf import OmegaConf
-
         plain = copy.deepcopy(self._plain)
         keys = [*self._shared, *map(key_of, own)]
         apart = not any(_overlap(a, b) for n, a in enumerate(keys) for b in keys[:n])
@@ -149,16 +145,12 @@ def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, 
 
 def _with(config: Any, overrides: Sequence[str]) -> Any:
     """What Hydra does with the values of a command line once the groups are composed."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
     ConfigLoaderImpl._apply_overrides_to_config([_parsed(text) for text in overrides], config)
     return config
 
 
 @cache
 def _parsed(text: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create().parse_override(text)
 
 

@@ -8,6 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import open_dict
+
 from petbench.compose.expand import without_sweeps
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.config.paths import at_home
@@ -39,8 +46,6 @@ def launch(
     for the caller to see.
     """
     with _engine(argv, config_dir) as (config, context):
-        from hydra.core.plugins import Plugins
-
         share = share_of(config.hydra.launcher, len(members), cores())
         _tidy(config, argv)
         own = [own_overrides(member, share.threads) for member in members]
@@ -75,9 +80,6 @@ def search(
     """
     launched: list[list[str]] = []
     with _engine(argv, config_dir) as (config, context):
-        from hydra.core.plugins import Plugins
-        from omegaconf import open_dict
-
         given = {argument.partition("=")[0] for argument in argv}
         if "direction" in config.hydra.sweeper and "hydra.sweeper.direction" not in given:
             with open_dict(config):
@@ -176,11 +178,6 @@ def cores() -> int:
 @contextmanager
 def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]]:
     """Hydra's config of the whole sweep and the context that its plugins want."""
-    from hydra import initialize_config_dir
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import HydraContext, RunMode
-
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from petbench.machine.signals import exit_status, stop_signals
 from petbench.training.claim import owner_here
 from petbench.training.claim_file import started
@@ -54,8 +56,6 @@ def worker(task: Callable[[Any], Any]) -> Worker:
 
 def stop_workers(results_dir: Path) -> None:
     """Ask every process below this one that trains a run of the folder to stop, and wait until they have ended."""
-    import psutil
-
     below = {process.pid for process in psutil.Process().children(recursive=True)}
     claims = [owner_here(path) for path in results_dir.glob("runs/*")]
     asked = {pid: started(pid) for pid in claims if pid is not None and pid in below}

@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from petbench.compose import expand as expanding
+from petbench.compose import many
 from petbench.compose.expand import expand, recompose, without_sweeps
 from petbench.config.tree import conf_dir
 from petbench.errors import UserError
@@ -45,16 +47,15 @@ def test_members_equal_hydras_own_composition(name: str) -> None:
 
 
 def test_a_product_costs_the_sum_of_its_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hydra
-
     composed: list[list[str]] = []
-    plain = hydra.compose
+    plain = expanding.compose
 
     def counted(*arguments: Any, **keywords: Any) -> Any:
         composed.append(keywords["overrides"])
         return plain(*arguments, **keywords)
 
-    monkeypatch.setattr(hydra, "compose", counted)
+    for module in (expanding, many):
+        monkeypatch.setattr(module, "compose", counted)
     members = expand(["adapter=krona,lora,hadamard,bitfit", "task=rte,stsb,cola", "seed=0,1"])
     assert len(members) == 24
     assert (

@@ -191,7 +191,7 @@ class Peft(Method[PeftSpec]):
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
-        from peft import get_peft_model
+        from peft import get_peft_model  # peft takes seconds
 
         if spec.is_prompt and layout.head_modules:
             _check_prompt_head(spec, layout)
@@ -260,7 +260,7 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
 
 def _keep_one_head(wrapped: nn.Module) -> None:
     """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
 
     for module in wrapped.modules():
         if isinstance(module, ModulesToSaveWrapper):

@@ -10,10 +10,11 @@ from petbench.record import Record
 from petbench.report.layout import Report
 from petbench.report.views import YARDSTICKS, payload
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 from petbench.plot_style import PALETTE, SHAPES, STYLE, YARDSTICK_LOOKS, available
+from petbench.report.figures.views import figures
 
 MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
 
@@ -36,9 +37,7 @@ def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list
     if not available():
         print(MISSING, file=sys.stderr)
         return []
-    from matplotlib import rc_context
-
-    from petbench.report.figures.views import figures
+    from matplotlib import rc_context  # matplotlib is an extra, and takes seconds
 
     data = payload(report, records)
     written = []
@@ -62,6 +61,7 @@ def look(data: Mapping[str, Any], method: str) -> tuple[str, str]:
 
 def _figure(panels: Sequence[Panel]) -> "Figure":
     """Panels in a grid; without pyplot, so that no window or state is touched."""
+    # matplotlib is an extra, and takes seconds
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -11,7 +11,7 @@ from petbench.plot_style import INK, SOFT
 from petbench.report.costs import LORA
 from petbench.report.figures.files import Panel, look
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
 REACH = 0.97  # of the best mean selection score: the target of `time_to_score`

@@ -196,7 +196,7 @@ def _degrees(parts: Parts, rows: Values, variance: Values) -> Values:
 
 def _two_sided(t: Values, df: Values) -> Values:
     """P(|T| >= t) of Student's t, the normal where df is infinite."""
-    from scipy.special import ndtr, stdtr
+    from scipy.special import ndtr, stdtr  # scipy takes a second
 
     finite = np.where(np.isinf(df), 1.0, df)
     p: Values = 2 * np.where(np.isinf(df), ndtr(-t), stdtr(finite, -t))
@@ -205,7 +205,7 @@ def _two_sided(t: Values, df: Values) -> Values:
 
 def _normal(p: Values) -> Values:
     """The |z| whose two-sided p this is."""
-    from scipy.special import ndtri
+    from scipy.special import ndtri  # scipy takes a second
 
     z: Values = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
     return z
