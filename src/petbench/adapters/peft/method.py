@@ -91,6 +91,13 @@ class PeftInstalled:
             return wrapped.get_base_model()
         return wrapped.merge_and_unload() if folded else wrapped.unload()
 
+    def remove(self) -> None:
+        """Take PEFT's layers out of the model that was wrapped."""
+        self.enable(True)
+        base = self.model.get_base_model() if self._is_prompt else self.model.unload()
+        _unwrap_heads(base)
+        base.__dict__.pop("peft_config", None)
+
     def start(self, total_steps: int) -> None:
         """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
         if not self._allocates:
@@ -265,6 +272,15 @@ def _keep_one_head(wrapped: nn.Module) -> None:
     for module in wrapped.modules():
         if isinstance(module, ModulesToSaveWrapper):
             module.modules_to_save["default"] = module.original_module
+
+
+def _unwrap_heads(base: nn.Module) -> None:
+    """Put heads back into the places where PEFT wrapped them."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for name, module in list(base.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            base.set_submodule(name, module.original_module)
 
 
 def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:
