@@ -1,31 +1,24 @@
 """The report's plots as PNG and SVG files, for papers and W&B; needs the extra `plot` (matplotlib)."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.files import replacing
+from petbench.plot_style import STYLE, available
 from petbench.record import Record
+from petbench.report.figures.look import Panel
+from petbench.report.figures.views import figures
 from petbench.report.layout import Report
-from petbench.report.views import YARDSTICKS, payload
+from petbench.report.views import payload
 
 if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from petbench.plot_style import PALETTE, SHAPES, STYLE, YARDSTICK_LOOKS, available
-from petbench.report.figures.views import figures
 
 MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
-
-
 FORMATS = ("png", "svg")
-
-
 COLUMNS = 3  # panels side by side
-
-
-Panel = tuple[str, Callable[["Axes"], None]]  # title, what draws it
 
 
 def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -49,14 +42,6 @@ def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list
                 _save(figure, path)
                 written.append(path)
     return written
-
-
-def look(data: Mapping[str, Any], method: str) -> tuple[str, str]:
-    """Colour and marker of a method, as on the page."""
-    if method in YARDSTICKS:
-        return YARDSTICK_LOOKS[method]
-    place = data["coloured"].index(method)
-    return PALETTE[place % len(PALETTE)], SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
 
 
 def _figure(panels: Sequence[Panel]) -> "Figure":
