@@ -9,6 +9,7 @@ from petbench.files import write_text
 from petbench.record import Answers, Record, read_answers, read_records, run_folder
 from petbench.report.citations import report_bibtex
 from petbench.report.layout import Report
+from petbench.report.page.answers import TextsOf
 from petbench.report.settings import Where
 from petbench.report.sides import Read
 from petbench.report.tables import build
@@ -74,11 +75,13 @@ def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
     return paths
 
 
-def write_page(report: Report, records: Sequence[Record], out: Path) -> Path:
-    """Write the one self-contained page."""
+def write_page(
+    report: Report, records: Sequence[Record], out: Path, read: Read, texts_of: TextsOf | None = None
+) -> Path:
+    """Write the one self-contained page. read: a run's kept answers; texts_of: for `--texts`."""
     from petbench.report.page.page import write_page as write
 
-    write(report, list(records), out / PAGE)
+    write(report, list(records), out / PAGE, read, texts_of)
     return out / PAGE
 
 
