@@ -126,7 +126,7 @@ class Marks {
     }
   }
 }
-const short = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
+const short = (text, n) => (text.length > n ? `${text.slice(0, n - 1)}…` : text);
 
 // ---- cards ---------------------------------------------------------------------------------------
 function choice(chart, key, text, options) {

@@ -14,7 +14,7 @@ from petbench.report.layout import Report
 from petbench.report.views import payload
 
 HERE = Path(__file__).parent
-SCRIPTS = ("state", "tables", "chart", "series", "views", "main")  # in this order
+SCRIPTS = ("numbers", "state", "tables", "chart", "series", "views", "main")  # in this order
 TITLE = "petbench report"
 LEDE = (
     "Which tuning method, at which size, and is the difference real. Every number here is derived from the run "

@@ -75,7 +75,7 @@ const SERIES_CHARTS = [
       });
       const none = Object.assign(() => 0, { ticks: [] });
       const svg = xs.ticks.map((v) => `<line class="grid-line" x1="${xs(v)}" x2="${xs(v)}" y1="${m.top}" y2="${height - m.bottom}"/>`).join("") +
-        frame(width, height, m, { scale: xs, write: seconds, label: `training time to ${score(goal)} on ${s.task}` }, { scale: none, write: String });
+        frame(width, height, m, { scale: xs, write: tick, label: `training time to ${score(goal)} on ${s.task}` }, { scale: none, write: String });
       return { height, frame: svg, marks, rows };
     },
   },

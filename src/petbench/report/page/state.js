@@ -1,4 +1,4 @@
-// The page's data, what is chosen at the moment, and how numbers are written.
+// The page's data, and what is chosen at the moment.
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -21,39 +21,13 @@ const S = {
 };
 
 // ---- numbers -------------------------------------------------------------------------------------
-const nil = (v) => v === null || v === undefined || Number.isNaN(v);
-const fix = (v, n = 1) => (nil(v) ? "–" : (Math.abs(v) < 0.5 * 10 ** -n ? 0 : v).toFixed(n).replace("-", "−"));
 const score = (v) => fix(v, D.decimals);
-function si(v, digits = 3) {
-  if (nil(v)) return "–";
-  if (v === 0) return "0";
-  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
-    if (Math.abs(v) >= size) return `${trim((v / size).toPrecision(digits))} ${unit}`;
-  }
-  return trim(Number(v.toPrecision(digits)).toString());
-}
-const trim = (s) => (s.includes(".") && !s.includes("e") ? s.replace(/\.?0+$/, "") : s);
-function bytes(v) {
-  if (nil(v)) return "–";
-  const k = v < 1024 ? 0 : v < 1024 ** 2 ? 1 : v < 1024 ** 3 ? 2 : 3;
-  return `${k ? (v / 1024 ** k).toFixed(1) : v} ${["B", "KiB", "MiB", "GiB"][k]}`;
-}
 function count(v, low, more = "") {
   if (nil(v)) return "–";
   const span = (write) => (nil(low) || low === v ? write(v) : `${write(low)} to ${write(v)}`);
-  return `<span title="${esc(span((n) => n.toLocaleString("en")) + more)}">${span(si)}</span>`;
-}
-function seconds(v) {
-  if (nil(v)) return "–";
-  if (v === 0) return "0 s";
-  if (v < 1) return `${trim((v * 1000).toPrecision(3))} ms`;
-  if (v < 100 && v !== 60) return `${trim(v.toPrecision(3))} s`;
-  if (v < 6000 && v !== 3600) return `${trim((v / 60).toPrecision(3))} min`;
-  return `${trim((v / 3600).toPrecision(3))} h`;
+  return `<span title="${esc(span(whole) + more)}">${span(si)}</span>`;
 }
 const metricName = (name) => D.metrics[name] || name;
-const percent = (v) => (nil(v) ? "–" : `${v > 0 && v < 0.1 ? v.toFixed(3) : v < 10 ? v.toFixed(2) : v.toFixed(0)} %`);
-const rate = (v) => (nil(v) ? "–" : Number(v.toPrecision(3)).toExponential().replace("+", "").replace("e-", "e−"));
 const mean = (list) => (list.length ? list.reduce((a, b) => a + b, 0) / list.length : null);
 const median = (list) => {
   const sorted = list.filter((v) => !nil(v)).sort((a, b) => a - b);
@@ -61,7 +35,7 @@ const median = (list) => {
   const mid = sorted.length >> 1;
   return sorted.length % 2 ? sorted[mid] : (sorted[mid - 1] + sorted[mid]) / 2;
 };
-const many = (n, one, more = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
+const many = (n, one, more = `${one}s`) => `${whole(n)} ${n === 1 ? one : more}`;
 
 // ---- colour and shape of a method: the pair differs for 32 methods, also for colour-blind readers ----
 const YARD = { full: ["var(--n0)", 4], head_only: ["var(--n1)", 5] };
@@ -86,7 +60,7 @@ function badge(method) {
 const mark = (text) => (text ? `<span class="mark">${esc(text)}</span>` : "");
 
 // ---- what is shown -------------------------------------------------------------------------------
-const tables = () => D.tables.map((t, i) => i).filter((i) => S.table === "" || S.table === i);
+const tables = () => D.tables.map((_, i) => i).filter((i) => S.table === "" || S.table === i);
 const tasksOf = (t) => D.tables[t].tasks.filter((task) => !S.hideTasks.has(task.name));
 const words = () => S.q.toLowerCase().split(/\s+/).filter(Boolean);
 const found = (text) => words().every((w) => text.toLowerCase().includes(w));

@@ -2,13 +2,13 @@
 "use strict";
 const COSTS = [
   // key, head, small head, how it is written, its small line
-  ["tuned", "Tuned", "parameters", (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`), (r) => percent(r.tuned_percent)],
+  ["tuned", "Tuned", "parameters", (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`), (r) => (nil(r.tuned_percent) ? "–" : `${percent(r.tuned_percent)} %`)],
   ["trainable", "Trainable", "with head", (r) => count(r.trainable, r.trainable_low), () => ""],
   ["step", "Step time", D.reference ? `vs ${D.reference}` : "", (r) => (nil(r.step_ratio) ? seconds(r.step) : `${fix(r.step_ratio, 2)}×`), (r) => (nil(r.step_ratio) ? "" : seconds(r.step))],
   ["train", "Training", "a run", (r) => seconds(r.train), () => ""],
   ["memory", "Peak memory", "", (r) => bytes(r.memory), () => ""],
   ["bytes", "Adapter file", "", (r) => bytes(r.bytes), () => ""],
-  ["latency", "Latency", "plain, merged", (r) => (nil(r.latency) ? "–" : `${fix(r.latency, 1)} ms`), (r) => (nil(r.latency_merged) ? "" : `${fix(r.latency_merged, 1)} ms merged`)],
+  ["latency", "Latency", "plain, merged", (r) => (nil(r.latency) ? "–" : `${seconds(r.latency / 1000)}`), (r) => (nil(r.latency_merged) ? "" : `${seconds(r.latency_merged / 1000)} merged`)],
   ["tuning_runs", "Tuning", "runs, time", (r) => (nil(r.tuning_runs) ? "–" : r.tuning_runs), (r) => (nil(r.tuning_seconds) ? "" : seconds(r.tuning_seconds))],
 ];
 const costValue = { step: (r) => r.step_ratio ?? r.step };
@@ -51,7 +51,7 @@ function cellTip(cell) {
   if (cell.letters) lines.push(`<i>letters ${esc(cell.letters)}: rows that share one are not told apart</i>`);
   if (!nil(cell.rest)) lines.push(`${score(cell.rest)} over the runs that did not collapse`);
   if (!nil(cell.rows_error)) lines.push(`<i>± ${fix(cell.rows_error, 1)} for other rows of the kind (standard error)</i>`);
-  if (!nil(cell.p)) lines.push(`<i>p = ${cell.p < 0.001 ? "&lt; 0.001" : fix(cell.p, 3)} against the highest row, corrected for all pairs</i>`);
+  if (!nil(cell.p)) lines.push(`<i>p ${cell.p < 0.001 ? "" : "= "}${esc(probability(cell.p))} against the highest row, corrected for all pairs</i>`);
   for (const text of cell.mixed) lines.push(esc(text));
   return lines.join("<br>");
 }
@@ -113,7 +113,7 @@ function drawRuns() {
     found(`${R.run_id[i]} ${R.status[i]} ${R.model[i]} ${R.adapter[i]} ${R.task[i]} ${R.protocol[i]} ${R.reason[i] || ""}`));
   const done = (i) => R.status[i] === "done"; // until a column is chosen, runs without a score come first
   shown.sort((a, b) => (order.key ? compare(R[order.key][a], R[order.key][b], order.sign) : done(a) - done(b)) || a - b);
-  $("runs-sub").textContent = `${many(shown.length, "run")} of ${R.run_id.length.toLocaleString("en")}. One row is one training; scores are on the reported rows.`;
+  $("runs-sub").textContent = `${many(shown.length, "run")} of ${whole(R.run_id.length)}. One row is one training; scores are on the reported rows.`;
   const left = new Set(["run_id", "status", "model", "adapter", "task", "protocol", "reason"]);
   const headRow = RUN_COLUMNS.map(([key, text]) => head("runs", key, text, "", order, left.has(key) ? "left" : "")).join("");
   const body = shown.slice(0, S.runs).map((i) => `<tr>${RUN_COLUMNS.map(([key, , text]) => `<td${left.has(key) ? ' class="left"' : ""}>${text(R[key][i])}</td>`).join("")}</tr>`);

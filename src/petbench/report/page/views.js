@@ -6,7 +6,7 @@ const yAxis = (values, height, m, label = "Score") => {
   return { scale: scale("linear", lo, hi, height - m.bottom, m.top), write: (v) => trim(fix(v, 2)), label };
 };
 const taskNames = (t, filter = () => true) => tasksOf(t).filter(filter).map((k) => k.name);
-const runsOf = (cell) => (cell && cell.curves ? cell.curves : []);
+const runsOf = (cell) => cell?.curves ?? [];
 const say = (lines) => lines.filter(Boolean).join("<br>");
 const shownRows = (t) => (S.settings === "all" ? rowsOf(t) : bestOf(rowsOf(t).map((row) => ({ row })), (e) => e.row.selection).map((e) => e.row));
 
@@ -27,7 +27,12 @@ function tradeOff(points, width, x, label) {
   const xs = scale(x.log ? "log" : "linear", ...extent(points.map((p) => p.x), x.log ? "log" : "linear"), left + 8, width - m.right - 8);
   const at = (p) => [zero && p.x === 0 ? m.left + 12 : xs(p.x), y.scale(p.y)];
   let top = -Infinity;
-  const front = points.slice().sort((a, b) => a.x - b.x || b.y - a.y).filter((p) => p.y > top && ((top = p.y), true)).filter((p) => inside.includes(p));
+  const better = (p) => {
+    const is = p.y > top;
+    if (is) top = p.y;
+    return is;
+  };
+  const front = points.slice().sort((a, b) => a.x - b.x || b.y - a.y).filter(better).filter((p) => inside.includes(p));
   const path = front.map((p, i) => (i ? `H${at(p)[0].toFixed(1)}V${at(p)[1].toFixed(1)}` : `M${at(p).map((v) => v.toFixed(1)).join(" ")}`)).join("");
   if (front.length) marks.add(`<path class="front" d="${path}H${width - m.right}"/>`);
   const clamp = (v) => Math.min(height - m.bottom, Math.max(m.top, v));
@@ -69,7 +74,7 @@ const CHARTS = [
     draw(t, s, width) {
       const name = s.x === "step" ? "step time" : "training time";
       const points = scored(t, s.task).map((p) => ({ ...p, x: p.cost[s.x] })).filter((p) => p.x > 0);
-      return tradeOff(points, width, { log: true, write: seconds, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score");
+      return tradeOff(points, width, { log: true, write: tick, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score");
     },
   },
   {
@@ -184,7 +189,7 @@ const CHARTS = [
       }
       marks.labelsRight(ends, width - m.right, m.top, height - m.bottom, width);
       if (s.x === "t") xs.ticks = timeTicks(...xs.ends);
-      const write = s.x === "t" ? seconds : (v) => si(v);
+      const write = s.x === "t" ? tick : (v) => si(v);
       return { height, frame: frame(width, height, m, { scale: xs, write, label: { x: "step", e: "epoch", t: "training time" }[s.x] }, y), marks, rows };
     },
   },
