@@ -51,6 +51,9 @@ class Installed(Protocol):
     def plain(self, folded: bool = False) -> nn.Module:
         """A copy of the model as transformers has it, the adapters folded into the weights or left out."""
 
+    def remove(self) -> None:
+        """Take everything off the model that was given: it is as transformers has it again."""
+
     def start(self, total_steps: int) -> None:
         """Called once before the first step, for methods whose schedule depends on the length of the run."""
 

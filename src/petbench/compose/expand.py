@@ -7,16 +7,16 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
-from petbench.compose.many import values_of
+from petbench.compose.hydra import forgiving, hydra_errors, search_path_override
+from petbench.compose.many import preset_of, values_of
 from petbench.compose.recipe import IdOf, completed, table_of, with_starts
-from petbench.config.tree import conf_dir, key_of, option_path
+from petbench.config.tree import conf_dir, conf_roots, key_of, option_path
 from petbench.errors import UserError
 
 
@@ -44,9 +44,7 @@ def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            preset = compose(
-                CONFIG_NAME, overrides=without_sweeps(overrides, loader), return_hydra_config=True
-            )
+            preset = preset_of(without_sweeps(overrides, loader), conf_roots(config_dir))
             params = OmegaConf.select(preset, "hydra.sweeper.params") or {}
             swept = [f"{key}={value}" for key, value in params.items()]
             given = set(map(key_of, overrides))

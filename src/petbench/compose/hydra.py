@@ -135,7 +135,8 @@ def _as_one_line(error: Exception) -> str:
     ]
     cause = str(error.__cause__ or "").strip().splitlines()
     detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
-    text = f"{' '.join(lines[:2])}{detail}".strip()
+    # Without the backslashes that `forgiving` gave Hydra's grammar: nobody wrote them.
+    text = re.sub(r"\\([^\w\\])", r"\1", f"{' '.join(lines[:2])}{detail}".strip())
     return f"{text}. {IN_BRACES}" if "${" in text else text
 
 

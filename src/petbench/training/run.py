@@ -18,7 +18,7 @@ from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
 from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
-from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
+from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
@@ -57,6 +57,7 @@ def run(prepared: Prepared, *, group: str | None = None, since: float | None = N
         raise NotHere("\n".join(prepared.content.missing))
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
+        _clear_up(prepared.folder)
         return earlier
     with (
         signals.stop_signals(),
@@ -74,6 +75,17 @@ def run(prepared: Prepared, *, group: str | None = None, since: float | None = N
             if not was_there and is_main_process():
                 _remove_unfinished(prepared.folder)
             raise
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what a kill between the record and the run's end left: the resume state and the dead owner's claim."""
+    left = any((folder / name).exists() for name in (RESUME_FILE, CLAIM_FILE))
+    if left and is_main_process() and owner(folder) is None:
+        with (
+            contextlib.suppress(RunError, UserError),
+            claimed(folder),
+        ):  # a folder that is only read stays as it is
+            (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
 def note_failure(prepared: Prepared, reason: str) -> None:

@@ -66,6 +66,8 @@ function frame(width, height, m, x, y) {
   if (y.label) out.push(`<text x="2" y="11">${esc(y.label)}</text>`);
   return out.join("");
 }
+// Room for the labels of so many lines, as far as a screen goes.
+const tallEnough = (lines, least) => Math.max(least, Math.min(900, 14 * lines + 70));
 class Marks {
   // Collects what is drawn, its tooltips, and the data table of one plot.
   constructor() {
@@ -116,7 +118,9 @@ class Marks {
   labelsRight(list, x, top, bottom, width) {
     // Labels at line ends, pushed apart, with a thin leader when moved. Too many: the lines with the best ends keep theirs.
     const room = Math.floor((width - x - 26) / 6.3);
-    const kept = list.sort((a, b) => a.y - b.y).slice(0, Math.max(1, Math.floor((bottom - top) / 14)));
+    const fit = Math.max(1, Math.floor((bottom - top) / 14));
+    const kept = list.sort((a, b) => a.y - b.y).slice(0, list.length > fit ? fit - 1 : fit);
+    if (kept.length < list.length) this.add(`<text x="${x + 26}" y="${bottom + 4}">and ${list.length - kept.length} more</text>`);
     kept.forEach((l, i) => (l.at = Math.max(l.y, i ? kept[i - 1].at + 14 : top)));
     for (let i = kept.length - 1, limit = bottom; i >= 0; i--, limit -= 14) kept[i].at = Math.min(kept[i].at, limit);
     for (const l of kept) {
@@ -153,7 +157,7 @@ function drawChart(chart, t) {
   const host = card.querySelector(".plot");
   const width = Math.max(260, host.clientWidth);
   const drawn = chart.draw(t, state, width);
-  card.querySelector(".hint").textContent = drawn.hint || chart.hint;
+  card.querySelector(".hint").textContent = [drawn.hint || chart.hint, drawn.note].filter(Boolean).join(" ");
   if (drawn.html !== undefined) {
     host.innerHTML = drawn.html;
   } else {

@@ -1,14 +1,14 @@
 // The four plots over a setting or a target: few training rows, learning rate, tuning trials, time to a score.
 "use strict";
 function series(list, t, task) {
-  return list.filter((s) => s.tables.includes(t) && s.task === task && !S.hideMethods.has(s.method) && found(`${s.label} ${s.method} ${s.task}`));
+  return list.filter((s) => s.tables.includes(t) && s.task === task && isShown(t, s.method) && found(`${s.label} ${s.method} ${s.task}`));
 }
 function seriesTasks(list, t) {
   return [...new Set(list.filter((s) => s.tables.includes(t) && !S.hideTasks.has(s.task)).map((s) => s.task))];
 }
 function drawSeries(list, width, x, label) {
   // Lines of means with 95% intervals over a logarithmic axis; x null stands right of it, as `all`.
-  const height = 320, m = M(44, width < 420 ? 104 : 136);
+  const height = tallEnough(list.length, 320), m = M(44, width < 420 ? 104 : 136);
   const marks = new Marks();
   const points = list.flatMap((s) => s.points);
   const open = points.some((p) => nil(p.x));

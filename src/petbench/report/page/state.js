@@ -9,7 +9,9 @@ const S = {
   table: "", // position of the chosen table, or "" for all
   plot: 0, // the table that the plots show
   hideTasks: new Set(),
-  hideMethods: new Set(),
+  mode: "all", // which methods: "top", the first of the order; "all"; "some", all but `hide`
+  hide: new Set(),
+  tops: {}, // table position -> the methods of "top", until the order changes
   q: "",
   sort: {}, // table position or "runs" -> [key, "ascending" | "descending"]
   detail: "std",
@@ -18,6 +20,10 @@ const S = {
   chart: {}, // chart id -> its own choices
   runs: 25,
   partial: new Set(), // tables that also show the rows which lack tasks
+  lines: true, // reference lines
+  printed: false, // published numbers
+  rows: {}, // of the disagreement: column, a and b
+  run: -1, // of the open drawer
 };
 
 // ---- numbers -------------------------------------------------------------------------------------
@@ -66,7 +72,7 @@ const words = () => S.q.toLowerCase().split(/\s+/).filter(Boolean);
 const found = (text) => words().every((w) => text.toLowerCase().includes(w));
 function rowsOf(t) {
   const table = D.tables[t];
-  return table.rows.filter((row) => !S.hideMethods.has(row.method) && rowFound(table, row));
+  return table.rows.filter((row) => isShown(t, row.method) && rowFound(table, row));
 }
 function rowFound(table, row) {
   if (!words().length) return true;
@@ -103,32 +109,3 @@ function bestOf(list, key) {
 
 // With one setting a method, its name says enough.
 const nameOf = (row) => (S.settings === "all" ? row.label : row.method);
-
-// ---- the address holds the state, so that a view can be sent to somebody -------------------------
-function readAddress() {
-  const h = new URLSearchParams(location.hash.slice(1));
-  if (h.get("theme")) document.documentElement.dataset.theme = h.get("theme");
-  S.q = h.get("q") || "";
-  if (h.get("table") && D.tables[h.get("table")]) S.table = S.plot = Number(h.get("table"));
-  for (const name of (h.get("without") || "").split(",").filter(Boolean)) (D.methods.includes(name) ? S.hideMethods : S.hideTasks).add(name);
-  if (h.get("task")) S.task = h.get("task");
-  if (h.get("settings")) S.settings = h.get("settings");
-  if (h.get("sort")) {
-    const [key, way] = h.get("sort").split(":");
-    D.tables.forEach((_, i) => (S.sort[i] = [key, way === "asc" ? "ascending" : "descending"]));
-  }
-  if (h.get("runs")) S.sort.runs = [h.get("runs").split(":")[0], h.get("runs").endsWith(":asc") ? "ascending" : "descending"];
-}
-function writeAddress() {
-  const h = new URLSearchParams();
-  if (S.table !== "") h.set("table", S.table);
-  if (S.q) h.set("q", S.q);
-  const hidden = [...S.hideTasks, ...S.hideMethods];
-  if (hidden.length) h.set("without", hidden.join(","));
-  if (S.task) h.set("task", S.task);
-  try {
-    history.replaceState(null, "", h.size ? `#${h}` : location.pathname + location.search);
-  } catch (_) {
-    // Some browsers refuse this for a page opened from a file; the page works without it.
-  }
-}

@@ -16,7 +16,22 @@ function scored(t, task) {
   return shownRows(t).map((row) => ({ row, avg: average(t, row), cost: row }))
     .filter((p) => !nil(p.avg.value) && p.avg.n === p.avg.of).map((p) => ({ ...p, y: p.avg.value, low: p.avg.low, high: p.avg.high }));
 }
-function tradeOff(points, width, x, label) {
+function yardLines(t, task) {
+  // Name and score of what any method is held against, also where its row is not shown.
+  if (!S.lines) return [];
+  const found = Object.keys(YARD).map((method) => {
+    const row = D.tables[t].rows.find((r) => r.method === method);
+    return [method, row && (task ? cellOf(row, task)?.mean : average(t, row).n === average(t, row).of ? average(t, row).value : null)];
+  });
+  return [["majority", task ? D.majority[t][task] : null], ...found].filter(([, v]) => !nil(v));
+}
+function drawYards(marks, yards, at, from, to, lowest) {
+  // Thin lines across the plot; those below it are named under it, so that nothing is flattened by them.
+  for (const [name, v] of yards) if (v >= lowest) marks.add(`<line class="yard" x1="${from}" x2="${to}" y1="${at(v).toFixed(1)}" y2="${at(v).toFixed(1)}"/><text class="yard" x="${from + 4}" y="${(at(v) - 4).toFixed(1)}">${esc(name)} ${score(v)}</text>`);
+  const below = yards.filter(([, v]) => v < lowest).map(([name, v]) => `${name} ${score(v)}`);
+  return below.length ? `lines below the axis: ${below.join(", ")}` : "";
+}
+function tradeOff(points, width, x, label, yards) {
   const height = 330, m = M();
   const marks = new Marks();
   const zero = x.log && points.some((p) => p.x === 0);
@@ -34,6 +49,7 @@ function tradeOff(points, width, x, label) {
   };
   const front = points.slice().sort((a, b) => a.x - b.x || b.y - a.y).filter(better).filter((p) => inside.includes(p));
   const path = front.map((p, i) => (i ? `H${at(p)[0].toFixed(1)}V${at(p)[1].toFixed(1)}` : `M${at(p).map((v) => v.toFixed(1)).join(" ")}`)).join("");
+  const under = drawYards(marks, yards, y.scale, m.left, width - m.right, y.scale.ends[0]);
   if (front.length) marks.add(`<path class="front" d="${path}H${width - m.right}"/>`);
   const clamp = (v) => Math.min(height - m.bottom, Math.max(m.top, v));
   for (const p of inside) if (!nil(p.low)) marks.bar(p.row.method, at(p)[0], clamp(y.scale(p.low)), clamp(y.scale(p.high)), true);
@@ -42,9 +58,9 @@ function tradeOff(points, width, x, label) {
   const cut = points.length - inside.length;
   let svg = frame(width, height, m, { scale: xs, write: x.write, label: x.label }, y);
   if (zero) svg += `<text x="${m.left + 12}" y="${height - m.bottom + 17}" text-anchor="middle">0</text>`;
-  if (cut) svg += `<text x="${width - m.right}" y="11" text-anchor="end">↓ ${cut} below the axis</text>`;
+  const lost = [cut && many(cut, "mark") + " below the axis", under].filter(Boolean).join("; ");
   const rows = [["Method", x.name, "Score", "On the front"], ...points.map((p) => [p.row.label, x.write(p.x), score(p.y), front.includes(p) ? "yes" : ""])];
-  return { height, frame: svg, marks, rows };
+  return { height, frame: svg, marks, rows, note: lost && `${lost[0].toUpperCase()}${lost.slice(1)}.` };
 }
 
 const CHARTS = [
@@ -60,7 +76,7 @@ const CHARTS = [
       const write = s.x === "bytes" ? bytes : si;
       const name = { tuned: "tuned parameters", trainable: "trainable parameters", bytes: "adapter file" }[s.x];
       const points = scored(t, s.task).map((p) => ({ ...p, x: p.cost[s.x] })).filter((p) => !nil(p.x));
-      return tradeOff(points, width, { log: true, write, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score");
+      return tradeOff(points, width, { log: true, write, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score", yardLines(t, s.task));
     },
   },
   {
@@ -74,7 +90,7 @@ const CHARTS = [
     draw(t, s, width) {
       const name = s.x === "step" ? "step time" : "training time";
       const points = scored(t, s.task).map((p) => ({ ...p, x: p.cost[s.x] })).filter((p) => p.x > 0);
-      return tradeOff(points, width, { log: true, write: tick, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score");
+      return tradeOff(points, width, { log: true, write: tick, name, label: `${name} (log)` }, s.task ? `${s.task}, score` : "average score", yardLines(t, s.task));
     },
   },
   {
@@ -118,10 +134,11 @@ const CHARTS = [
       const m = M(width < 420 ? 104 : 150, lossy ? 78 : 14, 8), height = list.length * 24 + m.top + m.bottom;
       const clipped = clipLow(list.flatMap((e) => e.cell.seeds.map(([, v]) => v)));
       const xs = scale("linear", ...extent(clipped.values, "linear", 0.05), m.left, width - m.right);
-      const X = (v) => Math.max(m.left, xs(v));
+      const X = (v) => Math.min(width - m.right, Math.max(m.left, xs(v)));
       const marks = new Marks();
       const rows = [["Method", "Seed", "Score"]];
       let svg = xs.ticks.map((v) => `<line class="grid-line" x1="${xs(v)}" x2="${xs(v)}" y1="${m.top}" y2="${height - m.bottom}"/>`).join("");
+      for (const [, v] of yardLines(t, s.task)) if (v >= xs.ends[0] && v <= xs.ends[1]) svg += `<line class="yard" x1="${xs(v)}" x2="${xs(v)}" y1="${m.top}" y2="${height - m.bottom}"/>`;
       list.forEach(({ row, cell }, i) => {
         const y = m.top + 24 * i + 14;
         const [colour] = look(row.method);
@@ -135,6 +152,10 @@ const CHARTS = [
         }
         if (left.length) marks.add(`<text x="${m.left + 2}" y="${y + 4}">← ${left.length}</text>${marks.hit(m.left + 10, y, say([`<b>${esc(row.label)}</b>, left of the axis`, ...left.map(([seed, v, fallen]) => `seed ${seed}: ${score(v)}${fallen ? ", collapsed" : ""}`)]))}`, row.method);
         if (cell.mean >= xs.ends[0]) marks.add(`<line x1="${xs(cell.mean)}" x2="${xs(cell.mean)}" y1="${y - 8}" y2="${y + 8}" stroke="var(--ink)" stroke-width="2"/>`, row.method);
+        if (S.printed) for (const [v, where] of D.printed[cell.i] || []) {
+          rows.push([row.label, "published", score(v)]);
+          marks.add(`${glyph(3, X(v), y, 4.5, 'fill="none" stroke="var(--ink)"')}${marks.hit(X(v), y, say([`<b>published ${score(v)}</b>`, esc(where)]))}`, row.method);
+        }
         if (lost) marks.add(`<text x="${width - m.right + 8}" y="${y + 4}">${esc(lost)}</text>`, row.method);
       });
       const none = Object.assign(() => 0, { ticks: [] });
@@ -152,7 +173,7 @@ const CHARTS = [
     },
     has: (t, s) => s.task && cellsFor(t, s.task).some((e) => runsOf(e.cell).length),
     draw(t, s, width) {
-      const height = 400, m = M(44, width < 420 ? 104 : 136);
+      const m = M(44, width < 420 ? 104 : 136);
       const lines = [];
       for (const { row, cell } of cellsFor(t, s.task)) {
         const runs = runsOf(cell).filter((r) => r[s.x] && r[s.y]);
@@ -165,6 +186,7 @@ const CHARTS = [
         }
         if (points.length) lines.push({ row, points, n: runs.length });
       }
+      const height = tallEnough(lines.length, 400);
       const marks = new Marks();
       const rows = [["Method", s.x === "t" ? "Seconds" : s.x === "e" ? "Epoch" : "Step", s.y === "y" ? "Score" : "Loss"]];
       if (!lines.length) return { height: 60, frame: '<text x="8" y="30">No such values in these curves.</text>', marks, rows };
