@@ -22,7 +22,11 @@ function significant(v, digits = 3) {
 }
 function si(v, digits = 3) {
   if (nil(v)) return "–";
-  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+  for (const [unit, size] of [
+    ["G", 1e9],
+    ["M", 1e6],
+    ["k", 1e3],
+  ]) {
     if (Math.abs(v) >= size) return `${significant(v / size, digits)} ${unit}`;
   }
   return significant(v, digits);

@@ -51,12 +51,39 @@ function look(method) {
   return [`var(--c${i % 8})`, (i + Math.floor(i / 8)) % 4];
 }
 function glyph(shape, x, y, r, style) {
-  const p = (...points) => `<path d="M${points.map(([a, b]) => `${(x + a * r).toFixed(1)} ${(y + b * r).toFixed(1)}`).join("L")}Z" ${style}/>`;
+  const p = (...points) =>
+    `<path d="M${points.map(([a, b]) => `${(x + a * r).toFixed(1)} ${(y + b * r).toFixed(1)}`).join("L")}Z" ${style}/>`;
   if (shape === 1) return p([-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]);
   if (shape === 2) return p([0, -1.2], [1.15, 0.9], [-1.15, 0.9]);
   if (shape === 3) return p([0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]);
-  if (shape === 4) return p([0, -1.3], [0.38, -0.4], [1.3, -0.4], [0.6, 0.25], [0.85, 1.2], [0, 0.65], [-0.85, 1.2], [-0.6, 0.25], [-1.3, -0.4], [-0.38, -0.4]);
-  if (shape === 5) return p([-0.3, -1.1], [0.3, -1.1], [0.3, -0.3], [1.1, -0.3], [1.1, 0.3], [0.3, 0.3], [0.3, 1.1], [-0.3, 1.1], [-0.3, 0.3], [-1.1, 0.3], [-1.1, -0.3], [-0.3, -0.3]);
+  if (shape === 4)
+    return p(
+      [0, -1.3],
+      [0.38, -0.4],
+      [1.3, -0.4],
+      [0.6, 0.25],
+      [0.85, 1.2],
+      [0, 0.65],
+      [-0.85, 1.2],
+      [-0.6, 0.25],
+      [-1.3, -0.4],
+      [-0.38, -0.4],
+    );
+  if (shape === 5)
+    return p(
+      [-0.3, -1.1],
+      [0.3, -1.1],
+      [0.3, -0.3],
+      [1.1, -0.3],
+      [1.1, 0.3],
+      [0.3, 0.3],
+      [0.3, 1.1],
+      [-0.3, 1.1],
+      [-0.3, 0.3],
+      [-1.1, 0.3],
+      [-1.1, -0.3],
+      [-0.3, -0.3],
+    );
   return `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${r}" ${style}/>`;
 }
 function badge(method) {
@@ -76,23 +103,37 @@ function rowsOf(t) {
 }
 function rowFound(table, row) {
   if (!words().length) return true;
-  return table.tasks.some((task) => row.cells[task.name] !== undefined && !S.hideTasks.has(task.name) && found(`${table.model} ${table.protocol} ${row.label} ${row.method} ${task.name}`));
+  return table.tasks.some(
+    (task) =>
+      row.cells[task.name] !== undefined &&
+      !S.hideTasks.has(task.name) &&
+      found(`${table.model} ${table.protocol} ${row.label} ${row.method} ${task.name}`),
+  );
 }
 const cellOf = (row, task) => (row.cells[task] === undefined ? null : D.cells[row.cells[task]]);
 function average(t, row) {
   // With every task shown this is the report's own number; else the plain mean of the tasks that are shown.
   const table = D.tables[t];
-  if (!table.tasks.some((task) => S.hideTasks.has(task.name))) return { value: row.average, n: row.average_n, of: table.average_of, low: row.average_low, high: row.average_high };
+  if (!table.tasks.some((task) => S.hideTasks.has(task.name)))
+    return { value: row.average, n: row.average_n, of: table.average_of, low: row.average_low, high: row.average_high };
   const counted = tasksOf(t).filter((task) => task.averaged);
-  const values = counted.map((task) => cellOf(row, task.name)).filter((c) => c && !nil(c.mean)).map((c) => c.mean);
+  const values = counted
+    .map((task) => cellOf(row, task.name))
+    .filter((c) => c && !nil(c.mean))
+    .map((c) => c.mean);
   return { value: mean(values), n: values.length, of: counted.length };
 }
-const averages = (t) => rowsOf(t).map((row) => average(t, row)).some((a) => !nil(a.value) && a.n === a.of);
+const averages = (t) =>
+  rowsOf(t)
+    .map((row) => average(t, row))
+    .some((a) => !nil(a.value) && a.n === a.of);
 // What a table is sorted by until a column is chosen.
-const firstSort = (t) => (D.tables[t].average_of ? "average" : tasksOf(t)[0]?.name ?? "label");
+const firstSort = (t) => (D.tables[t].average_of ? "average" : (tasksOf(t)[0]?.name ?? "label"));
 function cellsFor(t, task) {
   // One cell a row; with "best" only the setting that is ahead on the selection rows, never on the reported ones.
-  const list = rowsOf(t).map((row) => ({ row, cell: cellOf(row, task) })).filter((e) => e.cell && !nil(e.cell.mean));
+  const list = rowsOf(t)
+    .map((row) => ({ row, cell: cellOf(row, task) }))
+    .filter((e) => e.cell && !nil(e.cell.mean));
   return S.settings === "all" ? list : bestOf(list, (e) => e.cell.selection);
 }
 function bestOf(list, key) {
