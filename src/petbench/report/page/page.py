@@ -21,6 +21,7 @@ from petbench.report.views import payload
 
 HERE = Path(__file__).parent
 SCRIPTS = (
+    "numbers",
     "state",
     "tables",
     "chart",

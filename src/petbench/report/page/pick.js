@@ -1,6 +1,7 @@
 // Which methods are shown: the first ten of the order, all, or those that were picked; families; the address of a view.
 "use strict";
-const MANY = 12, TOP = 10; // from MANY methods on the page starts with the first TOP of the order
+const MANY = 12,
+  TOP = 10; // from MANY methods on the page starts with the first TOP of the order
 const used = D.methods.filter((m) => D.tables.some((t) => t.rows.some((r) => r.method === m)));
 const taskNamesOfAll = [...new Set(D.tables.flatMap((t) => t.tasks.map((k) => k.name)))];
 S.mode = used.length > MANY ? "top" : "all";
@@ -12,7 +13,8 @@ function topOf(t) {
     ...Object.keys(YARD).filter((m) => used.includes(m)),
   ]));
 }
-const isShown = (t, method) => (S.mode === "all" || (S.mode === "top" && words().length) ? true : S.mode === "top" ? topOf(t).has(method) : !S.hide.has(method));
+const isShown = (t, method) =>
+  S.mode === "all" || (S.mode === "top" && words().length) ? true : S.mode === "top" ? topOf(t).has(method) : !S.hide.has(method);
 const anywhereShown = (method) => tables().some((t) => isShown(t, method));
 
 function pick(methods) {
@@ -27,22 +29,32 @@ function flipMethod(method) {
 function pickFamily(family) {
   const members = used.filter((m) => D.families[m] === family);
   const shown = used.filter(anywhereShown);
-  if (shown.length === members.length && members.every((m) => shown.includes(m))) S.mode = "all"; // a second click
+  if (shown.length === members.length && members.every((m) => shown.includes(m)))
+    S.mode = "all"; // a second click
   else pick(members);
 }
 function drawChips() {
-  const chip = (kind, name, on, icon) => `<button type="button" class="chip" data-${kind}="${esc(name)}" aria-pressed="${on}">${icon}${esc(name)}</button>`;
+  const chip = (kind, name, on, icon) =>
+    `<button type="button" class="chip" data-${kind}="${esc(name)}" aria-pressed="${on}">${icon}${esc(name)}</button>`;
   $("taskchips").innerHTML = taskNamesOfAll.map((n) => chip("taskchip", n, !S.hideTasks.has(n), "")).join("");
   const families = [...new Set(used.map((m) => D.families[m]))];
-  $("methodchips").innerHTML = families.map((family) => {
-    const members = used.filter((m) => D.families[m] === family);
-    const head = families.length > 1 ? `<button type="button" class="fam" data-family="${esc(family)}" title="Only these ${members.length}">${esc(family)}</button>` : "";
-    return `<div class="family" role="group" aria-label="${esc(family)}">${head}${members.map((n) => chip("methodchip", n, anywhereShown(n), badge(n))).join("")}</div>`;
-  }).join("");
-  const shown = used.filter(anywhereShown).length, off = S.hideTasks.size;
+  $("methodchips").innerHTML = families
+    .map((family) => {
+      const members = used.filter((m) => D.families[m] === family);
+      const head =
+        families.length > 1
+          ? `<button type="button" class="fam" data-family="${esc(family)}" title="Only these ${members.length}">${esc(family)}</button>`
+          : "";
+      return `<div class="family" role="group" aria-label="${esc(family)}">${head}${members.map((n) => chip("methodchip", n, anywhereShown(n), badge(n))).join("")}</div>`;
+    })
+    .join("");
+  const shown = used.filter(anywhereShown).length,
+    off = S.hideTasks.size;
   const modes = [...(used.length > MANY ? [["top", `First ${TOP}`]] : []), ["all", `All ${used.length}`], ["none", "None"]];
   const now = S.mode === "some" ? (shown ? "" : "none") : S.mode;
-  $("modes").innerHTML = modes.map(([key, text]) => `<button type="button" data-mode="${key}" aria-pressed="${now === key}">${text}</button>`).join("");
+  $("modes").innerHTML = modes
+    .map(([key, text]) => `<button type="button" data-mode="${key}" aria-pressed="${now === key}">${text}</button>`)
+    .join("");
   $("chipcount").textContent = `(${shown} of ${many(used.length, "method")} shown${off ? `, ${many(off, "task")} hidden` : ""})`;
 }
 
@@ -69,7 +81,8 @@ function readAddress() {
 }
 function address() {
   const h = new URLSearchParams();
-  const shown = used.filter((m) => !S.hide.has(m)), hidden = used.filter((m) => S.hide.has(m));
+  const shown = used.filter((m) => !S.hide.has(m)),
+    hidden = used.filter((m) => S.hide.has(m));
   const without = [...S.hideTasks];
   if (S.table !== "") h.set("table", S.table);
   if (S.q) h.set("q", S.q);

@@ -1,14 +1,19 @@
 // The answer on top, and the rows on which two methods disagree.
 "use strict";
 function drawAnswer() {
-  const parts = tables().filter((t) => D.answer[t].length).map((t) => {
-    const [first, ...rest] = D.answer[t].map((short) => esc(short.text));
-    const more = rest.length ? `<details><summary>Task by task</summary><ul>${rest.map((text) => `<li>${text}</li>`).join("")}</ul></details>` : "";
-    const name = D.tables.length > 1 ? `<p class="sub">${esc(D.tables[t].name)}</p>` : "";
-    return `<div class="verdict">${name}<p class="said">${first}</p>${more}</div>`;
-  });
+  const parts = tables()
+    .filter((t) => D.answer[t].length)
+    .map((t) => {
+      const [first, ...rest] = D.answer[t].map((short) => esc(short.text));
+      const more = rest.length
+        ? `<details><summary>Task by task</summary><ul>${rest.map((text) => `<li>${text}</li>`).join("")}</ul></details>`
+        : "";
+      const name = D.tables.length > 1 ? `<p class="sub">${esc(D.tables[t].name)}</p>` : "";
+      return `<div class="verdict">${name}<p class="said">${first}</p>${more}</div>`;
+    });
   const [open, folded] = [parts.slice(0, 3), parts.slice(3)];
-  $("answer").innerHTML = `<h2>The answer</h2>${open.join("")}${folded.length ? `<details><summary>${many(folded.length, "more table")}</summary>${folded.join("")}</details>` : ""}`;
+  $("answer").innerHTML =
+    `<h2>The answer</h2>${open.join("")}${folded.length ? `<details><summary>${many(folded.length, "more table")}</summary>${folded.join("")}</details>` : ""}`;
   $("answer").hidden = !parts.length;
 }
 
@@ -18,7 +23,8 @@ function drawRows() {
   const host = $("rows-body");
   const there = D.kept.map((k, i) => ({ ...k, i })).filter((k) => tables().includes(k.table));
   if (!there.length) {
-    host.innerHTML = '<p class="empty">These records kept no answers by row (answers.npz beside a record): nobody can say on which rows two methods differ. Runs of this version keep them.</p>';
+    host.innerHTML =
+      '<p class="empty">These records kept no answers by row (answers.npz beside a record): nobody can say on which rows two methods differ. Runs of this version keep them.</p>';
     return;
   }
   const column = there.find((k) => k.i === S.rows.column) ?? there.find((k) => !k.left_out) ?? there[0];
@@ -38,25 +44,51 @@ function drawRows() {
   if (!cells.includes(S.rows.a)) S.rows.a = named(short?.highest) ?? cells[0];
   if (!cells.includes(S.rows.b)) S.rows.b = [named(short?.pick), ...cells].find((c) => c !== undefined && c !== S.rows.a) ?? S.rows.a;
   const { a, b } = S.rows;
-  const sides = picker("a", "Method", cells.map((c) => option(c, labels(c), a)).join("")) + picker("b", "Against", cells.map((c) => option(c, labels(c), b)).join(""));
+  const sides =
+    picker("a", "Method", cells.map((c) => option(c, labels(c), a)).join("")) +
+    picker("b", "Against", cells.map((c) => option(c, labels(c), b)).join(""));
   const found = disagreement(column, a, b);
-  const lost = D.tables[column.table].rows.filter((r) => r.cells[column.task] !== undefined && !cells.includes(r.cells[column.task])).length;
-  const sentence = `On ${column.task}, ${labels(a)} and ${labels(b)} differ on ${found.rows.length.toLocaleString("en")} of ${column.rows.toLocaleString("en")} rows.` +
-    (column.numbers ? "" : ` Right in all ${column.n[a]} runs of ${labels(a)} and in none of the ${column.n[b]} of ${labels(b)}: ${found.one}; the other way round: ${found.other}.`) +
+  const lost = D.tables[column.table].rows.filter(
+    (r) => r.cells[column.task] !== undefined && !cells.includes(r.cells[column.task]),
+  ).length;
+  const sentence =
+    `On ${column.task}, ${labels(a)} and ${labels(b)} differ on ${whole(found.rows.length)} of ${whole(column.rows)} rows.` +
+    (column.numbers
+      ? ""
+      : ` Right in all ${column.n[a]} runs of ${labels(a)} and in none of the ${column.n[b]} of ${labels(b)}: ${found.one}; the other way round: ${found.other}.`) +
     (lost ? ` ${many(lost, "method")} kept no answers here.` : "");
-  const head = column.numbers ? ["Row", "Label", `${labels(a)}, mean answer`, `${labels(b)}, mean answer`] : ["Row", "Label", `${labels(a)}, runs right`, `${labels(b)}, runs right`];
+  const head = column.numbers
+    ? ["Row", "Label", `${labels(a)}, mean answer`, `${labels(b)}, mean answer`]
+    : ["Row", "Label", `${labels(a)}, runs right`, `${labels(b)}, runs right`];
   const texts = column.texts;
   const body = found.rows.slice(0, MOST_ROWS).map((r) => {
     const side = (c, v) => (column.numbers ? fix(v, 2) : `${v} of ${column.n[c]}`);
-    const text = texts ? `<td class="left text">${Object.entries(texts[r.id] || {}).map(([k, v]) => `<b>${esc(k)}</b> ${esc(v)}`).join("<br>") || "–"}</td>` : "";
+    const text = texts
+      ? `<td class="left text">${
+          Object.entries(texts[r.id] || {})
+            .map(([k, v]) => `<b>${esc(k)}</b> ${esc(v)}`)
+            .join("<br>") || "–"
+        }</td>`
+      : "";
     return `<tr><td>${r.id}</td><td class="left">${esc(r.label)}</td><td>${side(a, r.a)}</td><td>${side(b, r.b)}</td>${text}</tr>`;
   });
-  const heads = [...head, ...(texts ? ["Texts"] : [])].map((h, i) => `<th scope="col"${i === 1 || i > 3 ? ' class="left"' : ""}>${esc(h)}</th>`).join("");
-  const note = column.no_texts ? `No more texts: ${column.no_texts}.` : texts ? "" : "Texts are in the page when it is made with: petbench report --texts";
-  const matrices = column.numbers ? "" : `<div class="matrices">${[a, b].map((c) => matrix(column.classes, cellMatrix(column, c), `${labels(c)}, rows in the mean of ${many(column.n[c], "run")}`)).join("")}</div>`;
+  const heads = [...head, ...(texts ? ["Texts"] : [])]
+    .map((h, i) => `<th scope="col"${i === 1 || i > 3 ? ' class="left"' : ""}>${esc(h)}</th>`)
+    .join("");
+  const note = column.no_texts
+    ? `No more texts: ${column.no_texts}.`
+    : texts
+      ? ""
+      : "Texts are in the page when it is made with: petbench report --texts";
+  const matrices = column.numbers
+    ? ""
+    : `<div class="matrices">${[a, b].map((c) => matrix(column.classes, cellMatrix(column, c), `${labels(c)}, rows in the mean of ${many(column.n[c], "run")}`)).join("")}</div>`;
   const more = found.rows.length > MOST_ROWS ? ` The ${MOST_ROWS} that differ most:` : "";
-  host.innerHTML = `<div class="controls">${columns}${sides}</div><p class="said small">${esc(sentence)}</p>${matrices}` +
-    (body.length ? `<p class="sub">${esc(note)}${more}</p><div class="scroll tall" tabindex="0" role="region" aria-label="Rows on which the two differ"><table><thead><tr>${heads}</tr></thead><tbody>${body.join("")}</tbody></table></div>` : "");
+  host.innerHTML =
+    `<div class="controls">${columns}${sides}</div><p class="said small">${esc(sentence)}</p>${matrices}` +
+    (body.length
+      ? `<p class="sub">${esc(note)}${more}</p><div class="scroll tall" tabindex="0" role="region" aria-label="Rows on which the two differ"><table><thead><tr>${heads}</tr></thead><tbody>${body.join("")}</tbody></table></div>`
+      : "");
 }
 function disagreement(column, a, b) {
   // Rows from the largest difference of shares of right runs (of numbers: of mean answers) to the smallest.
@@ -66,7 +98,7 @@ function disagreement(column, a, b) {
   for (let i = 0; i < column.rows; i++) {
     const [va, vb] = [value(a, i), value(b, i)];
     const apart = Math.abs(va / na - vb / nb);
-    const label = column.numbers ? fix(column.labels[i], 2) : column.classes[parseInt(column.labels[i], 36)] ?? column.labels[i];
+    const label = column.numbers ? fix(column.labels[i], 2) : (column.classes[parseInt(column.labels[i], 36)] ?? column.labels[i]);
     if (apart > 1e-9) rows.push({ id: column.ids ? column.ids[i] : i, label, a: va, b: vb, apart });
   }
   rows.sort((x, y) => y.apart - x.apart || x.id - y.id);
