@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from petbench.record.units import points
 from petbench.report.layout import Average, Entry, Row, Table
 from petbench.report.recommend import price
-from petbench.report.sentences import points
 
 
 @dataclass(frozen=True)
