@@ -71,7 +71,7 @@ def _options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     for text in options.settings:
         key, sign, value = text.partition("=")
         if not sign or not value:
-            raise UserError(f"'{text}' is no setting. Legal: task=NAME, seeds=3,5,10.")
+            raise UserError(f"'{text}' is not a setting. Legal: task=NAME, seeds=3,5,10.")
         settings[key] = value
     for name in ("difference", "seeds_std", "rows_std"):
         value = getattr(options, name)

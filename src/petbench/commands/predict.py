@@ -127,13 +127,13 @@ def _rows(asked: argparse.Namespace, task: Task) -> Split:
 
 
 def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
-    """What a person should know, on standard error: scores, answers that are no label, time."""
+    """What a person should know, on standard error: scores, answers that are not labels, time."""
     if rows.labels is not None:
         scores, _ = score(task, found.answers, rows.labels)
         shown = ", ".join(f"{name} {measured(value)}" for name, value in scores.items())
         tell(f"scores on {len(rows)} labelled rows: {shown}")
     if lost := found.answers.count(None):
-        tell(f"{lost} of {len(rows)} answers are no label; their prediction is empty.")
+        tell(f"{lost} of {len(rows)} answers are not labels; their prediction is empty.")
     by = f" by {runs} runs" if runs > 1 else ""
     tell(
         f"{len(rows)} rows{by} in {seconds(found.seconds)}, {seconds(found.seconds / len(rows))} a row (loading apart)"

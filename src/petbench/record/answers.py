@@ -34,7 +34,7 @@ class Answers:
 
     ids: NDArray[np.int64]  # (m,) the rows' `idx`
     labels: NDArray[np.float32]  # (m,) class codes, or the numbers of a regression
-    answers: NDArray[np.float32]  # (m,) the same; -1 for a written answer that is no label
+    answers: NDArray[np.float32]  # (m,) the same; -1 for a written answer that is not a label
     logits: NDArray[np.float16] | None = None  # (m, classes), of a head or of the label strings
 
 

@@ -37,7 +37,7 @@ class Disagreement:
     runs: tuple[int, int]
     numbers: bool  # answers are numbers, not classes
     rows: tuple[Row, ...]
-    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a written answer that is no label
+    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a written answer that is not a label
     confusion: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # (label, answer), over all runs
 
     @property

@@ -88,7 +88,9 @@ def parse_where(clauses: Iterable[str]) -> dict[str, tuple[str, ...]]:
         for part in filter(None, (piece.strip() for piece in clause.split(","))):
             key, sign, values = part.partition("=")
             if not sign or not key.strip() or not values.strip():
-                raise UserError(f"'{part}' is no clause. Write key=value, such as task=rte or optim.lr=1e-3.")
+                raise UserError(
+                    f"'{part}' is not a clause. Write key=value, such as task=rte or optim.lr=1e-3."
+                )
             where[key.strip()] = tuple(value.strip() for value in values.split("|"))
     return where
 

@@ -140,7 +140,7 @@ def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
 
 
 def _kept(task: Task, part: Scored, no_number: float | None) -> Answers:
-    """A part's answers as they were scored; -1 for a written answer that is no class."""
+    """A part's answers as they were scored; -1 for a written answer that is not a class."""
     assert part.rows.labels is not None
     if task.regression:
         said = as_scored(task, part.answers, part.rows.labels, no_number)
