@@ -74,6 +74,10 @@ class Handler(BaseHTTPRequestHandler):
         if "createArtifact" in asked["query"]:  # already there, so it is not uploaded
             artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"latestArtifact": {"id": "a"}}}
             return {"createArtifact": {"artifact": artifact}}
+        if "viewer {" in asked["query"]:
+            teams = {"edges": [{"node": {"name": "team"}}]}
+            viewer = {"id": "v", "entity": "team", "username": "me", "email": "", "flags": "{}", "teams": teams}
+            return {"viewer": viewer}
         if "SweepWithRuns" in asked["query"]:
             return {
                 "project": {
