@@ -76,7 +76,14 @@ class Handler(BaseHTTPRequestHandler):
             return {"createArtifact": {"artifact": artifact}}
         if "viewer {" in asked["query"]:
             teams = {"edges": [{"node": {"name": "team"}}]}
-            viewer = {"id": "v", "entity": "team", "username": "me", "email": "", "flags": "{}", "teams": teams}
+            viewer = {
+                "id": "v",
+                "entity": "team",
+                "username": "me",
+                "email": "",
+                "flags": "{}",
+                "teams": teams,
+            }
             return {"viewer": viewer}
         if "SweepWithRuns" in asked["query"]:
             return {
