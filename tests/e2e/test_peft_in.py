@@ -176,7 +176,11 @@ def test_pefts_own_form_takes_it_too(name: str, saved: Path) -> None:
         ("lora", {"rank": 2, "targets": ["query", "value"]}, r"has rank 4\. Set adapter\.rank=4 or more"),
         ("lora", {"rank": 8, "targets": ["query"]}, r"value is adapted there, too\. Name its role in adapter\.targets"),
         ("lora", {"rank": 8, "targets": ["query", "value", "key"]}, r"holds nothing for encoder layer 0 key"),
-        ("lokr", {"method": "krona", "targets": ["query", "ffn_input"], "factor_shape": [8, 8]}, r"Set adapter\.factor_shape=\["),
+        (
+            "lokr",
+            {"method": "krona", "targets": ["query", "ffn_input"], "factor_shape": [8, 8]},
+            r"Set adapter\.factor_shape=\[",
+        ),
         ("ln_tuning", {"norms": ["ffn_norm"]}, r"trains there alone\. Set adapter\.norms"),
         ("ia3", {"targets": ["value"]}, r"Name its role in adapter\.targets or adapter\.feedforward"),
         ("ia3", {"method": "lora"}, r"holds PEFT's IA3, this run is lora\. Use adapter=ia3 or adapter=peft/custom"),

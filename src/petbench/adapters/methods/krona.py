@@ -188,7 +188,7 @@ class KronA(Method[KronASpec]):
             raise UserError(
                 f"{foreign.folder}: {min(extra)} is adapted there, too. Name its role in adapter.targets."
             )
-        values = {}
+        values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
             site, own = attachment.site, attachment.adapter
             assert isinstance(own, KronAAdapter)

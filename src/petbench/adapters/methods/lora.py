@@ -113,7 +113,7 @@ class LoRA(Method[LoRASpec]):
     ) -> dict[str, Tensor]:
         """A as it is, and B by their scaling over ours; a smaller rank is filled up: A as it starts, B with zeros."""
         require_neutral(foreign, [a.site for a in installed.attachments], "lora_B", 0.0)
-        values = {}
+        values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
             site, own = attachment.site, attachment.adapter
             assert isinstance(own, LoRAAdapter)
