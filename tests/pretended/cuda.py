@@ -28,24 +28,31 @@ def uncounted() -> Iterator[None]:
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(Q Kᵀ) V, with the numbers of PyTorch's own formula and the count of a fused kernel."""
+    """softmax(Q Kᵀ) V, with the numbers of PyTorch's own formula, the count of a fused kernel and its layouts: what
+    comes out lies in memory as the query does, gradients as what they are of."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
+    ) -> Tensor:
         pretended.count("attention")
         with uncounted(), torch.enable_grad():
-            ctx.given = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in (query, key, value)]
-            ctx.mask = None if mask is None else mask.detach().requires_grad_(mask.is_floating_point() and mask.requires_grad)
-            ctx.made = torch.ops.aten._scaled_dot_product_attention_math(*ctx.given, ctx.mask, **options)[0]
-        return ctx.made.detach()
+            given = [query, key, value, *([] if mask is None else [mask])]
+            ctx.given = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in given]
+            ctx.made = torch.ops.aten._scaled_dot_product_attention_math(
+                *ctx.given, *([None] if mask is None else []), **options
+            )[0]
+            return torch.empty_like(query).copy_(ctx.made.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         pretended.count("attention backward")
-        wanted = [*ctx.given, *([ctx.mask] if ctx.mask is not None and ctx.mask.requires_grad else [])]
+        wanted = [tensor for tensor in ctx.given if tensor.requires_grad]
         with uncounted():
             found = torch.autograd.grad(ctx.made, wanted, gradients[0], retain_graph=True)
-        return (*found, *([None] * (5 - len(found))))
+            laid = [torch.empty_like(of).copy_(gradient) for of, gradient in zip(wanted, found, strict=True)]
+        by_id = dict(zip(map(id, wanted), laid, strict=True))
+        return (*(by_id.get(id(tensor)) for tensor in ctx.given), *([None] * (5 - len(ctx.given))))
 
 
 def _attention(

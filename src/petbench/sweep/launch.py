@@ -15,6 +15,7 @@ from petbench.config.plugins import Plugin, launcher_of
 from petbench.config.tree import conf_dir
 from petbench.console import warn
 from petbench.errors import RunError, UserError
+from petbench.machine.gpus import present, usable
 from petbench.machine.signals import before_stopping
 from petbench.sweep.workers import stop_workers, worker
 
@@ -43,6 +44,7 @@ def launch(
 
         share = share_of(config.hydra.launcher, len(members), cores())
         _tidy(config, argv)
+        _ask_for_gpus(config.hydra.launcher, len(members))
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
         task = _bound(task, config)
@@ -159,6 +161,23 @@ def _at(launcher: Any, key: str) -> Any:
     for part in filter(None, key.split(".")):
         launcher = (launcher or {}).get(part)
     return launcher if key else None
+
+
+def _ask_for_gpus(launcher: Any, members: int) -> None:
+    """Where a launcher shows its runs only the GPUs that they ask for, ask: for as much as there is for each."""
+    from omegaconf import OmegaConf
+
+    known = _known(launcher)
+    gpus = len(usable(os.environ, present()))
+    if known is None or not known.gpus or not gpus or _at(launcher, known.gpus) is not None:
+        return
+    at_once = max(1, min(members, cores() // int(_at(launcher, known.threads) or known.threads_unset or 1)))
+    OmegaConf.update(launcher, known.gpus, gpu_share(gpus, at_once), force_add=True)
+
+
+def gpu_share(gpus: int, at_once: int) -> float:
+    """Of a GPU, for each of so many runs at once: one, or the even part that lets all of them have some."""
+    return 1 if gpus >= at_once else 1 / -(-at_once // gpus)
 
 
 def _tidy(config: Any, argv: Overrides) -> None:

@@ -22,3 +22,14 @@ def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: fl
     wide = up.t().contiguous()
     flat = torch.addmm(base.reshape(-1, up.shape[0]), middle.reshape(-1, up.shape[1]), wide, alpha=scale)
     return flat.view_as(base)
+
+
+def thin_product(
+    x: Tensor, down: Tensor, wide: Tensor, base: Tensor, constant: Tensor | None = None
+) -> Tensor:
+    """base + (x downᵀ + constant) wide in two operations. x (..., d_in), down (k, d_in), wide (k, d_out), all of one
+    format, constant (k), base (..., d_out)."""
+    middle = F.linear(x, down, constant).reshape(-1, len(wide))
+    if base.dtype != wide.dtype:
+        return base + (middle @ wide).view_as(base)
+    return torch.addmm(base.reshape(-1, wide.shape[1]), middle, wide).view_as(base)
