@@ -18,7 +18,11 @@ class Findings:
         self.device, self.quick = device, quick
         self.large = "tiny_bert" if quick else "bert_base"  # whose times count
         self.work = (out / "work").absolute()
-        self._path, self._ends, self._began = out / "findings.json", time.monotonic() + seconds, time.monotonic()
+        self._path, self._ends, self._began = (
+            out / "findings.json",
+            time.monotonic() + seconds,
+            time.monotonic(),
+        )
         self._values: dict[str, Any] = {}
         self._bad: list[str] = []
         shutil.rmtree(self.work, ignore_errors=True)
@@ -34,7 +38,9 @@ class Findings:
         if bad:
             self._bad.append(name)
         self._path.write_text(json.dumps(self._values, indent=1, default=str))
-        print(f"[{time.monotonic() - self._began:5.0f} s] {name}: {json.dumps(value, default=str)}", flush=True)
+        print(
+            f"[{time.monotonic() - self._began:5.0f} s] {name}: {json.dumps(value, default=str)}", flush=True
+        )
 
     def section(self, name: str, check: Callable[[], None]) -> None:
         """One part of the check; what it raises is a finding, and the next part goes on."""
@@ -53,8 +59,13 @@ class Findings:
 
     def table(self) -> str:
         """The steps as Markdown, for docs/speed.md."""
-        rows = {name.removeprefix("step "): row for name, row in self._values.items() if name.startswith("step ")}
+        rows = {
+            name.removeprefix("step "): row for name, row in self._values.items() if name.startswith("step ")
+        }
         columns = list(dict.fromkeys(key for row in rows.values() for key in row))
         lines = [f"| step | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-        lines += [f"| {name} | {' | '.join(str(row.get(key, '')) for key in columns)} |" for name, row in rows.items()]
+        lines += [
+            f"| {name} | {' | '.join(str(row.get(key, '')) for key in columns)} |"
+            for name, row in rows.items()
+        ]
         return "\n".join(lines)

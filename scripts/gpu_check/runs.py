@@ -25,12 +25,23 @@ MERGE_TOLERANCE = 1e-4  # of a logit, in float32
 QUICK = ("krona", "compacter", "kernel_mix")
 
 
-def train(findings: Findings, tag: str, *words: str, steps: int = 20, rows: int = 128) -> tuple[int, Record | None, str]:
+def train(
+    findings: Findings, tag: str, *words: str, steps: int = 20, rows: int = 128
+) -> tuple[int, Record | None, str]:
     """One run through the command line, in this process: exit status, record, what it said on standard error."""
     results = findings.work / tag
-    command = ["train", "task=rte", "data=toy", f"data.toy_train={rows}", "data.toy_validation=32", "logger=none"]
+    command = [
+        "train",
+        "task=rte",
+        "data=toy",
+        f"data.toy_train={rows}",
+        "data.toy_validation=32",
+        "logger=none",
+    ]
     command += [f"trainer.max_steps={steps}", f"trainer.device={findings.device}", "trainer.progress=off"]
-    command += [] if any(w.startswith("trainer.eval_every") for w in words) else [f"trainer.eval_every={steps // 2}"]
+    command += (
+        [] if any(w.startswith("trainer.eval_every") for w in words) else [f"trainer.eval_every={steps // 2}"]
+    )
     command += [] if any(w.startswith("trainer.batch_size") for w in words) else ["trainer.batch_size=16"]
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
@@ -69,7 +80,9 @@ def methods(findings: Findings, model: str, precisions: tuple[str, ...]) -> None
                 continue
             moved = record.merge.max_abs_logit_change if record.merge is not None else None
             same = _same_answers(findings, record, findings.work / tag)
-            wrong = (precision == "fp32" and (moved or 0) > MERGE_TOLERANCE) or same < (1 if precision == "fp32" else 0.9)
+            wrong = (precision == "fp32" and (moved or 0) > MERGE_TOLERANCE) or same < (
+                1 if precision == "fp32" else 0.9
+            )
             findings.keep(title, row | {"merging moves a logit by": moved, "same answers": same}, bad=wrong)
 
 
@@ -88,7 +101,11 @@ def _same_answers(findings: Findings, record: Record, results: Path) -> float:
 def resume(findings: Findings) -> None:
     """A repeat, and a run that was stopped after its first evaluation and went on, end with the same bits under
     strict determinism; without it the distance is told."""
-    cases = [(findings.large, "krona", "bf16"), (findings.large, "lora", "fp32"), ("tiny_t5", "krona", "bf16")]
+    cases = [
+        (findings.large, "krona", "bf16"),
+        (findings.large, "lora", "fp32"),
+        ("tiny_t5", "krona", "bf16"),
+    ]
     for strict in ("true", "false"):
         for model, name, precision in cases[: 1 if findings.quick else None]:
             if findings.seconds_left < 60:
@@ -104,7 +121,9 @@ def resume(findings: Findings) -> None:
                 status, record, said = train(findings, tag, *words)
                 if status or record is None:
                     raise RuntimeError(f"{tag}: {said[-300:]}")
-                ends.append(load_file(findings.work / tag / "runs" / record.run_id / "adapter/adapter.safetensors"))
+                ends.append(
+                    load_file(findings.work / tag / "runs" / record.run_id / "adapter/adapter.safetensors")
+                )
             gaps = [max(float((ends[0][key] - end[key]).abs().max()) for key in end) for end in ends[1:]]
             title = f"resume {model} {name} {precision} {'strict' if strict == 'true' else 'as it is'}"
             row = {"a repeat differs by": gaps[0], "going on differs by": gaps[1]}
@@ -146,7 +165,11 @@ def one_run(findings: Findings) -> None:
         return
     cost = record.cost
     row = {"whole s": round(time.perf_counter() - began, 1), "loading s": cost.load_seconds}
-    row |= {"steps s": cost.train_seconds, "evaluation s": cost.eval_seconds, "peak bytes": cost.peak_memory_bytes}
+    row |= {
+        "steps s": cost.train_seconds,
+        "evaluation s": cost.eval_seconds,
+        "peak bytes": cost.peak_memory_bytes,
+    }
     findings.keep("one run", row | {"busy % while it ran": round(sum(busy) / len(busy)) if busy else None})
 
 
@@ -155,7 +178,12 @@ def memory(findings: Findings) -> None:
     for name in ("lora", "peft/lora"):
         peaks = []
         for turn in ("first", "again"):
-            words = [f"adapter={name}", f"model={findings.large}", "model.weights=random", "model.tokenizer=built"]
+            words = [
+                f"adapter={name}",
+                f"model={findings.large}",
+                "model.weights=random",
+                "model.tokenizer=built",
+            ]
             tag = f"memory/{name.replace('/', '_')}-{turn}"
             _, record, _ = train(findings, tag, *words, "trainer.precision=bf16", steps=8)
             peaks.append(record.cost.peak_memory_bytes if record is not None else None)

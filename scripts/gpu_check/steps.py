@@ -26,7 +26,13 @@ WARM_UP = 8
 
 def made(findings: Findings, name: str) -> tuple[nn.Module, dict[str, Any]]:
     """A model as a session trains it, with a method on it or bare, and a batch."""
-    words = [f"model={findings.large}", "model.weights=random", "model.tokenizer=built", "task=rte", "data=toy"]
+    words = [
+        f"model={findings.large}",
+        "model.weights=random",
+        "model.tokenizer=built",
+        "task=rte",
+        "data=toy",
+    ]
     (member,) = expand([f"adapter={'krona' if name == BARE else name}", *words])
     spec = plan(parse(member.values, spec_of)).spec
     if name == BARE:

@@ -22,7 +22,11 @@ REFUSED = {("head_only", "tiny_t5")}  # a text-to-text model has no head
 RUN = "krona,tiny_bert,bf16,trainer.max_steps=5,trainer.eval_every=5,trainer.log_every=5"
 RESUME = "resume,lora,tiny_bert,bf16,trainer.max_steps=4,trainer.eval_every=2,trainer.keep_resume_state=true"
 # BERT-base's twelve layers and twelve heads; counts do not depend on widths, so these are small.
-TWELVE = ["model=tiny_bert", "++model.known.config.num_hidden_layers=12", "++model.known.config.hidden_size=96"]
+TWELVE = [
+    "model=tiny_bert",
+    "++model.known.config.num_hidden_layers=12",
+    "++model.known.config.hidden_size=96",
+]
 TWELVE += ["++model.known.config.num_attention_heads=12", "++model.known.config.intermediate_size=192"]
 
 
@@ -148,5 +152,12 @@ def test_the_check_for_a_real_gpu_runs_and_finds_nothing_bad(library: Path, tmp_
     text = build.run("check", *words, library=library, cwd=tmp_path)
     found = json.loads((tmp_path / "out/findings.json").read_text())
     assert found["bad"] == []
-    assert {"versions", "device", "tiny_bert krona bf16", "step krona bf16", "one run", "peak of lora"} <= found.keys()
+    assert {
+        "versions",
+        "device",
+        "tiny_bert krona bf16",
+        "step krona bf16",
+        "one run",
+        "peak of lora",
+    } <= found.keys()
     assert "| krona bf16 |" in text

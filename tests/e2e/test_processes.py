@@ -156,7 +156,9 @@ def test_two_stopped_processes_go_on_to_the_same_bits(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
     command += ["-m", "petbench.cli", *replacing(WORDS, *more, "results_dir=stopped")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PETBENCH_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as running:
         end = time.monotonic() + 240
         while not list(tmp_path.glob("stopped/runs/*/resume.safetensors")) and time.monotonic() < end:
             time.sleep(0.05)

@@ -21,7 +21,14 @@ SOURCE = HERE / "device.cpp"
 
 def compiler() -> str | None:
     """The C++ compiler: $CXX, or one of the usual names."""
-    return next((found for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if (found := shutil.which(name))), None)
+    return next(
+        (
+            found
+            for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++")
+            if (found := shutil.which(name))
+        ),
+        None,
+    )
 
 
 def missing() -> str:
@@ -42,7 +49,17 @@ def build(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not library.exists():
-            words = [command, "-O0", "-w", "-std=c++20", "-fPIC", "-shared", str(SOURCE), "-o", f"{library}.part"]
+            words = [
+                command,
+                "-O0",
+                "-w",
+                "-std=c++20",
+                "-fPIC",
+                "-shared",
+                str(SOURCE),
+                "-o",
+                f"{library}.part",
+            ]
             words += [f"-I{torch / 'include'}", f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10"]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr[-3000:]

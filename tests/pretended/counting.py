@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 import pretended.cuda  # noqa: F401  before anything that asks whether there is a device
+
+# isort: split
 import torch
 
 from petbench.adapters.registry import spec_of

@@ -66,13 +66,17 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     if not query.is_cuda:
-        return _plain_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+        return _plain_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
     mask = attn_mask
     if torch.is_autocast_enabled("cuda"):  # as autocast's list says
         lower = torch.get_autocast_dtype("cuda")
         query, key, value = (tensor.to(lower) for tensor in (query, key, value))
         mask = mask if mask is None or mask.dtype == torch.bool else mask.to(lower)
-    kinds = {tensor.dtype for tensor in (query, key, value)} | ({mask.dtype} - {torch.bool} if mask is not None else set())
+    kinds = {tensor.dtype for tensor in (query, key, value)} | (
+        {mask.dtype} - {torch.bool} if mask is not None else set()
+    )
     if len(kinds) > 1 or (mask is not None and not mask.is_cuda):
         raise RuntimeError(f"attention of {kinds}, a mask on {None if mask is None else mask.device}")
     options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}

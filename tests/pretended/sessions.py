@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pretended.cuda  # noqa: F401  before anything that asks whether there is a device
+
+# isort: split
 import torch
 
 import petbench.measure.latency as latency
@@ -22,14 +24,22 @@ from petbench.training.fit import Fit
 from toy_runs import replacing
 
 WORDS = ["train", "task=rte", "data=toy", "data.toy_train=16", "data.toy_validation=8", "trainer.max_steps=2"]
-WORDS += ["trainer.batch_size=8", "trainer.eval_every=1", "trainer.device=cuda", "logger=none", "trainer.progress=off"]
+WORDS += [
+    "trainer.batch_size=8",
+    "trainer.eval_every=1",
+    "trainer.device=cuda",
+    "logger=none",
+    "trainer.progress=off",
+]
 AFTER_STEP = Fit._after_step
 
 
 def session(turn: str, adapter: str, model: str, precision: str, *more: str) -> dict[str, Any]:
     """One run through the command line."""
     results = Path("sessions", f"{turn}-{adapter}-{model}-{precision}".replace("/", "_"))
-    words = replacing([*WORDS, f"adapter={adapter}", f"model={model}", f"trainer.precision={precision}"], *more)
+    words = replacing(
+        [*WORDS, f"adapter={adapter}", f"model={model}", f"trainer.precision={precision}"], *more
+    )
     steps: list[dict[str, int]] = []
     mistakes: list[str] = []
 

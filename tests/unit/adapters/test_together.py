@@ -43,13 +43,17 @@ def loss_and_gradients(model: Any, inputs: dict[str, Tensor], lower: bool) -> di
 def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make(case, model)
     inputs = batch(model)
-    made = []
+    make_all, made = together.Together._make, []
+
+    def counted(self: together.Together) -> None:
+        made.append(1)
+        make_all(self)
+
+    monkeypatch.setattr(together.Together, "_make", counted)
     for lower in (False, True):
         own = loss_and_gradients(one.model, inputs, lower)
         with monkeypatch.context() as patch:
             patch.setattr(together, "bound_by_launches", lambda adapter: True)
-            all_made = together.Together._make
-            patch.setattr(together.Together, "_make", lambda self: (made.append(1), all_made(self))[1])
             joint = loss_and_gradients(one.model, inputs, lower)
         assert own.keys() == joint.keys()
         for name, value in own.items():

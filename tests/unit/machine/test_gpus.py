@@ -47,7 +47,13 @@ def test_the_driver_says_how_many_there_are(tmp_path: Path) -> None:
         ("auto", "cuda", 2, {}, ""),
         ("auto", "cpu", 0, {}, ""),
         ("cpu", "cpu", 2, {}, ""),
-        ("auto", "cpu", 2, {gpus.VISIBLE: ""}, "the machine has 2 GPUs: CUDA_VISIBLE_DEVICES is ''. Let it see one"),
+        (
+            "auto",
+            "cpu",
+            2,
+            {gpus.VISIBLE: ""},
+            "the machine has 2 GPUs: CUDA_VISIBLE_DEVICES is ''. Let it see one",
+        ),
         ("auto", "cpu", 1, {}, "the machine has 1 GPU: torch sees none of them"),
     ],
 )

@@ -47,14 +47,17 @@ def test_share_of_the_machine(launcher: dict[str, Any], members: int, cores: int
     assert share_of(OmegaConf.create(launcher), members, cores) == share
 
 
-@pytest.mark.parametrize(("gpus", "at_once", "share"), [(4, 2, 1), (2, 2, 1), (2, 3, 0.5), (2, 4, 0.5), (1, 3, 1 / 3)])
+@pytest.mark.parametrize(
+    ("gpus", "at_once", "share"), [(4, 2, 1), (2, 2, 1), (2, 3, 0.5), (2, 4, 0.5), (1, 3, 1 / 3)]
+)
 def test_gpus_asked_for_a_run_serve_all_at_once(gpus: int, at_once: int, share: float) -> None:
     assert gpu_share(gpus, at_once) == share
     assert share == 1 or gpus * round(1 / share) >= at_once
 
 
 @pytest.mark.parametrize(
-    ("target", "asked", "gpus", "found"), [(RAY, None, 2, 0.25), (RAY, None, 0, None), (RAY, 1, 2, 1), (JOBLIB, None, 2, None)]
+    ("target", "asked", "gpus", "found"),
+    [(RAY, None, 2, 0.25), (RAY, None, 0, None), (RAY, 1, 2, 1), (JOBLIB, None, 2, None)],
 )
 def test_a_launcher_that_hides_gpus_is_asked_for_them(
     target: str, asked: float | None, gpus: int, found: float | None, monkeypatch: pytest.MonkeyPatch

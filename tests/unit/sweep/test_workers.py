@@ -15,12 +15,13 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from petbench.sweep import workers
+
 # A parent in its launcher, and a worker in a claimed run's held loop; between them, for `deep`, one more process,
 # as submitit has it. Names of files say how far each is.
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
-from types import SimpleNamespace
 from petbench.cli import run_command
 from petbench.machine import signals
 from petbench.sweep import workers

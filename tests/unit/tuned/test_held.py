@@ -12,7 +12,6 @@ from petbench.tuned.held import hold_frozen
 from tiny_models import batch, tuned
 
 
-
 def bits(one: Tuned, model: str) -> dict[str, Tensor]:
     """Loss, logits and gradients under bf16 autocast, dropout drawn from one seed."""
     one.model.train().zero_grad()
