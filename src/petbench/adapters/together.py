@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Adapter, Handle
+from petbench.models.checkpointing import is_checkpointing
 
 
 class TogetherAdapter(Adapter):
@@ -82,7 +83,7 @@ class Together:
 
     def _begin(self, model: Any, arguments: Any) -> None:
         # Layers that run again in the backward pass must not reach back to what another graph made.
-        again = getattr(model, "is_gradient_checkpointing", False)
+        again = is_checkpointing(model)
         self._armed = torch.is_grad_enabled() and not again and bound_by_launches(self._adapters[0])
 
     def _end(self, model: Any, arguments: Any, output: Any) -> None:
@@ -99,7 +100,7 @@ class Together:
             device = alike[0].parts()[0].device.type
             lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
             with torch.autocast(device, enabled=False):
-                made = alike[0].matrices_of(*map(torch.stack, columns))
+                made = alike[0].matrices_of(*map(_stacked, columns))
                 made = tuple(each if lower is None else each.to(lower) for each in made)
             own = zip(*(each.unbind() for each in made), strict=True)
             self._made |= {id(adapter): of_it for adapter, of_it in zip(alike, own, strict=True)}
@@ -109,6 +110,14 @@ class Together:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Together, ((),)
+
+
+def _stacked(values: Sequence[Tensor]) -> Tensor:
+    """(n, …); of one tensor that all share no copies, whose gradients would be added one by one."""
+    first = values[0]
+    if all(value is first for value in values):
+        return first.expand(len(values), *first.shape)
+    return torch.stack(tuple(values))
 
 
 def bound_by_launches(adapter: nn.Module) -> bool:

@@ -42,7 +42,7 @@ def loss_and_gradients(model: Any, inputs: dict[str, Tensor], lower: bool) -> di
 @pytest.mark.parametrize("case", SMALL)
 def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make(case, model)
-    inputs = batch(model)
+    inputs, exact = batch(model), {}
     make_all, made = together.Together._make, []
 
     def counted(self: together.Together) -> None:
@@ -55,10 +55,12 @@ def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.
         with monkeypatch.context() as patch:
             patch.setattr(together, "bound_by_launches", lambda adapter: True)
             joint = loss_and_gradients(one.model, inputs, lower)
+        exact = exact or own  # float32 comes first
         assert own.keys() == joint.keys()
-        for name, value in own.items():
-            far = float((value - joint[name]).norm() / (1e-6 + value.norm()))
-            assert far < (0.06 if lower else 2e-5), (name, lower, far)
+        for name, value in exact.items():
+            size, far = value.norm() + 1e-6, (joint[name] - value).norm()
+            rounded = (own[name] - value).norm()  # by bf16, as far as the usual way rounds
+            assert far <= 2e-5 * size + (1.5 * rounded + 0.05 * size if lower else 0), (name, lower)
     assert made == [1, 1]  # once a forward pass
 
 

@@ -24,12 +24,10 @@ def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: fl
     return flat.view_as(base)
 
 
-def thin_product(
-    x: Tensor, down: Tensor, wide: Tensor, base: Tensor, constant: Tensor | None = None
-) -> Tensor:
-    """base + (x downᵀ + constant) wide in two operations. x (..., d_in), down (k, d_in), wide (k, d_out), all of one
+def thin_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, constant: Tensor | None = None) -> Tensor:
+    """base + (x downᵀ + constant) upᵀ in two operations. x (..., d_in), down (k, d_in), up (d_out, k), all of one
     format, constant (k), base (..., d_out)."""
-    middle = F.linear(x, down, constant).reshape(-1, len(wide))
-    if base.dtype != wide.dtype:
-        return base + (middle @ wide).view_as(base)
-    return torch.addmm(base.reshape(-1, wide.shape[1]), middle, wide).view_as(base)
+    middle = F.linear(x, down, constant).reshape(-1, len(down))
+    if base.dtype != up.dtype:
+        return base + (middle @ up.t()).view_as(base)
+    return torch.addmm(base.reshape(-1, len(up)), middle, up.t()).view_as(base)

@@ -124,32 +124,32 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         return self.splits, self.mixes, self.has_heads, self.has_shared
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """All pairs of n adapters and their bias as one: down (n, k + 1, d_in), wide (n, k + 1, d_out) and what is
+        """All pairs of n adapters and their bias as one: down (n, k + 1, d_in), up (n, d_out, k + 1) and what is
         added in between (n, k + 1), zero but for the last, a one that the bias is multiplied with."""
         left = list(stacked)
-        downs, wides = [], []
+        downs, ups = [], []
         if self.has_heads:
             a, b = left.pop(0), left.pop(0)
             downs.append(_block_diagonal(a) if self.splits else a.flatten(1, 2))
-            wides.append((b if self.mixes else _block_diagonal(b)).transpose(1, 2))
+            ups.append(b if self.mixes else _block_diagonal(b))
         if self.has_shared:
             downs.append(left.pop(0))
-            wides.append(left.pop(0).transpose(1, 2))
+            ups.append(left.pop(0))
         n, d_in = len(downs[0]), downs[0].shape[-1]
         if left:  # the bias
             downs.append(downs[0].new_zeros(n, 1, d_in))
-            wides.append(left.pop(0)[:, None])
-        down, wide = torch.cat(downs, 1), torch.cat(wides, 1)
+            ups.append(left.pop(0)[:, :, None])
+        down, up = torch.cat(downs, 1), torch.cat(ups, 2)
         constant = down.new_zeros(n, down.shape[1])
         if self.b is not None:
             constant[:, -1] = 1
-        return down, wide, constant
+        return down, up, constant
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         masked = bool(self.dropout and self.training)
         if (self.has_heads or self.has_shared) and not masked and (given := self.given()) is not None:
-            down, wide, constant = given
-            return thin_product(self.lowered(source, down), down, wide, target, constant)
+            down, up, constant = given
+            return thin_product(self.lowered(source, down), down, up, target, constant)
         base = target if self.b is None else target + self.b
         if not (self.has_heads or self.has_shared):
             return base

@@ -52,17 +52,16 @@ class LoRAAdapter(TogetherAdapter):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
         if (given := self.given()) is not None:
-            down, wide = given
-            return thin_product(self.lowered(x, down), down, wide, target)
+            return thin_product(self.lowered(x, given[0]), *given, target)
         return lowrank_product(x, self.A, self.B, target, self.scaling)
 
     def parts(self) -> tuple[Tensor, ...]:
         return self.A, self.B
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """A (n, r, d_in) and s·Bᵀ (n, r, d_out)."""
+        """A (n, r, d_in) and s·B (n, d_out, r)."""
         a, b = stacked
-        return a, b.transpose(1, 2) * self.scaling
+        return a, b * self.scaling
 
     def kind(self) -> float:
         return self.scaling
