@@ -120,6 +120,7 @@ def _plain(cell: Any) -> Any:
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while something long goes on; call what it gives with every part done."""
+    # not at the top: the first line of a command waits for this file
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -43,7 +43,9 @@ class HookedAdapters:
         keys = [attachment.key for attachment in attachments]
         if len(set(keys)) != len(keys):
             raise ValueError(f"two attachments share a key: {sorted(k for k in keys if keys.count(k) > 1)}")
-        model.add_module(OWNER, nn.ModuleDict({a.key: a.adapter for a in attachments}))
+        owner = nn.ModuleDict({a.key: a.adapter for a in attachments})
+        owner._tied_weights_keys = _second_names(owner)  # type: ignore[assignment]
+        model.add_module(OWNER, owner)
         self.adapter_names = frozenset(
             name for name, _ in model.named_parameters() if name.startswith(f"{OWNER}.")
         )
@@ -215,6 +217,13 @@ class HookedAdapters:
                 module.bias.copy_(bias)
         self._saved.clear()
         self.enable(True)
+
+
+def _second_names(owner: nn.Module) -> dict[str, str]:
+    """Second name -> first name of every shared parameter: where `save_pretrained` asks which tensors are tied."""
+    first: dict[int, str] = {}
+    every = [(name, id(p)) for name, p in owner.named_parameters(remove_duplicate=False)]
+    return {name: known for name, number in every if (known := first.setdefault(number, name)) != name}
 
 
 def _plain(model: nn.Module, site: Site) -> tuple[Tensor, Tensor | None]:

@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Attachment
+from petbench.adapters.hooks import install_hooks
 from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
@@ -49,6 +50,9 @@ class Installed(Protocol):
 
     def plain(self, folded: bool = False) -> nn.Module:
         """A copy of the model as transformers has it, the adapters folded into the weights or left out."""
+
+    def remove(self) -> None:
+        """Take everything off the model that was given: it is as transformers has it again."""
 
     def start(self, total_steps: int) -> None:
         """Called once before the first step, for methods whose schedule depends on the length of the run."""
@@ -132,8 +136,6 @@ class Method(ABC, Generic[S]):
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
         """Put the method on the model. The default hangs the attachments on hooks."""
-        from petbench.adapters.hooks import install_hooks
-
         return install_hooks(model, list(self.attachments(spec, layout)))
 
 

@@ -8,6 +8,13 @@ from pathlib import Path
 from petbench.commands.arguments import Arguments, path
 from petbench.config.plugins import plugins
 from petbench.console import say
+from petbench.files import half_written
+from petbench.machine.gpus import present, turn, unseen, usable
+from petbench.machine.network import hub_reachable
+from petbench.machine.tested import installed, outside, ranges
+from petbench.tasks.encode.token_cache import cache_folder
+from petbench.tasks.glue import NAMES
+from petbench.training.claim import owner
 
 
 def doctor_main(argv: list[str]) -> int:
@@ -23,12 +30,10 @@ def doctor_main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.clean or asked.yes:
         return _clean(Path(asked.results_dir), asked.clean and asked.yes)
-    import torch
+    import torch  # torch takes seconds
 
     from petbench.machine.devices import choose_device, choose_precision
-    from petbench.machine.network import hub_reachable
     from petbench.machine.provenance import device_name, versions
-    from petbench.machine.tested import installed, outside, ranges
 
     for name, number in versions().items():
         say(f"{name:<14} {number}")
@@ -64,8 +69,6 @@ def doctor_main(argv: list[str]) -> int:
 
 def _gpus(used: str) -> list[str]:
     """Who would get which GPU, launcher by launcher."""
-    from petbench.machine.gpus import present, turn, unseen, usable
-
     number = present()
     gpus = usable(os.environ, number)
     if not gpus:
@@ -84,10 +87,6 @@ def _gpus(used: str) -> list[str]:
 
 def _clean(results: Path, delete: bool) -> int:
     """Show or delete what can be made again: cached tokens and digests, and what killed calls left half written."""
-    from petbench.files import half_written
-    from petbench.tasks.encode.token_cache import cache_folder
-    from petbench.training.claim import owner
-
     cache = cache_folder(None)
     found = [*cache.glob("tokens/*.npz"), *cache.glob("digests/*.json")]
     runs = [run for run in sorted(results.glob("runs/*")) if run.is_dir() and owner(run) is None]
@@ -110,8 +109,6 @@ def _clean(results: Path, delete: bool) -> int:
 
 
 def _doctor_data(folder: Path) -> None:
-    from petbench.tasks.glue import NAMES
-
     there = [name for name in NAMES if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
     say(
         f"               tasks there: {', '.join(there) or 'none'} (petbench data check {folder} verifies them)"

@@ -7,7 +7,7 @@ from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.record import read_record
 from petbench.tasks.task import task_in
-from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_config
+from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_config, require_run
 
 
 def runs_at(run: str, results_dir: str) -> tuple[list[Path], Task]:
@@ -22,7 +22,7 @@ def runs_at(run: str, results_dir: str) -> tuple[list[Path], Task]:
         folders = _finished(Path(run))
         if not folders:
             raise
-    tasks = [(folder, task_of(read_adapter_config(folder))) for folder in folders]
+    tasks = [(folder, _task_at(folder)) for folder in folders]
     first, task = tasks[0]
     for folder, other in tasks:
         if _asked(other) != _asked(task):
@@ -31,6 +31,12 @@ def runs_at(run: str, results_dir: str) -> tuple[list[Path], Task]:
                 f"({folder.parent.name}). Name runs of one task."
             )
     return folders, task
+
+
+def _task_at(folder: Path) -> Task:
+    saved = read_adapter_config(folder)
+    require_run(saved, folder)
+    return task_of(saved)
 
 
 def task_of(saved: dict[str, Any]) -> Task:

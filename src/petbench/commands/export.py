@@ -9,7 +9,7 @@ from petbench.console import say
 from petbench.files import replacing_folder
 from petbench.tuned.published import public_name
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads torch
     from petbench.tuned.load import Loaded
 
 

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from petbench.commands.arguments import Arguments, path
 from petbench.console import print_table, say
 from petbench.errors import UserError
@@ -97,8 +99,6 @@ def _given(task: str, options: argparse.Namespace) -> Spread:
 
 
 def _show(spreads: list[Spread], plans: list[Plan], seeds: tuple[int, ...]) -> None:
-    from rich.table import Table
-
     table = Table(
         title="Least true difference found with power .8, in points: on these rows / on rows of the kind",
         title_justify="left",

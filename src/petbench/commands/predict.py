@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, new_file, path, whole
+from petbench.config.task import Task
+from petbench.console import busy, spinning, tell, warn
 from petbench.errors import UserError
+from petbench.files import write_text
+from petbench.tasks.metrics import score
+from petbench.tasks.rows.checks import empty_text_notes
+from petbench.tasks.rows.new_text import read_new_text, read_stream
+from petbench.tasks.splits import Split
 
-if TYPE_CHECKING:
-    from petbench.config.task import Task
+if TYPE_CHECKING:  # it loads torch
     from petbench.inference.predict import Predictions
-    from petbench.tasks.splits import Split
 
 FORMS = (".tsv", ".csv", ".jsonl")
 DECIMALS = 6  # of probabilities
@@ -27,8 +32,6 @@ def predict_main(argv: list[str]) -> int:
     if form not in FORMS:
         raise UserError(f"--out: ending '{form}'. Legal: {', '.join(FORMS)}.")
     from petbench.commands.ensemble import runs_at
-    from petbench.console import busy, spinning, tell, warn
-    from petbench.tasks.rows.checks import empty_text_notes
 
     # The rows are read before the model: a broken file is found in the first second.
     runs, task = runs_at(asked.run, asked.results_dir)
@@ -48,8 +51,6 @@ def predict_main(argv: list[str]) -> int:
     found = ensemble(members)
     text = written(found, form, asked.probabilities)
     if asked.out:
-        from petbench.files import write_text
-
         write_text(asked.out, text, instead="--out")
         tell(f"wrote {len(rows)} labels to {asked.out}")
     else:
@@ -108,10 +109,8 @@ def add_backbone_options(parser: Arguments) -> None:
     parser.add_argument("--tokenizer", metavar="FOLDER", help=where.format("tokenizer"))
 
 
-def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
+def _rows(asked: argparse.Namespace, task: Task) -> Split:
     """The rows to label, with their labels where the file has them."""
-    from petbench.tasks.rows.new_text import read_new_text, read_stream
-
     columns = None
     if asked.text is not None:
         names = asked.text.split(",")
@@ -126,13 +125,9 @@ def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
     return read_new_text(asked.file, task, columns, asked.label)
 
 
-def _end(found: "Predictions", rows: "Split", task: "Task", runs: int) -> None:
+def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
     """What a person should know, on standard error: scores, answers that are no label, time."""
-    from petbench.console import tell
-
     if rows.labels is not None:
-        from petbench.tasks.metrics import score
-
         scores, _ = score(task, found.answers, rows.labels)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         tell(f"scores on {len(rows)} labelled rows: {shown}")

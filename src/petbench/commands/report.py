@@ -8,7 +8,9 @@ from petbench.config.values import wandb_name
 from petbench.console import Output, say
 from petbench.files import filling
 from petbench.report.settings import parse_where, select
+from petbench.report.wandb import send_report
 from petbench.report.write import derive, differences, write_page, write_plots, write_tables
+from petbench.report.writers.terminal import print_report
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
 
@@ -31,7 +33,6 @@ def report_main(argv: list[str]) -> int:
             if options.plots or options.wandb:
                 paths += write_plots(report, shown, half)
     paths = [out / path.relative_to(half) for path in paths]
-    from petbench.report.writers.terminal import print_report
 
     screen = Output(markup=False, emoji=False)
     print_report(report, screen if screen.is_terminal else Output(markup=False, emoji=False, width=200))
@@ -39,8 +40,6 @@ def report_main(argv: list[str]) -> int:
         say(f"\n{(out / 'citations.bib').read_text(encoding='utf-8').rstrip()}")
     say(f"\nwrote {', '.join(path.name for path in paths if path.parent == out)} to {out}")
     if options.wandb:
-        from petbench.report.wandb import send_report
-
         say(send_report(report, len(shown), paths, parse_where(options.where), folder, options.wandb))
     return 0
 

@@ -10,8 +10,10 @@ from petbench.commands.early import check_members
 from petbench.compose.expand import expand
 from petbench.console import busy, spinning
 from petbench.errors import UserError
+from petbench.sweep.launch import launch, require_precision
+from petbench.sweep.trials import is_tuned
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both load torch
     from petbench.sweep.members import Cell
     from petbench.sweep.sweep import Start
 
@@ -26,11 +28,9 @@ def sweep_main(argv: list[str]) -> int:
         members = [] if searched else expand(overrides, flags.config_dir, _start_id)
         check_members(member.values for member in members)
         busy("loading torch and transformers")
-        from petbench.sweep.launch import require_precision
         from petbench.sweep.outcome import exit_status
         from petbench.sweep.searched import run_searched
         from petbench.sweep.sweep import sweep
-        from petbench.sweep.trials import is_tuned
         from petbench.sweep.tuned import run_tuned
     if searched:
         return exit_status(run_searched(overrides, flags.config_dir))
@@ -43,7 +43,6 @@ def sweep_main(argv: list[str]) -> int:
 
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
     """What launches cells through the launcher that the command line chose."""
-    from petbench.sweep.launch import launch
     from petbench.sweep.member import member_job
 
     def start(left: "Sequence[Cell]", began: float) -> None:

@@ -1,12 +1,11 @@
 """The two tables that a run ends with: parameters by part, and scores."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from petbench.record import Record
 from petbench.console import Grid
+from petbench.record import Record
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
@@ -38,7 +37,7 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     return table
 
 
-def scores_table(record: "Record") -> Table:
+def scores_table(record: Record) -> Table:
     """Selection and report scores of one run; the protocol is in the title."""
     title = f"Scores: {record.task}, protocol {record.protocol}"
     marks = record.provenance.marks

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
@@ -65,8 +68,6 @@ def written(key: str, text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text in single quotes, as Hydra's grammar reads it back."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
     return QuotedString(text, Quote.single).with_quotes()
 
 
@@ -90,6 +91,4 @@ def _can_be_read(override: str) -> bool:
 
 @cache
 def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create()

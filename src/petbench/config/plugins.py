@@ -3,6 +3,8 @@
 from functools import cache
 from typing import Literal
 
+import yaml
+
 from petbench.config.tree import option_path, options
 from petbench.config.values import Frozen
 
@@ -31,8 +33,6 @@ class Plugin(Frozen):
 @cache
 def plugins() -> dict[str, Plugin]:
     """All by the name of the choice."""
-    import yaml
-
     texts = {name: option_path("plugin", name).read_text(encoding="utf-8") for name in options("plugin")}
     return {name: Plugin.model_validate(yaml.safe_load(text)) for name, text in texts.items()}
 

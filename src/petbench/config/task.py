@@ -5,6 +5,7 @@ from functools import cache
 from itertools import chain
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field, model_validator
 
 from petbench.config.tree import conf_dir, plugin_conf_dirs
@@ -120,8 +121,6 @@ DEFINED = tuple(name for name in Task.model_fields if name != "name")  # the key
 @cache
 def task_values(name: str) -> dict[str, Any]:
     """What the YAML of a task says; nothing for a name that has none."""
-    import yaml
-
     group, _, rest = name.partition("_")  # `superglue/boolq.yaml` is the task superglue_boolq
     for root in chain([conf_dir()], plugin_conf_dirs()):
         for path in (root / "task" / f"{name}.yaml", root / "task" / group / f"{rest}.yaml"):

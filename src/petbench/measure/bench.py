@@ -156,7 +156,7 @@ def _step_times(models: Sequence[nn.Module], shape: Shape, device: torch.device)
 
 def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, int]:
     """Bytes kept for the backward pass, floating-point operations of one step and, on CUDA, its peak."""
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode  # torch takes seconds
 
     inputs = made_up(model, [shape.length] * shape.batch)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,13 +46,16 @@ def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
     return path
 
 
-def read_answers(folder: Path, split: str) -> Answers | None:
-    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file."""
+def read_answers(folder: Path, split: str, *, logits: bool = True) -> Answers | None:
+    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file.
+
+    logits: also the logits, which are most of the file; without them `Answers.logits` is None.
+    """
     path = folder / ANSWERS_FILE
     if not path.is_file():
         return None
     try:
-        with zipfile.ZipFile(path) as arrays:
+        with zipfile.ZipFile(BytesIO(path.read_bytes())) as arrays:  # one reading instead of a dozen
             there = set(arrays.namelist())
             if f"{split}/ids.npy" not in there:
                 return None
@@ -59,7 +63,7 @@ def read_answers(folder: Path, split: str) -> Answers | None:
                 _array(arrays.read(f"{split}/{n}.npy")) for n in ("ids", "labels", "answers")
             )
             odds = f"{split}/logits.npy"
-            kept = _array(arrays.read(odds)) if odds in there else None
+            kept = _array(arrays.read(odds)) if logits and odds in there else None
     except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
     counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}

@@ -8,6 +8,7 @@ import yaml
 from petbench.config.tree import option_path, options
 from petbench.errors import UserError
 from petbench.report.layout import Report
+from petbench.tasks.glue import bibtex_of
 
 UNPUBLISHED = "unpublished"
 
@@ -48,8 +49,6 @@ def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
     """Every entry once, methods first; comments name what has no paper and what has no entry."""
-    from petbench.tasks.glue import bibtex_of
-
     parts: list[str] = []
     unpublished, unknown = [], []
     for method in dict.fromkeys(methods):

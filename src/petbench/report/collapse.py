@@ -37,7 +37,7 @@ def one_answer(record: Record, folder: Path) -> str | None:
     if record.headline is None:
         return None
     try:
-        kept = read_answers(folder, record.headline.split)
+        kept = read_answers(folder, record.headline.split, logits=False)
     except UserError:  # the report says what is wrong with the file
         return None
     if kept is None or len(np.unique(kept.answers)) != 1:

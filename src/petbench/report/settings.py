@@ -8,7 +8,8 @@ from petbench.config.values import flat
 from petbench.errors import UserError, nearest
 from petbench.record import Record
 
-_LEFT_OUT = tuple(".".join(path) for path in NOT_IDENTITY)
+_LEFT_OUT = frozenset(".".join(path) for path in NOT_IDENTITY)
+_LEFT_OUT_BELOW = tuple(f"{path}." for path in sorted(_LEFT_OUT))
 _FIELDS = ("task", "model", "adapter", "protocol", "seed", "status", "run_id")
 
 _BY_CONTENT = {
@@ -38,13 +39,11 @@ def identity(record: Record) -> dict[str, Any]:
             settings[path] = None if digest is None else digest.rpartition(":")[2][:8]
         if content.task is not None:  # a definition that the task's name does not say
             settings["task.definition"] = content.task[:8]
-    for path in _LEFT_OUT:
-        if path in settings:
-            del settings[path]
-        else:
-            for inner in [key for key in settings if key.startswith(f"{path}.")]:
-                del settings[inner]
-    return settings
+    return {
+        path: value
+        for path, value in settings.items()
+        if path not in _LEFT_OUT and not path.startswith(_LEFT_OUT_BELOW)
+    }
 
 
 def show(value: Any) -> str:

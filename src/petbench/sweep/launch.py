@@ -8,6 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf, open_dict
+
 from petbench.compose.expand import without_sweeps
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
 from petbench.config.paths import at_home
@@ -40,8 +47,6 @@ def launch(
     for the caller to see.
     """
     with _engine(argv, config_dir) as (config, context):
-        from hydra.core.plugins import Plugins
-
         share = share_of(config.hydra.launcher, len(members), cores())
         _tidy(config, argv)
         _ask_for_gpus(config.hydra.launcher, len(members))
@@ -77,9 +82,6 @@ def search(
     """
     launched: list[list[str]] = []
     with _engine(argv, config_dir) as (config, context):
-        from hydra.core.plugins import Plugins
-        from omegaconf import open_dict
-
         given = {argument.partition("=")[0] for argument in argv}
         if "direction" in config.hydra.sweeper and "hydra.sweeper.direction" not in given:
             with open_dict(config):
@@ -165,7 +167,6 @@ def _at(launcher: Any, key: str) -> Any:
 
 def _ask_for_gpus(launcher: Any, members: int) -> None:
     """Where a launcher shows its runs only the GPUs that they ask for, ask: for as much as there is for each."""
-    from omegaconf import OmegaConf
 
     known = _known(launcher)
     gpus = len(usable(os.environ, present()))
@@ -195,11 +196,6 @@ def cores() -> int:
 @contextmanager
 def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]]:
     """Hydra's config of the whole sweep and the context that its plugins want."""
-    from hydra import initialize_config_dir
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import HydraContext, RunMode
-
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.tracking.log import read_metrics
@@ -164,8 +166,6 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 @cache
 def _parsed(path: Path, stamp: int) -> Mapping[str, Any]:
-    import yaml
-
     reader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), Loader=reader)

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from petbench.config.sections import TrainerSpec
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
+from petbench.errors import UserError
+from petbench.machine.devices import choose_device
+from petbench.machine.provenance import device_name
 from petbench.record import read_records
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
@@ -79,10 +82,6 @@ def what_is_left(cells: Sequence[Cell]) -> str:
 
 def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
     """By run id, from what this results folder has measured on the device that would be used."""
-    from petbench.errors import UserError
-    from petbench.machine.devices import choose_device
-    from petbench.machine.provenance import device_name
-
     measured: dict[tuple[str, str], Measured] = {}
     out = {}
     for cell in planned:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from hydra.core.hydra_config import HydraConfig
 
 from petbench.machine.gpus import present, take, turn, usable
@@ -71,8 +72,6 @@ def _take_turn(gpus: tuple[str, ...]) -> None:
 
 def stop_workers(results_dir: Path) -> None:
     """Ask every process below this one that trains a run of the folder to stop, and wait until they have ended."""
-    import psutil
-
     below = {process.pid for process in psutil.Process().children(recursive=True)}
     claims = [owner_here(path) for path in results_dir.glob("runs/*")]
     asked = {pid: started(pid) for pid in claims if pid is not None and pid in below}

@@ -73,6 +73,7 @@ def metric(names: tuple[str, ...]) -> Any:
 
     `evaluate` is imported here and not at the top because it takes seconds.
     """
+    # datasets and evaluate take seconds
     import datasets
     import evaluate
 

@@ -13,6 +13,7 @@ from petbench.config.tree import options
 from petbench.console import is_main_process, tell
 from petbench.errors import UserError, unknown
 from petbench.tasks.glue import NAMES
+from petbench.tasks.rows.hub import hub_rows
 from petbench.tasks.rows.own import own_task
 from petbench.tasks.rows.places import files_of, own_rows, sample_of, stamp
 from petbench.tasks.rows.raw import Raw
@@ -92,7 +93,6 @@ def _task_of(name: str, data: DataSpec, stamps: tuple[tuple[int, int], ...]) -> 
 
     if data.file is not None:
         return own_task(name, data, sample_of(data), lambda task: own_rows(task, data), said)
-    from petbench.tasks.rows.hub import hub_rows
 
     raws = hub_rows(Task(name=name, hub=data.hub))
 

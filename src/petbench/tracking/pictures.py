@@ -11,7 +11,7 @@ from petbench.plot_style import INK, PALETTE, SOFT, STYLE, available
 from petbench.record import Record
 from petbench.tracking.log import Tracker, read_metrics
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
 NO_LABEL = "no label"  # what a text model wrote that is none
@@ -66,6 +66,7 @@ def _drawn(
     answers: Sequence[int | float | None],
 ) -> list[Path]:
     """Without pyplot, so that no window or state is touched."""
+    # matplotlib is an extra, and takes seconds
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -78,7 +78,7 @@ class WandbTracker:
         data = [[_cell(value) for value in row] for row in rows]
 
         def send() -> None:
-            import wandb
+            import wandb  # wandb takes seconds
 
             table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
             self.run.log({name: table})
@@ -94,7 +94,7 @@ class WandbTracker:
         """A `wandb.Image` of a picture file."""
 
         def send() -> None:
-            import wandb
+            import wandb  # wandb takes seconds
 
             self.run.log({name: wandb.Image(str(path))})
 
@@ -106,7 +106,7 @@ class WandbTracker:
             return
 
         def send() -> None:
-            import wandb
+            import wandb  # wandb takes seconds
 
             artifact = wandb.Artifact(name=name.replace("/", "-"), type="adapter")
             artifact.add_dir(str(folder))
@@ -184,7 +184,7 @@ def wanted_mode(spec: LoggerSpec) -> str:
 def _init(wanted: str, arguments: Mapping[str, Any]) -> tuple[Any, Literal["online", "offline"]]:
     """A started run and its mode: online where it is asked for (or `auto` and possible), else offline."""
     global _unreachable
-    import wandb
+    import wandb  # wandb takes seconds
 
     reason = "offline, as asked"
     if wanted != "offline":
@@ -211,7 +211,7 @@ def _init(wanted: str, arguments: Mapping[str, Any]) -> tuple[Any, Literal["onli
 
 def _settings(online: bool) -> Any:
     """W&B's settings, bounded in time; those that this version does not know are left out."""
-    import wandb
+    import wandb  # wandb takes seconds
 
     wanted: dict[str, Any] = {
         "init_timeout": INIT_SECONDS,

@@ -19,10 +19,11 @@ from petbench.training.claim import Claim
 from petbench.training.prepare import Prepared
 from petbench.training.resume import drop_resume
 from petbench.tuned.attach import Tuned
-from petbench.tuned.checkpoint import adapter_folder, start_from
+from petbench.tuned.checkpoint import adapter_folder
 from petbench.tuned.content import content_of, refuse_another
 from petbench.tuned.held import hold_frozen
 from petbench.tuned.load import load_and_attach
+from petbench.tuned.start import start_from
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it."""
+"""Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it, take it off."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,19 @@ from petbench.adapters.method import Installed, Method, Stage
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
+from petbench.tuned.checkpoint import save_attached
+
+Before = list[
+    tuple[nn.Parameter, bool, Tensor | None]
+]  # parameter, whether it trained, its value if it trains now
 
 
-@dataclass
+@dataclass(repr=False)
 class Tuned:
-    """A backbone with one method on it. Names are parameter names of `model`."""
+    """A backbone with one method on it. Names are parameter names of `model`.
+
+    before: how the caller's own model was; None of a model that petbench loaded.
+    """
 
     model: nn.Module
     installed: Installed
@@ -28,7 +37,24 @@ class Tuned:
     norm_names: frozenset[str]
     other_names: frozenset[str]  # trained parameters of the body that are no norms
     vector_names: frozenset[str] = frozenset()  # of the adapter's, vectors in spite of their dimensions
-    merged: bool = False
+    is_merged: bool = False
+    before: Before | None = None
+
+    def __repr__(self) -> str:
+        sizes = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
+        parts = {
+            "adapter": self.adapter_names,
+            "norm": self.norm_names,
+            "other": self.other_names,
+            "head": self.head_names,
+        }
+        train = ", ".join(f"{sum(map(sizes.get, n)):,} {part}" for part, n in parts.items() if n)
+        places = len(self.installed.attachments)
+        on = f" at {places} sites" if places else ""
+        return (
+            f"<Tuned: {self.spec.label} on {self.layout.family}{on}; trained: {train} parameters of "
+            f"{sum(sizes.values()):,}{'; merged' if self.is_merged else ''}>"
+        )
 
     @property
     def trained_names(self) -> frozenset[str]:
@@ -99,30 +125,74 @@ class Tuned:
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Inside, the adapters do nothing, merged or not (head and trained norms keep their values)."""
-        merged = self.merged
-        if merged:
+        was_merged = self.is_merged
+        if was_merged:
             self.unmerge()
         self.installed.enable(False)
         try:
             yield
         finally:
             self.installed.enable(True)
-            if merged:
+            if was_merged:
                 self.merge()
 
     def merge(self) -> None:
         """Fold the adapters into the backbone. Raises UserError where the method cannot."""
-        if not self.method.mergeable(self.spec, self.layout):
-            raise UserError(
-                f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
-            )
+        self._require_mergeable()
         self.installed.merge()
-        self.merged = True
+        self.is_merged = True
 
     def unmerge(self) -> None:
         """Undo `merge`, bit for bit."""
         self.installed.unmerge()
-        self.merged = False
+        self.is_merged = False
+
+    def merged(self) -> Any:
+        """A plain copy of the model with the adapters folded in: its `save_pretrained` writes a checkpoint that
+        transformers loads alone, to the same logits. Raises UserError where the method cannot."""
+        self._require_mergeable()
+        self._require_unmerged("tuned.merged()")
+        return self.installed.plain(folded=True)
+
+    def save(self, folder: Path | str) -> None:
+        """Write everything that trains, and what `petbench.load(folder, model=MODEL)` must know, into a folder.
+
+        Raises UserError while the adapters are merged: the backbone is not itself then.
+        """
+        self._require_unmerged("tuned.save()")
+        save_attached(
+            Path(folder), self.spec, self.state(), str(self.model.config._name_or_path), self.frozen()
+        )
+
+    def frozen(self) -> dict[str, Tensor]:
+        """What does not train, by parameter name: the backbone as it came."""
+        return {n: p.detach() for n, p in self.model.named_parameters() if n not in self.trained_names}
+
+    @torch.no_grad()
+    def remove(self) -> None:
+        """Take the method off: the caller's model is as it was before `petbench.attach`, to the bit. What trained is
+        lost, head included: save it first. Raises UserError for a model that petbench loaded itself."""
+        if self.before is None:
+            raise UserError(
+                "tuned.remove(): petbench loaded this model with its adapter, there is no model of yours to go back "
+                "to. tuned.disabled() switches the adapters off, tuned.merged() gives a plain model."
+            )
+        self.unmerge()
+        self.installed.remove()
+        for parameter, trained, value in self.before:
+            parameter.requires_grad_(trained)
+            if value is not None:
+                parameter.copy_(value)
+
+    def _require_mergeable(self) -> None:
+        if not self.method.mergeable(self.spec, self.layout):
+            raise UserError(
+                f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
+            )
+
+    def _require_unmerged(self, what: str) -> None:
+        if self.is_merged:
+            raise UserError(f"{what}: the adapters are merged into the backbone. Call tuned.unmerge() first.")
 
 
 def attach(

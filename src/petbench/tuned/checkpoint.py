@@ -4,24 +4,27 @@ import contextlib
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from petbench.config.sections import AdapterSpec
 from petbench.config.spec import RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.files import replacing, write_json
 from petbench.models.file_digests import file_sha256
 from petbench.record import RECORD_FILE, read_record
-from petbench.tuned.attach import Tuned
 from petbench.tuned.published import public_name, without_places
 
 ADAPTER_SCHEMA = 1
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter.safetensors"
+FROZEN = "frozen_sha256"  # stands in the config of an adapter that `Tuned.save` wrote: no run
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -62,6 +65,32 @@ def save_adapter(
     }
     write_adapter_config(folder / CONFIG_FILE, config)
     return (folder / WEIGHTS_FILE).stat().st_size, digest
+
+
+def save_attached(
+    folder: Path, spec: AdapterSpec, state: dict[str, Tensor], model: str, frozen: Mapping[str, Tensor]
+) -> None:
+    """Write what was trained on a model of the caller's own, which is no run: no task, no rows, no backbone to find.
+
+    model: the name that its config has. frozen: the rest of it, whose digest tells it from others.
+    """
+    save_tensors(state, folder / WEIGHTS_FILE)
+    config = {
+        "schema_version": ADAPTER_SCHEMA,
+        "config": {"adapter": spec.model_dump(mode="json"), "model": {"name": public_name(model)}},
+        FROZEN: tensors_digest(frozen),
+        "weights_sha256": file_sha256(folder / WEIGHTS_FILE),
+    }
+    write_adapter_config(folder / CONFIG_FILE, config)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, formats, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def write_adapter_config(path: Path, config: dict[str, Any]) -> None:
@@ -133,6 +162,15 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def require_run(saved: Mapping[str, Any], folder: Path) -> None:
+    """Raise UserError for an adapter that was saved in Python and is no run."""
+    if FROZEN in saved:
+        raise UserError(
+            f"{folder} was saved by tuned.save(): it names no task and no backbone to load. In Python, "
+            "petbench.load(FOLDER, model=MODEL) puts it on the model."
+        )
+
+
 def adapter_folder(run: str | Path, results_dir: str | Path = "results") -> Path:
     """The adapter folder of a run given as its id, its folder or the adapter folder itself."""
     for candidate in (Path(run), Path(results_dir) / "runs" / str(run)):
@@ -143,27 +181,3 @@ def adapter_folder(run: str | Path, results_dir: str | Path = "results") -> Path
         f"no trained run at '{run}': neither a folder with an adapter nor a run id under {results_dir}/runs. "
         "`petbench report` lists the runs; results_dir=DIR names another folder."
     )
-
-
-def start_from(tuned: Tuned, folder: Path, backbone_digest: str) -> list[str]:
-    """Copy in what another run trained, where names and shapes agree; returns the names left as they were.
-
-    The head is taken when it fits (same number of labels). Raises UserError when the run is of another method
-    or backbone (names and shapes may agree by chance), or when nothing fits.
-    """
-    saved = read_adapter_config(folder)
-    method, model = saved["config"]["adapter"]["method"], saved["config"]["model"]["name"]
-    if method != tuned.spec.method:
-        raise UserError(
-            f"init_from: {folder} holds {method}, this run is {tuned.spec.method}. Give a run of {tuned.spec.method}."
-        )
-    if saved.get("backbone_digest") not in (None, backbone_digest):
-        raise UserError(
-            f"init_from: {folder} was trained on another backbone ({model}). Give a run on this one."
-        )
-    theirs = load_adapter(folder)
-    own = {name: p for name, p in tuned.model.named_parameters() if name in tuned.trained_names}
-    fits = {name: t for name, t in theirs.items() if name in own and own[name].shape == t.shape}
-    if not fits.keys() & (tuned.trained_names - tuned.head_names):
-        raise UserError(f"init_from: nothing that {folder} trained fits this model, method and size.")
-    return tuned.load_state(fits, strict=False)

@@ -48,7 +48,7 @@ def hold_frozen(model: nn.Module) -> None:
 
     nn.Linear and GPT-2's Conv1D: layers whose whole computation is on autocast's list of lower precision.
     """
-    from transformers.pytorch_utils import Conv1D
+    from transformers.pytorch_utils import Conv1D  # it takes seconds
 
     for module in model.modules():
         if type(module) in (nn.Linear, Conv1D):

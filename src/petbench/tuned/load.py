@@ -1,13 +1,13 @@
-"""Loading: a finished run back in memory, and a method by its name onto a model that is there already."""
+"""Loading: a finished run back in memory, its backbone with it; and a method's spec by its name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.mistakes import mistakes
@@ -17,7 +17,6 @@ from petbench.config.task import Task
 from petbench.config.tree import option_path
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
-from petbench.models.families import layout_of
 from petbench.models.load import Backbone, load, resolve_form, skeleton
 from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.backbone_check import backbone_of, require_weights
@@ -26,6 +25,7 @@ from petbench.tuned.checkpoint import (
     adapter_folder,
     load_adapter,
     read_adapter_config,
+    require_run,
 )
 
 
@@ -64,6 +64,7 @@ def load_run(
     """
     folder = adapter_folder(run, results_dir)
     saved = read_adapter_config(folder)
+    require_run(saved, folder)
     try:
         values = dict(saved["config"])
     except (KeyError, TypeError, ValueError) as error:
@@ -117,38 +118,18 @@ def _require_size(spec: RunSpec, task: Task, state: Mapping[str, Tensor], folder
     form = resolve_form(spec.model, spec.task.form)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
     tuned = attach(model, method_named(spec.adapter.method), spec.adapter, layout)
-    described = sum(p.numel() for name, p in tuned.model.named_parameters() if name in tuned.trained_names)
+    require_described(tuned, state, folder)
+
+
+def require_described(bare: Tuned, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Raise UserError when more values would train than are saved. bare: the method on a model without weights."""
+    described = sum(p.numel() for name, p in bare.model.named_parameters() if name in bare.trained_names)
     saved = sum(tensor.numel() for tensor in state.values())
     if saved < described:  # a checkpoint without some of its modules trains those, too
         raise UserError(
             f"{folder}: {CONFIG_FILE} describes {described:,} trained values, but {saved:,} are saved. "
             "Put the right files together, or train the run again."
         )
-
-
-def load_tuned(
-    run_or_folder: str | Path,
-    results_dir: str | Path = "results",
-    model: str | None = None,
-    tokenizer: str | None = None,
-) -> Tuned:
-    """`petbench.load`: the tuned model of a finished run, to call, to switch off or to merge.
-
-    model, tokenizer: where they are now, if not where they were at training; they must be the same by content.
-    """
-    return load_run(run_or_folder, results_dir, model, tokenizer).tuned
-
-
-def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: Any) -> Tuned:
-    """`petbench.attach`: put a method on any supported Hugging Face model, in place.
-
-    adapter: a name that `petbench list adapters` shows, such as `krona`. fields: values that differ from
-    that choice's, such as factor_shape=(32, 24). Backbone frozen, adapters and head ready to train; the
-    optimiser needs `tuned.trained_names` only. Raises UserError on unknown names, wrong values and sizes
-    that do not fit, naming field, value and site.
-    """
-    spec = adapter_spec(adapter, fields)
-    return attach(model, method_named(spec.method), spec, layout_of(cast(Any, model)), seed=seed)
 
 
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:

@@ -11,7 +11,7 @@ from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.inference.label_tree import label_scores, label_tree, written_answers
 from petbench.models.load import Backbone
-from petbench.tuned.load import attach_by_name
+from petbench.tuned.own_model import attach_by_name
 
 # Shared prefixes, a label that is a prefix of another but for its end, several lengths.
 LABELS = [[18, 84, 86, 1], [18, 84, 88, 1], [18, 1], [5, 7, 9, 11, 1], [300, 1], [1]]

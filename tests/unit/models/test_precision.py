@@ -13,7 +13,7 @@ from petbench.inference.ask import head_answerer, replies
 from petbench.inference.label_tree import label_scores, written_answers
 from petbench.models.precision import in_float32
 from petbench.tasks.encode.encode import Encoded
-from petbench.tuned.load import attach_by_name
+from petbench.tuned.own_model import attach_by_name
 from tiny_models import backbone, batch, disturb
 
 NATIVE = [name for name in options("adapter") if "/" not in name]

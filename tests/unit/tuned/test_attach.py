@@ -17,7 +17,8 @@ from petbench.config.spec import parse
 from petbench.errors import DiskError, UserError
 from petbench.training.resume import Progress, load_resume, save_resume
 from petbench.tuned.attach import Tuned, attach
-from petbench.tuned.checkpoint import load_tensors, save_adapter, save_tensors, start_from
+from petbench.tuned.checkpoint import load_tensors, save_adapter, save_tensors
+from petbench.tuned.start import start_from
 from tiny_models import backbone, batch, logits, tuned
 
 
@@ -126,7 +127,7 @@ def test_disabled_while_merged_is_the_backbone_and_merged_again_after() -> None:
     with adapted.disabled():
         assert torch.equal(logits(adapted.model, values), bare)
     assert torch.equal(logits(adapted.model, values), merged)
-    assert adapted.merged
+    assert adapted.is_merged
 
 
 def test_what_cannot_merge_refuses_and_stays() -> None:
@@ -134,7 +135,7 @@ def test_what_cannot_merge_refuses_and_stays() -> None:
     before = logits(adapted.model, batch("tiny_bert"))
     with pytest.raises(UserError, match="houlsby cannot be merged into this bert model"):
         adapted.merge()
-    assert not adapted.merged
+    assert not adapted.is_merged
     assert torch.equal(logits(adapted.model, batch("tiny_bert")), before)
 
 

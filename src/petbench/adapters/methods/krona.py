@@ -186,7 +186,7 @@ class KronA(Method[KronASpec]):
 
 def _lokr_factor(found: list[tuple[Site, KronAAdapter]]) -> int | None:
     """PEFT's `decompose_factor` that gives every site its factors' shapes; None when there is none."""
-    from peft.tuners.lokr.layer import factorization
+    from peft.tuners.lokr.layer import factorization  # peft takes seconds
 
     if any(site.transposed or site.columns for site, _ in found):
         return None  # PEFT's LoKr knows plain linear layers alone

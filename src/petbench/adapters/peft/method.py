@@ -91,6 +91,13 @@ class PeftInstalled:
             return wrapped.get_base_model()
         return wrapped.merge_and_unload() if folded else wrapped.unload()
 
+    def remove(self) -> None:
+        """Take PEFT's layers out of the model that was wrapped."""
+        self.enable(True)
+        base = self.model.get_base_model() if self._is_prompt else self.model.unload()
+        _unwrap_heads(base)
+        base.__dict__.pop("peft_config", None)
+
     def start(self, total_steps: int) -> None:
         """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
         if not self._allocates:
@@ -191,7 +198,7 @@ class Peft(Method[PeftSpec]):
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
-        from peft import get_peft_model
+        from peft import get_peft_model  # peft takes seconds
 
         if spec.is_prompt and layout.head_modules:
             _check_prompt_head(spec, layout)
@@ -260,11 +267,20 @@ def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
 
 def _keep_one_head(wrapped: nn.Module) -> None:
     """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
 
     for module in wrapped.modules():
         if isinstance(module, ModulesToSaveWrapper):
             module.modules_to_save["default"] = module.original_module
+
+
+def _unwrap_heads(base: nn.Module) -> None:
+    """Put heads back into the places where PEFT wrapped them."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for name, module in list(base.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            base.set_submodule(name, module.original_module)
 
 
 def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:

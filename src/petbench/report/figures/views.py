@@ -1,7 +1,7 @@
 """The nine views as matplotlib panels, from the same values as the page (`views.payload`)."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import floor, log10
 from statistics import fmean, median
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from petbench.plot_style import INK, SOFT
 from petbench.report.costs import LORA
-from petbench.report.figures.files import Panel, look
+from petbench.report.figures.look import Data, Panel, look
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
 REACH = 0.97  # of the best mean selection score: the target of `time_to_score`
-Data = Mapping[str, Any]
 Point = tuple[Data, float, float, float | None, float | None]  # row, x, y, low, high
 
 

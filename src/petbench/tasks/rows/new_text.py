@@ -7,6 +7,7 @@ from typing import Any
 
 from petbench.config.task import Task
 from petbench.errors import UserError
+from petbench.tasks.rows.checks import name_of, number_of
 from petbench.tasks.rows.columns import columns_of, texts_of
 from petbench.tasks.rows.files import read_file, read_lines, read_tabs
 from petbench.tasks.rows.raw import Raw, require_texts
@@ -73,8 +74,6 @@ def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
 
 def labels_of(values: Sequence[Any], task: Task) -> list[int] | list[float] | None:
     """A column of labels in codes or numbers; None where any is no label of the task."""
-    from petbench.tasks.rows.checks import name_of, number_of
-
     if task.regression:
         numbers = [number_of(value) for value in values]
         return None if None in numbers else [float(value) for value in numbers if value is not None]
