@@ -126,24 +126,22 @@ def test_a_stopped_run_goes_on_to_the_same_bits(some: dict[str, dict[str, Any]])
 
 @pytest.fixture(scope="module")
 def counts(library: Path, place: Path) -> dict[str, int]:
-    text = build.run("counting", *TWELVE, "--", "backbone", *MOST, library=library, cwd=place)
+    text = build.run("counting", *TWELVE, "--", *MOST, library=library, cwd=place)
     found: dict[str, int] = json.loads(text.splitlines()[-1])
     return found
 
 
-# Operations of a step over the backbone's, at most.
-MOST: dict[str, float] = {}
-MOST_OF_THE_BACKBONE = 560
-
-
-def test_the_backbone_casts_no_frozen_weight(counts: dict[str, int]) -> None:
-    assert counts["backbone"] <= MOST_OF_THE_BACKBONE
+# Operations of a step, at most: what was counted, and one in a hundred more for other releases of the libraries.
+MOST = {
+    "backbone": 516, "hadamard": 641, "lora": 711, "bitfit": 744, "krona": 757, "ia3": 762, "houlsby": 815, "krona_b": 823,
+    "compacter": 836, "phm_adapter": 875, "kernel_mix": 1018, "peft/lora": 893, "peft/lokr": 990,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MOST)
 def test_operations_of_a_step(name: str, counts: dict[str, int]) -> None:
-    ratio = counts[name] / counts["backbone"]
-    assert 1 <= ratio <= MOST[name], f"{counts[name]} operations, {ratio:.3f} of the backbone's"
+    """A frozen weight that is cast at every step would add 148, a method's own casts some 50."""
+    assert counts["backbone"] <= counts[name] <= MOST[name]
 
 
 @pytest.mark.slow

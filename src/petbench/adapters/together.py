@@ -112,12 +112,25 @@ class Together:
         return Together, ((),)
 
 
+class _Stack(torch.autograd.Function):
+    """torch.stack whose gradients are one dense tensor's parts: a part that is spread out is copied for each parameter."""
+
+    @staticmethod
+    def forward(ctx: Any, *values: Tensor) -> Tensor:
+        return torch.stack(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return gradients[0].contiguous().unbind()
+
+
 def _stacked(values: Sequence[Tensor]) -> Tensor:
     """(n, …); of one tensor that all share no copies, whose gradients would be added one by one."""
     first = values[0]
     if all(value is first for value in values):
         return first.expand(len(values), *first.shape)
-    return torch.stack(tuple(values))
+    stacked: Tensor = _Stack.apply(*values)
+    return stacked
 
 
 def bound_by_launches(adapter: nn.Module) -> bool:

@@ -167,7 +167,6 @@ def _at(launcher: Any, key: str) -> Any:
 
 def _ask_for_gpus(launcher: Any, members: int) -> None:
     """Where a launcher shows its runs only the GPUs that they ask for, ask: for as much as there is for each."""
-
     known = _known(launcher)
     gpus = len(usable(os.environ, present()))
     if known is None or not known.gpus or not gpus or _at(launcher, known.gpus) is not None:
