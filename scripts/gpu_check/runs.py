@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import threading
 import time
 from pathlib import Path
@@ -88,13 +89,11 @@ def methods(findings: Findings, model: str, precisions: tuple[str, ...]) -> None
 
 def _same_answers(findings: Findings, record: Record, results: Path) -> float:
     """The share of validation rows that the run, loaded again, answers as it did when it was trained."""
-    import json
-
     loaded = load_run(record.run_id, results)
     _, rows = rows_of(loaded.spec)
-    again = predict(loaded, rows.report["validation"], device=findings.device)
+    again = predict(loaded, rows.report["validation"], device=findings.device).answers
     text = (results / "runs" / record.run_id / "predictions/report-validation.jsonl").read_text()
-    first = [loaded.task.labels[json.loads(line)["prediction"]] for line in text.splitlines()]
+    first = [json.loads(line)["prediction"] for line in text.splitlines()]
     return sum(a == b for a, b in zip(first, again, strict=True)) / len(first)
 
 
