@@ -60,7 +60,7 @@ def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.
         for name, value in exact.items():
             size, far = value.norm() + 1e-6, (joint[name] - value).norm()
             rounded = (own[name] - value).norm()  # by bf16, as far as the usual way rounds
-            assert far <= 2e-5 * size + (1.5 * rounded + 0.05 * size if lower else 0), (name, lower)
+            assert far <= 2e-5 * size + (3 * rounded + 0.1 * size if lower else 0), (name, lower)
     assert made == [1, 1]  # once a forward pass
 
 

@@ -60,8 +60,7 @@ def test_a_copy_is_made_once_and_again_when_its_weight_changes() -> None:
     assert layer._lower._folded is kept
     one.merge()
     merged = bits(one, "tiny_bert")
-    assert layer._lower._folded is not kept
-    assert not torch.equal(merged["logits"], first["logits"])  # rounded otherwise, but near
+    assert not torch.equal(layer._lower._folded[0], kept[0])
     assert torch.allclose(merged["logits"], first["logits"], atol=0.1)
     one.unmerge()
     assert same(first, bits(one, "tiny_bert"))
