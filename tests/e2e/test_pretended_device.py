@@ -37,7 +37,7 @@ def names() -> list[str]:
         if "/" not in name:
             found.setdefault(str(choice("adapter", name)["method"]), name)
     assert found.keys() >= methods().keys() - {"peft"}
-    return [*sorted(found.values()), "peft/lora", "peft/lokr", "peft/adalora", "peft/prefix"]
+    return [*sorted(found.values()), "peft/lora", "peft/lokr", "peft/adalora"]
 
 
 ALL = [f"{name},{model},{precision}" for name in names() for model, precision in PLACES]
