@@ -11,6 +11,7 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || e
 # One thread a worker: two that share the cores would each take several times as long.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts
+PAGE := src/petbench/report/page
 METHOD ?=
 GLUE ?= $(PETBENCH_GLUE)
 OUT ?= gpu_check_out
@@ -70,10 +71,12 @@ lint: env ## formatting, style and the rule who imports whom, without changing f
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports
+	$(BIN)/biome ci --error-on-warnings $(PAGE)
 
 format: env ## format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/biome check --write $(PAGE)
 
 types: env ## mypy on src
 	$(BIN)/mypy

@@ -12,6 +12,7 @@ from petbench.files import half_written
 from petbench.machine.gpus import present, turn, unseen, usable
 from petbench.machine.network import hub_reachable
 from petbench.machine.tested import installed, outside, ranges
+from petbench.record.units import size
 from petbench.tasks.encode.token_cache import cache_folder
 from petbench.tasks.glue import NAMES
 from petbench.training.claim import owner
@@ -63,7 +64,7 @@ def doctor_main(argv: list[str]) -> int:
         say(
             f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
         )
-    say(f"disk           {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    say(f"disk           {size(shutil.disk_usage('.').free)} free here")
     return 0
 
 
@@ -96,15 +97,15 @@ def _clean(results: Path, delete: bool) -> int:
     total = 0
     for left in found:
         files = [left] if left.is_file() else [file for file in left.rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-        total += size
+        found_bytes = sum(file.stat().st_size for file in files)
+        total += found_bytes
         if not left.is_relative_to(cache):
-            say(f"{'deleted' if delete else 'would delete'} {left} ({size:,} bytes)")
+            say(f"{'deleted' if delete else 'would delete'} {left} ({found_bytes:,} bytes)")
         if delete:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     cached = sum(left.is_relative_to(cache) for left in found)
     say(f"{'deleted' if delete else 'would delete'} {cached} files of the cache {cache}")
-    say(f"{total / 2**20:.1f} MiB in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
+    say(f"{size(total)} in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
     return 0
 
 

@@ -13,6 +13,7 @@ from petbench.config.task import Task
 from petbench.console import busy, spinning, tell, warn
 from petbench.errors import UserError
 from petbench.files import write_text
+from petbench.record.units import measured, seconds
 from petbench.tasks.metrics import score
 from petbench.tasks.rows.checks import empty_text_notes
 from petbench.tasks.rows.new_text import read_new_text, read_stream
@@ -129,13 +130,13 @@ def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
     """What a person should know, on standard error: scores, answers that are no label, time."""
     if rows.labels is not None:
         scores, _ = score(task, found.answers, rows.labels)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        shown = ", ".join(f"{name} {measured(value)}" for name, value in scores.items())
         tell(f"scores on {len(rows)} labelled rows: {shown}")
     if lost := found.answers.count(None):
         tell(f"{lost} of {len(rows)} answers are no label; their prediction is empty.")
     by = f" by {runs} runs" if runs > 1 else ""
     tell(
-        f"{len(rows)} rows{by} in {found.seconds:.2f} s, {found.seconds / len(rows):.2g} s a row (loading apart)"
+        f"{len(rows)} rows{by} in {seconds(found.seconds)}, {seconds(found.seconds / len(rows))} a row (loading apart)"
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.method import Installed, Method
 from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.adapters.peft.heads import check_prompt_head, keep_one_head, unwrap_heads
 from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.registry import register
 from petbench.errors import UserError
@@ -95,7 +96,7 @@ class PeftInstalled:
         """Take PEFT's layers out of the model that was wrapped."""
         self.enable(True)
         base = self.model.get_base_model() if self._is_prompt else self.model.unload()
-        _unwrap_heads(base)
+        unwrap_heads(base)
         base.__dict__.pop("peft_config", None)
 
     def start(self, total_steps: int) -> None:
@@ -201,7 +202,7 @@ class Peft(Method[PeftSpec]):
         from peft import get_peft_model  # peft takes seconds
 
         if spec.is_prompt and layout.head_modules:
-            _check_prompt_head(spec, layout)
+            check_prompt_head(spec, layout)
         body = {id(parameter): name for name, parameter in model.named_parameters()}
         config = peft_config(spec, layout)
         try:
@@ -211,7 +212,7 @@ class Peft(Method[PeftSpec]):
             raise UserError(
                 f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
             ) from error
-        _keep_one_head(wrapped)
+        keep_one_head(wrapped)
         _check(wrapped, spec, layout, body)
         added = {
             name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
@@ -245,42 +246,6 @@ def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
         return ""
     versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "transformers"))
     return f"PEFT's keys and values do not get into a {wrapped.config.model_type} model here ({versions}): {trouble}"
-
-
-def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
-    """Raise UserError where PEFT's prompt learners would silently read the head at a wrong place."""
-    decoder_only = set(layout.layers) == {"decoder"}
-    prefix = spec.kind == "PREFIX_TUNING"
-    if layout.encoder_decoder:
-        reason, instead = "takes no input vectors", "adapter=prompt_tuning or adapter=prefix_tuning"
-    elif decoder_only and not prefix:
-        reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
-    elif prefix and not decoder_only and not layout.pooled_head:
-        reason, instead = (
-            "is not called by PEFT's prefix tuning",
-            ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),
-        )
-    else:
-        return
-    raise UserError(f"adapter={spec.label}: under PEFT the head of {layout.family} {reason}. Use {instead}.")
-
-
-def _keep_one_head(wrapped: nn.Module) -> None:
-    """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
-    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
-
-    for module in wrapped.modules():
-        if isinstance(module, ModulesToSaveWrapper):
-            module.modules_to_save["default"] = module.original_module
-
-
-def _unwrap_heads(base: nn.Module) -> None:
-    """Put heads back into the places where PEFT wrapped them."""
-    from peft.utils import ModulesToSaveWrapper
-
-    for name, module in list(base.named_modules()):
-        if isinstance(module, ModulesToSaveWrapper):
-            base.set_submodule(name, module.original_module)
 
 
 def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:
