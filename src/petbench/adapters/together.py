@@ -113,7 +113,7 @@ class Together:
 
 
 class _Stack(torch.autograd.Function):
-    """torch.stack whose gradients are one dense tensor's parts: a part that is spread out is copied for each parameter."""
+    """torch.stack whose gradients are parts of one dense tensor; those of a spread one would each be copied."""
 
     @staticmethod
     def forward(ctx: Any, *values: Tensor) -> Tensor:
