@@ -14,9 +14,10 @@ CODE := src tests scripts
 PAGE := src/petbench/report/page
 METHOD ?=
 GLUE ?= $(PETBENCH_GLUE)
+OUT ?= gpu_check_out
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance reliability smoke lint format types examples tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu gpu-check conformance reliability smoke lint format types examples tables wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ test-oldest: ## the same with the oldest versions that pyproject allows
 
 test-gpu: weights ## the tests that need a CUDA device
 	$(PYTEST) -m gpu
+
+gpu-check: env ## what petbench does on this machine's GPU: ten minutes, a table, and what is bad; OUT=DIR keeps it
+	OMP_NUM_THREADS=4 TOKENIZERS_PARALLELISM=false $(BIN)/python scripts/gpu_check --out "$(OUT)"
 
 conformance: env ## what every method must pass; METHOD=krona for one
 	$(PYTEST) tests/conformance $(if $(METHOD),-k "$(METHOD)",-n $(JOBS))

@@ -9,6 +9,7 @@ from petbench.commands.arguments import Arguments, path
 from petbench.config.plugins import plugins
 from petbench.console import say
 from petbench.files import half_written
+from petbench.machine.gpus import present, turn, unseen, usable
 from petbench.machine.network import hub_reachable
 from petbench.machine.tested import installed, outside, ranges
 from petbench.record.units import size
@@ -42,6 +43,8 @@ def doctor_main(argv: list[str]) -> int:
         say(f"tested         {line}")
     device = choose_device("auto")
     say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")
+    for line in _gpus(device.type):
+        say(f"gpus           {line}")
     say(f"precision      auto means {choose_precision('auto', device)} here")
     say(
         f"hub            {'in reach' if hub_reachable() else 'not in reach: use data.dir, data=toy, model=minilm'}"
@@ -63,6 +66,24 @@ def doctor_main(argv: list[str]) -> int:
         )
     say(f"disk           {size(shutil.disk_usage('.').free)} free here")
     return 0
+
+
+def _gpus(used: str) -> list[str]:
+    """Who would get which GPU, launcher by launcher."""
+    number = present()
+    gpus = usable(os.environ, number)
+    if not gpus:
+        return [unseen("auto", used, number, os.environ) or "none: every run trains on the CPU"]
+    turns = ", ".join(str(turn(gpus, job)) for job in range(len(gpus) + 2))
+    lines = [f"{number} in the machine; a single run gets {gpus[0]}"]
+    for name, plugin in plugins().items():
+        if plugin.group == "launcher" and not plugin.elsewhere and find_spec(plugin.module):
+            lines.append(
+                f"{name}: a share each, as it places them"
+                if plugin.gpus
+                else f"{name}: runs at once get {turns}, …"
+            )
+    return lines
 
 
 def _clean(results: Path, delete: bool) -> int:

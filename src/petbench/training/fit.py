@@ -23,6 +23,7 @@ from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import train
 from petbench.training.optim import make_optimizer, make_schedule
+from petbench.training.processes import averaged
 from petbench.training.resume import (
     BrokenState,
     Progress,
@@ -130,13 +131,15 @@ class Fit:
         if progress.due_loss is not None:  # the run was stopped in an evaluation
             self._settle(tracker, screen, optimizer, schedule)
         guard = Guard(self.tuned, stage, progress.step - start)
+        rests = any(self.tuned.method.may_rest(self.tuned.spec, name) for name in self.tuned.names_in(stage))
+        model = averaged(self.session.model, self.accelerator, rests)
 
         def on_gradients(loss: Tensor) -> None:
             self.rate, self._graded = optimizer.param_groups[0]["lr"], progress.step
             guard.gradients(loss, optimizer)
 
         going_on = partial(
-            train, self.accelerator, self.session.model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
+            train, self.accelerator, model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
             clock=self.clock, on_loss=guard.loss, on_gradients=on_gradients, after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
         )  # fmt: skip
