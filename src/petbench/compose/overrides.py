@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
-# Keys whose value is text whatever it looks like: `model.revision=1234567` is not a number, `adapter.name=[a]` not a list.
+# Keys whose value is text whatever it looks like: of `model.revision=1234567` no number is made.
 TEXT_KEYS = (
     *PATH_KEYS,
     *("adapter.name", "model.label", "model.revision", "task.name", "data.hub", "data.label"),
