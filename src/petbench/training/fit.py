@@ -17,6 +17,7 @@ from petbench.machine import signals
 from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
 from petbench.tracking.log import Tracker, drop_after
+from petbench.tracking.wandb import SELECTION
 from petbench.training.feed import Feed
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
@@ -264,7 +265,7 @@ class Fit:
         progress.curve.append(
             {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
         )
-        shown = {f"selection/{key}": value for key, value in scores.items()}
+        shown = {f"selection/{key}": value for key, value in scores.items()} | {SELECTION: scores[name]}
         tracker.log(progress.step, shown, epoch, seconds)
         screen.evaluated(progress.step, epoch, loss, name, scores[name], better)
 

@@ -24,6 +24,7 @@ from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
 from petbench.training.space import warn_of_space
+from petbench.training.told import tell_again
 from petbench.training.train import train_and_score
 
 FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
@@ -107,6 +108,8 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
     if record.status != "done":
         return None
+    if is_main_process():
+        tell_again(prepared, record)
     say(
         f"{prepared.run_id} is done already ({record.adapter}, {record.task}, seed {record.seed}): nothing to run."
     )

@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.hooks import OWNER
 from petbench.adapters.maths.lowrank import lowrank_product
 from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import LowRank, PeftForm, Ranks, lora_form
+from petbench.adapters.peft_in import Foreign, places, require_neutral, require_shape, roles_and_layers
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec, Fraction
 from petbench.errors import UserError
-from petbench.models.sites import Layout
+from petbench.models.sites import Layout, Site
 
 
 class LoRASpec(AdapterSpec):
@@ -65,6 +67,7 @@ class LoRA(Method[LoRASpec]):
 
     name = "lora"
     Spec = LoRASpec
+    peft_type = "LORA"
 
     def attachments(self, spec: LoRASpec, layout: Layout) -> Iterable[Attachment]:
         for site in target_sites(spec.targets, spec, layout):
@@ -91,6 +94,41 @@ class LoRA(Method[LoRASpec]):
             assert isinstance(adapter, LoRAAdapter)
             changes.append(LowRank(attachment.site, adapter.A.detach(), adapter.B.detach() * adapter.scaling))
         return lora_form(changes, layout)
+
+    def spec_of_peft(self, foreign: Foreign, layout: Layout) -> LoRASpec:
+        """The largest rank and scaling of its modules; `values_of_peft` makes the others equal to these."""
+
+        def touches(site: Site) -> bool:
+            start, stop = site.columns or (0, site.d_out)
+            return bool(foreign.part(site, "lora_B")[0][start:stop].any())
+
+        where = roles_and_layers(foreign, layout, places(foreign, layout, touches))
+        ranks = {module: len(part["lora_A"]) for module, part in foreign.parts.items()}
+        scaling = max(foreign.scaling(module, "lora_alpha", rank) for module, rank in ranks.items())
+        rank = max(ranks.values())
+        return LoRASpec(method="lora", name="lora", **where, rank=rank, alpha=scaling * rank)
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: LoRASpec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """A as it is, and B by their scaling over ours; a smaller rank is filled up: A as it starts, B with zeros."""
+        require_neutral(foreign, [a.site for a in installed.attachments], "lora_B", 0.0)
+        values: dict[str, Tensor] = {}
+        for attachment in installed.attachments:
+            site, own = attachment.site, attachment.adapter
+            assert isinstance(own, LoRAAdapter)
+            down, up = foreign.part(site, "lora_A", "lora_B")
+            rank = len(down)
+            if rank > spec.rank:
+                raise UserError(f"{foreign.folder}: {site} has rank {rank}. Set adapter.rank={rank} or more.")
+            start, stop = site.columns or (0, site.d_out)
+            require_shape(foreign, site, down, (rank, site.d_in), "It is of another model.")
+            require_shape(foreign, site, up[start:stop], (site.d_out, rank), "It is of another model.")
+            a, b = own.A.detach().clone(), torch.zeros_like(own.B)
+            a[:rank] = down
+            b[:, :rank] = up[start:stop] * (foreign.scaling(site.module, "lora_alpha", rank) / own.scaling)
+            values |= {f"{OWNER}.{attachment.key}.A": a, f"{OWNER}.{attachment.key}.B": b}
+        return values
 
     def sizes(self, spec: LoRASpec, layout: Layout) -> Iterable[LoRASpec]:
         """Every rank up to the smallest target layer, alpha / rank kept."""

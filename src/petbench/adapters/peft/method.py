@@ -21,7 +21,9 @@ from petbench.adapters.adapter import Attachment
 from petbench.adapters.method import Installed, Method
 from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
 from petbench.adapters.peft.heads import check_prompt_head, keep_one_head, unwrap_heads
+from petbench.adapters.peft.own_form import values_by_name
 from petbench.adapters.peft_form import PeftForm, Ranks
+from petbench.adapters.peft_in import Foreign
 from petbench.adapters.registry import register
 from petbench.errors import UserError
 from petbench.models.notices import without_notices
@@ -196,6 +198,12 @@ class Peft(Method[PeftSpec]):
         config: dict[str, Any] = installed.model.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
         arguments = {key: value for key, value in config.items() if key not in _OF_THE_MODEL}
         return PeftForm(spec.kind, arguments, {n: own[n].detach() for n in installed.adapter_names})
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: PeftSpec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """What it is, under PEFT's names in memory."""
+        return values_by_name(foreign, spec, installed)
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
