@@ -120,7 +120,7 @@ class WandbTracker:
             return
 
         def send() -> None:
-            import wandb  # takes seconds, and only a run that logs there needs it
+            import wandb  # wandb takes seconds
 
             codes = [len(names) if answer is None else int(answer) for answer in answers]
             classes = [*names, *(["no label"] if None in answers else [])]

@@ -21,8 +21,8 @@ def require_extra() -> None:
 
 def workspace(entity: str, project: str) -> Any:
     """The workspace as a value: nothing is sent."""
-    import wandb_workspaces.workspaces as ws  # an extra
-    from wandb_workspaces import expr  # an extra
+    import wandb_workspaces.workspaces as ws  # an extra, and it takes seconds
+    from wandb_workspaces import expr
 
     return ws.Workspace(
         entity=entity,
@@ -42,7 +42,7 @@ def workspace(entity: str, project: str) -> Any:
 
 def report(entity: str, project: str) -> Any:
     """The same panels as a report that can be sent round, a heading above each group: nothing is sent."""
-    import wandb_workspaces.reports.v2 as wr  # an extra
+    import wandb_workspaces.reports.v2 as wr  # an extra, and it takes seconds
 
     runs = wr.Runset(
         entity=entity, project=project, filters="SummaryMetric('status') = 'done'", groupby=["config.method"]
@@ -66,7 +66,7 @@ def save(view: Any) -> str:
 
 def _panels() -> dict[str, list[Any]]:
     """Heading -> panels. Names are those of docs/wandb.md: summary fields, short config fields, logged metrics."""
-    import wandb_workspaces.reports.v2 as wr  # an extra
+    import wandb_workspaces.reports.v2 as wr  # an extra, and it takes seconds
 
     spread = {"groupby": wr.Config("method"), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     lines = {"groupby": wr.Config("method"), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
