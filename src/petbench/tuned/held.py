@@ -39,7 +39,7 @@ class _Held:
 
 
 @cache
-def _held(kind: type[nn.Module]) -> type[nn.Module]:
+def _held(kind: Any) -> Any:
     return type(f"Held{kind.__name__}", (_Held, kind), {})
 
 
@@ -50,6 +50,7 @@ def hold_frozen(model: nn.Module) -> None:
     """
     from transformers.pytorch_utils import Conv1D  # it takes seconds
 
+    module: Any
     for module in model.modules():
         if type(module) in (nn.Linear, Conv1D):
             module.__class__ = _held(type(module))

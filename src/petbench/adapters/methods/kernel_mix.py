@@ -117,7 +117,7 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         return tuple(p for p in (*self._pairs_of_parameters(), self.b) if p is not None)
 
     def _pairs_of_parameters(self) -> list[Tensor]:
-        heads = [self.A, self.B] if self.has_heads else []
+        heads: list[Tensor] = [self.A, self.B] if self.has_heads else []
         return heads + ([self.C, self.D] if self.has_shared else [])
 
     def kind(self) -> tuple[bool, ...]:

@@ -113,7 +113,8 @@ class KronAAdapter(TogetherAdapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         if (given := self.given()) is not None:
-            return kron_product(self.lowered(source, given[0]), *given, self.order, target)
+            a, b = given
+            return kron_product(self.lowered(source, a), a, b, self.order, target)
         a = self.A if self.scale == 1.0 else self.A * self.scale
         return kron_product(source, a, self.B, self.order, target)
 

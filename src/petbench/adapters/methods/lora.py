@@ -54,7 +54,8 @@ class LoRAAdapter(TogetherAdapter):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
         if (given := self.given()) is not None:
-            return thin_product(self.lowered(x, given[0]), *given, target)
+            down, up = given
+            return thin_product(self.lowered(x, down), down, up, target)
         return lowrank_product(x, self.A, self.B, target, self.scaling)
 
     def parts(self) -> tuple[Tensor, ...]:
