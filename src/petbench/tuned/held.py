@@ -52,6 +52,7 @@ def hold_frozen(model: nn.Module) -> None:
 
     module: Any
     for module in model.modules():
-        if type(module) in (nn.Linear, Conv1D):
-            module.__class__ = _held(type(module))
+        kind: Any = type(module)
+        if kind in (nn.Linear, Conv1D):
+            module.__class__ = _held(kind)
             module._lower = Fold()
