@@ -119,6 +119,19 @@ def false_behind(generator: np.random.Generator, k: int, n: int) -> Iterator[boo
         yield len(all_pairs(parts).top) < k
 
 
+def false_behind_unlike(generator: np.random.Generator, k: int, n: int) -> Iterator[bool]:
+    """The same without answers, for methods whose seeds scatter unlike: variances apart by a factor of about two."""
+    while True:
+        spreads = 0.01 * np.sqrt(8 / generator.chisquare(8, k))
+        sides = {
+            str(name): Side(tuple(generator.normal(0.8, spread, n))) for name, spread in enumerate(spreads)
+        }
+        prior = fit_prior([(variance(each.scores), n - 1) for each in sides.values()])
+        parts = parts_of(sides, dict.fromkeys(sides, prior))
+        assert parts is not None
+        yield len(all_pairs(parts).top) < k
+
+
 def theirs_consistent(generator: np.random.Generator, n: int) -> Iterator[bool]:
     """Whether one more run of our own law is called `differs` (the share of the others is printed)."""
     while True:
@@ -163,6 +176,10 @@ def checks() -> Iterator[Check]:
         title = f"theirs not called different when both are one law, n = {n}"
         yield title, lambda g, n=n: theirs_consistent(g, n), "94 to 96", 4
     yield "wrong winner with one collapse in 20 runs", wrong_winner, "0", 1
+    for k in (10, 20):
+        for n in (3, 5):
+            title = f"a false `behind` in a column of {k} equal rows that scatter unlike, n = {n}"
+            yield title, lambda g, k=k, n=n: false_behind_unlike(g, k, n), "(a limit, said)", 1
 
 
 def main() -> None:

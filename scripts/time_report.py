@@ -43,7 +43,10 @@ def made(method: int, task_name: str, seed: int, folder: Path, generator: np.ran
         params=Params(tuned=1000, adapter=1000, head=10, norm=0, other=0, trainable=1010, backbone=10**6,
                       tuned_percent=0.1, trainable_percent=0.101),
         cost=Cost(step_seconds_median=0.1, train_seconds=60.0, eval_seconds=5.0, peak_memory_bytes=2**30),
-        curve=tuple({"step": 10.0 * k, "seconds": 12.0 * k, "score": value * k / 5} for k in range(1, 6)),
+        curve=tuple(
+            {"step": 10 * k, "epoch": 0.4 * k, "seconds": 12.0 * k, "loss": 0.7 / k, "score": value * k / 5}
+            for k in range(1, 6)
+        ),
         provenance={"data": {"source": "local", "digest": task_name}, "precision": "fp32"},
     )  # fmt: skip
     logits = None if task.regression else generator.normal(size=(m, task.num_labels)).astype(np.float16)

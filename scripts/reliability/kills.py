@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,38 @@ def disks(place: Path, every: int) -> list[Verdict]:
         ends = {2} if word == "read-only" else {1}
         named = Fault(f"{fault.name} ({word})", fault.arm)
         found.append(disturbed("krona", named, refusing(REFUSALS[word]), ends, place))
+    return found + small_disks(place / "small", every)
+
+
+SIZES = range(8, 97, 8)  # KiB; the small run leaves about 60, some of it in whole pages of 4
+
+
+def small_disks(folder: Path, every: int) -> list[Verdict]:
+    """A real disk that is full at another place for each size, and then has room; where one may be mounted."""
+    folder.mkdir(parents=True)
+    found: list[Verdict] = []
+    for size in [*SIZES][:: max(1, every // 4)]:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+            print("  small disks: none may be mounted here, left out")
+            return found
+        name = f"a disk of {size} KiB"
+        try:
+            full = in_child(lambda: train(spec("krona"), folder), folder.with_suffix(".log"))
+            half = half_there(folder)
+            subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+            again = in_child(lambda: train(spec("krona"), folder), folder.with_suffix(".log"))
+            good = (
+                full in (0, 1)
+                and not half
+                and again == 0
+                and outcome(folder) == whole("krona", folder.parent)
+            )
+            found.append(
+                ("exact" if good else "lost", f"{name}: exits {full} and {again}, half there: {half}")
+            )
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
     return found
 
 

@@ -120,6 +120,7 @@ def _plain(cell: Any) -> Any:
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while something long goes on; call what it gives with every part done."""
+    # not at the top: the first line of a command waits for this file
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -215,7 +216,7 @@ def idle() -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table at its natural width where the output is no terminal; its title is a line above it."""
+    """Print a table at its natural width where the output is not a terminal; its title is a line above it."""
     title, table.title = table.title, None  # rich would wrap it to the table's width
     if title is not None:
         out.print(shown(str(title)))

@@ -1,11 +1,7 @@
 """How every picture looks: colours, marker shapes, matplotlib's settings; the same as on the page."""
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 # The page's light colours and shapes (style.css, state.js): a method looks alike in both.
 PALETTE = ("#0072b2", "#d55e00", "#00805c", "#b8498f", "#a87400", "#3f96c9", "#6b4fa0", "#8c3a3a")

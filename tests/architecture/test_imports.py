@@ -1,5 +1,7 @@
-"""Start-up stays light: what answers at once loads no heavy library. (Who may import whom: pyproject.toml.)"""
+"""Start-up stays light: what answers at once loads no heavy library, and an import stands at the top of its file
+unless start-up is the reason. (Who may import whom: pyproject.toml.)"""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,3 +64,70 @@ def test_quick_commands_load_neither_torch_nor_transformers(arguments: list[str]
         (SOURCE.parent / "conf" / "recipe").glob("*.yaml")
     )
     assert said or nothing_there, "the command printed nothing"
+
+
+COMMANDS = {
+    "petbench/cli.py",
+    *(f"petbench/commands/{path.name}" for path in (PACKAGE / "commands").iterdir()),
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def late_imports(tree: ast.Module) -> list[ast.Import | ast.ImportFrom]:
+    """Imports inside functions and under `if TYPE_CHECKING:`, each once."""
+    found = {
+        node
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.If)
+        for node in ast.walk(outer)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return sorted(found, key=lambda node: node.lineno)
+
+
+def without_a_reason(source: str, command: bool) -> list[str]:
+    """Late imports that the house does not allow: one of petbench's own outside the commands (there, start-up is the
+    reason), or a foreign one without a comment on its line or above its block."""
+    lines = ["", *source.splitlines()]
+    found = []
+    explained = 0  # the last line of a block whose reason is said
+    for node in late_imports(ast.parse(source)):
+        modules = (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+        )
+        own = any(module.split(".")[0] == "petbench" for module in modules)
+        above = lines[node.lineno - 1]
+        said = "#" in lines[node.lineno] or explained == node.lineno - 1
+        said = said or above.strip().startswith("#") or ("TYPE_CHECKING:" in above and "#" in above)
+        if said:
+            explained = node.end_lineno or node.lineno
+        if (own and not command) or (not own and not said):
+            found.append(f"line {node.lineno}: {lines[node.lineno].strip()}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_stand_at_the_top_or_say_why_not(path: Path) -> None:
+    command = path.relative_to(SOURCE).as_posix() in COMMANDS
+    assert not without_a_reason(path.read_text(encoding="utf-8"), command)
+
+
+@pytest.mark.parametrize(
+    ("source", "command", "found"),
+    [
+        ("def f():\n    from petbench.files import write_text\n", False, 1),
+        ("def f():\n    from petbench.files import write_text  # a reason\n", False, 1),
+        ("if TYPE_CHECKING:  # a reason\n    from petbench.record import Record\n", False, 1),
+        ("def f():\n    from petbench.files import write_text\n", True, 0),
+        ("def f():\n    import torch\n", True, 1),
+        ("def f():\n    import torch\n", False, 1),
+        ("def f():\n    import torch  # it takes seconds\n", False, 0),
+        ("def f():\n    # both take seconds\n    import torch\n    import peft\n", False, 0),
+        ("def f():\n    import torch  # it takes seconds\n\n    import peft\n", False, 1),
+        ("if TYPE_CHECKING:\n    import torch\n", False, 1),
+        ("if TYPE_CHECKING:  # it takes seconds\n    import torch\n    import peft\n", False, 0),
+        ("import torch\n", False, 0),
+    ],
+)  # fmt: skip
+def test_the_search_finds_a_late_import(source: str, command: bool, found: int) -> None:
+    assert len(without_a_reason(source, command)) == found

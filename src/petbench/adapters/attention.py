@@ -103,7 +103,7 @@ def restore_attention(model: Any) -> None:
 
 def _set(model: Any, name: str) -> None:
     """Choose the attention function of a model and of the stacks in it, which have configs of their own in T5."""
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel  # transformers takes seconds
 
     for module in model.modules():
         if isinstance(module, PreTrainedModel):  # releases before 5.24 do not go down to configs of one class
@@ -112,7 +112,7 @@ def _set(model: Any, name: str) -> None:
 
 def _switch(model: Any) -> list[Handle]:
     """Let the model compute attention by `_attend`; the handle that undoes it, unless it does so already."""
-    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers import AttentionInterface, AttentionMaskInterface  # transformers takes seconds
 
     base = model.config._attn_implementation
     if base.startswith(_START):
@@ -142,7 +142,7 @@ def _attend(
     query, key, value: (batch, heads, tokens, head width). attention_mask: (batch or 1, heads or 1, queries, keys),
     True where a query sees a key, or numbers to be added; None: all is seen, or what is_causal says.
     """
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface  # transformers takes seconds
 
     # Each family has its own eager code, which is in no registry.
     eager: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)

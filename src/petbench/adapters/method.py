@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Attachment
+from petbench.adapters.hooks import install_hooks
 from petbench.adapters.peft_form import PeftForm, Ranks
 from petbench.adapters.peft_in import Foreign
 from petbench.config.sections import AdapterSpec
@@ -150,8 +151,6 @@ class Method(ABC, Generic[S]):
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
         """Put the method on the model. The default hangs the attachments on hooks."""
-        from petbench.adapters.hooks import install_hooks
-
         return install_hooks(model, list(self.attachments(spec, layout)))
 
 

@@ -37,7 +37,7 @@ def bench_main(argv: list[str]) -> int:
     parsed = parser.parse_args(argv)
     require_once(parsed.overrides)
 
-    import torch
+    import torch  # torch takes seconds
 
     from petbench.machine.devices import choose_device
     from petbench.machine.provenance import device_name

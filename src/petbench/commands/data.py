@@ -2,6 +2,7 @@
 
 from petbench.commands.arguments import Arguments, path
 from petbench.console import say
+from petbench.tasks.rows.fetch import check, fetch
 
 
 def data_main(argv: list[str]) -> int:
@@ -14,7 +15,6 @@ def data_main(argv: list[str]) -> int:
     parser.add_argument("action", choices=("fetch", "check"))
     parser.add_argument("dir", metavar="DIR", type=path)
     asked = parser.parse_args(argv)
-    from petbench.tasks.rows.fetch import check, fetch
 
     if asked.action == "fetch":
         say(f"GLUE is in {fetch(asked.dir, say)}")

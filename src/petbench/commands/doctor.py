@@ -8,6 +8,14 @@ from pathlib import Path
 from petbench.commands.arguments import Arguments, path
 from petbench.config.plugins import plugins
 from petbench.console import say
+from petbench.files import half_written
+from petbench.machine.gpus import present, turn, unseen, usable
+from petbench.machine.network import hub_reachable
+from petbench.machine.tested import installed, outside, ranges
+from petbench.record.units import size
+from petbench.tasks.encode.token_cache import cache_folder
+from petbench.tasks.glue import NAMES
+from petbench.training.claim import owner
 
 
 def doctor_main(argv: list[str]) -> int:
@@ -23,12 +31,10 @@ def doctor_main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.clean or asked.yes:
         return _clean(Path(asked.results_dir), asked.clean and asked.yes)
-    import torch
+    import torch  # torch takes seconds
 
     from petbench.machine.devices import choose_device, choose_precision
-    from petbench.machine.network import hub_reachable
     from petbench.machine.provenance import device_name, versions
-    from petbench.machine.tested import installed, outside, ranges
 
     for name, number in versions().items():
         say(f"{name:<14} {number}")
@@ -37,6 +43,8 @@ def doctor_main(argv: list[str]) -> int:
         say(f"tested         {line}")
     device = choose_device("auto")
     say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")
+    for line in _gpus(device.type):
+        say(f"gpus           {line}")
     say(f"precision      auto means {choose_precision('auto', device)} here")
     say(
         f"hub            {'in reach' if hub_reachable() else 'not in reach: use data.dir, data=toy, model=minilm'}"
@@ -56,16 +64,30 @@ def doctor_main(argv: list[str]) -> int:
         say(
             f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
         )
-    say(f"disk           {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    say(f"disk           {size(shutil.disk_usage('.').free)} free here")
     return 0
+
+
+def _gpus(used: str) -> list[str]:
+    """Who would get which GPU, launcher by launcher."""
+    number = present()
+    gpus = usable(os.environ, number)
+    if not gpus:
+        return [unseen("auto", used, number, os.environ) or "none: every run trains on the CPU"]
+    turns = ", ".join(str(turn(gpus, job)) for job in range(len(gpus) + 2))
+    lines = [f"{number} in the machine; a single run gets {gpus[0]}"]
+    for name, plugin in plugins().items():
+        if plugin.group == "launcher" and not plugin.elsewhere and find_spec(plugin.module):
+            lines.append(
+                f"{name}: a share each, as it places them"
+                if plugin.gpus
+                else f"{name}: runs at once get {turns}, …"
+            )
+    return lines
 
 
 def _clean(results: Path, delete: bool) -> int:
     """Show or delete what can be made again: cached tokens and digests, and what killed calls left half written."""
-    from petbench.files import half_written
-    from petbench.tasks.encode.token_cache import cache_folder
-    from petbench.training.claim import owner
-
     cache = cache_folder(None)
     found = [*cache.glob("tokens/*.npz"), *cache.glob("digests/*.json")]
     runs = [run for run in sorted(results.glob("runs/*")) if run.is_dir() and owner(run) is None]
@@ -75,21 +97,19 @@ def _clean(results: Path, delete: bool) -> int:
     total = 0
     for left in found:
         files = [left] if left.is_file() else [file for file in left.rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-        total += size
+        found_bytes = sum(file.stat().st_size for file in files)
+        total += found_bytes
         if not left.is_relative_to(cache):
-            say(f"{'deleted' if delete else 'would delete'} {left} ({size:,} bytes)")
+            say(f"{'deleted' if delete else 'would delete'} {left} ({found_bytes:,} bytes)")
         if delete:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     cached = sum(left.is_relative_to(cache) for left in found)
     say(f"{'deleted' if delete else 'would delete'} {cached} files of the cache {cache}")
-    say(f"{total / 2**20:.1f} MiB in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
+    say(f"{size(total)} in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
     return 0
 
 
 def _doctor_data(folder: Path) -> None:
-    from petbench.tasks.glue import NAMES
-
     there = [name for name in NAMES if any((folder / name).glob("*.parquet"))] if folder.is_dir() else []
     say(
         f"               tasks there: {', '.join(there) or 'none'} (petbench data check {folder} verifies them)"

@@ -11,7 +11,7 @@ from petbench.errors import UserError
 from petbench.files import replacing_folder
 from petbench.tuned.published import public_name
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads torch
     from petbench.tuned.load import Loaded
 
 

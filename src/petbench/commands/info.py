@@ -1,5 +1,6 @@
 """`petbench info METHOD`: formula, paper, settings, where it sits, what it counts, merge, export, published numbers."""
 
+import ast
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from petbench.commands.list import about
 from petbench.config.tree import option_path, options
 from petbench.console import busy, idle, say, spinning
 from petbench.errors import UserError
+from petbench.record.units import percent
+from petbench.report.published.numbers import lookup, recipes, target
 
 METHODS = Path(__file__).resolve().parents[1] / "adapters" / "methods"
 SHOWN_TASKS = 10
@@ -53,8 +56,6 @@ def _value(text: str, key: str) -> str:
 
 def _docstring(method: str) -> str:
     """The docstring of the file that defines a method of petbench's own, read without importing it; else nothing."""
-    import ast
-
     for path in sorted(METHODS.glob("*.py")):
         source = path.read_text(encoding="utf-8")
         if re.search(rf'^    name(: [^=]+)? = "{re.escape(method)}"', source, flags=re.MULTILINE):
@@ -83,8 +84,6 @@ def _presets(name: str, method: str) -> Iterator[str]:
 
 def _published(name: str) -> Iterator[str]:
     """The numbers that papers print of it, for the recipes that hold them."""
-    from petbench.report.published.numbers import lookup, recipes, target
-
     for recipe in recipes():
         aim = target(recipe)
         for printed in aim.methods.get(name, ()) if aim.table else ():
@@ -124,7 +123,7 @@ def _on(name: str, model: str) -> Iterator[str]:
     beside += f" and {params.other:,} of the backbone" if params.other else ""
     yield (
         f"on {model}: {planned.sites} sites, {params.adapter:,} parameters of its own{beside}; "
-        f"tuned {params.tuned_percent:.3f} % of {params.backbone:,}"
+        f"tuned {percent(params.tuned_percent)} % of {params.backbone:,}"
     )
     yield "merge: exactly into the backbone's weights" if planned.mergeable else "merge: not possible"
     yield f"export: {_export(name)}"

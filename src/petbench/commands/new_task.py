@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from petbench.commands.arguments import Arguments, path
+from petbench.config.sections import DataSpec
+from petbench.config.tree import options
+from petbench.console import say
 from petbench.errors import UserError
+from petbench.files import write_text
+from petbench.tasks.rows.load import load_splits
+from petbench.tasks.task import own
 
 LEFT_OUT = (
     "name",
@@ -41,12 +49,6 @@ def new_task_main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     target = _target(asked.name, Path(asked.dir))
 
-    from petbench.config.sections import DataSpec
-    from petbench.console import say
-    from petbench.files import write_text
-    from petbench.tasks.rows.load import load_splits
-    from petbench.tasks.task import own
-
     file = str(Path(asked.file).absolute())
     texts = tuple(asked.text.split(",")) if asked.text else None
     task = own(asked.name, DataSpec(file=file, text=texts, label=asked.label, kind=asked.kind))
@@ -71,9 +73,7 @@ def new_task_main(argv: list[str]) -> int:
 
 
 def _target(name: str, folder: Path) -> Path:
-    """The file to write. Raises UserError for a name that is none, or is taken."""
-    from petbench.config.tree import options
-
+    """The file to write. Raises UserError for a name that is not legal, or is taken."""
     if not name.isidentifier():
         raise UserError(f"petbench new task: got '{name}'. Legal: letters, digits and _, no digit first.")
     if name in options("task"):
@@ -92,6 +92,4 @@ def _said(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _yaml(values: dict[str, Any]) -> str:
-    import yaml
-
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)

@@ -20,6 +20,11 @@ _SAID_IN_WORDS = (
     "adapter", "task", "model", "data", "protocol", "seed", "sweep", "recipe", "trainer.max_steps",
     "trainer.epochs", "hydra/launcher", "hydra/sweeper", "plan",
 )  # fmt: skip
+# Values that say more than the choice that they are set in: a folder of weights is not the preset.
+_INSTEAD_OF = {
+    "model": ("model.name",), "adapter": ("adapter.method",), "task": ("data.file", "data.hub"),
+    "data": ("data.source",), "protocol": ("protocol.name",),
+}  # fmt: skip
 _LOGS = ("train", "reproduce")  # commands whose standard output is a log; that of others is their product
 _TAKE_SECONDS = ("predict", "params", "bench", "merge", "export", "conformance")
 
@@ -47,7 +52,9 @@ def run_in_words(arguments: Sequence[str]) -> str:
         for word in arguments
         if "=" in word and not word.startswith(("-", "~"))
     }
-    values = {**_default_choices(), **given}
+    values = {**_default_choices(), **_choices_of_a_sweep(given.get("sweep", "")), **given}
+    told = {} if "recipe" in given else _instead_of_choices(given)
+    values |= {choice: given[key] for choice, key in told.items()}
     plan = "plan of " if given.get("plan") == "true" else ""
     if "recipe" in given:  # its table says the rest
         axes = [
@@ -64,12 +71,23 @@ def run_in_words(arguments: Sequence[str]) -> str:
     words = [f"{key} {values.get(key, '0')}" for key in inside]
     words += [f"{given[f'trainer.{key}']} {word}" for key, word in _LENGTHS if f"trainer.{key}" in given]
     words += [f"by {given[key]}" for key in ("hydra/launcher", "hydra/sweeper") if key in given]
-    rest = " ".join(f"{key}={value}" for key, value in given.items() if key not in _SAID_IN_WORDS)
+    said = {*_SAID_IN_WORDS, *told.values()}
+    rest = " ".join(f"{key}={value}" for key, value in given.items() if key not in said)
     return f"{plan}{place} ({', '.join(words)}){f'; {rest}' if rest else ''}"
 
 
 _AXES = ("model", "adapter", "task", "seed")
 _LENGTHS = (("max_steps", "steps"), ("epochs", "epochs"))
+
+
+def _instead_of_choices(given: Mapping[str, str]) -> dict[str, str]:
+    """Choice -> the given key that says more than it; rows of one's own make the task where none is chosen."""
+    return {
+        choice: key
+        for choice, keys in _INSTEAD_OF.items()
+        for key in keys
+        if key in given and (choice != "task" or "task" not in given)
+    }
 
 
 def _predict_in_words(arguments: Sequence[str]) -> str:
@@ -83,3 +101,10 @@ def _default_choices() -> Mapping[str, str]:
     path = Path(conf_dir(), "config.yaml")
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return dict(re.findall(r"^  - (\w+): (\w+)", text, flags=re.MULTILINE))
+
+
+def _choices_of_a_sweep(name: str) -> Mapping[str, str]:
+    """The choices that the YAML of a sweep makes: `      adapter: glob(*)`."""
+    path = Path(conf_dir(), "sweep", f"{name}.yaml")
+    text = path.read_text(encoding="utf-8") if name and path.is_file() else ""
+    return dict(re.findall(rf"^ {{6}}({'|'.join(_AXES)}): *(.+)", text, flags=re.MULTILINE))

@@ -8,6 +8,8 @@ from petbench.commands.tables import params_table
 from petbench.compose.expand import expand
 from petbench.compose.overrides import require_once
 from petbench.console import print_table, say
+from petbench.errors import UserError
+from petbench.report.published.percents import printed_percent
 
 
 def params_main(argv: list[str]) -> int:
@@ -41,8 +43,6 @@ def params_main(argv: list[str]) -> int:
 
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row a member; a method that has no place in the model is one line instead, when there are several."""
-    from petbench.errors import UserError
-    from petbench.report.published.percents import printed_percent
     from petbench.training.plan import plan, spec_from
 
     rows, skipped = [], []

@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, new_file, path, whole
+from petbench.config.task import Task
+from petbench.console import busy, spinning, tell, warn
 from petbench.errors import UserError
+from petbench.files import write_text
+from petbench.record.units import measured, seconds
+from petbench.tasks.metrics import score
+from petbench.tasks.rows.checks import empty_text_notes
+from petbench.tasks.rows.new_text import read_new_text, read_stream
+from petbench.tasks.splits import Split
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both load torch
     from petbench.config.spec import RunSpec
-    from petbench.config.task import Task
     from petbench.inference.predict import Predictions
-    from petbench.tasks.splits import Split
 
 FORMS = (".tsv", ".csv", ".jsonl")
 DECIMALS = 6  # of probabilities
@@ -29,8 +35,6 @@ def predict_main(argv: list[str]) -> int:
     if form not in FORMS:
         raise UserError(f"--out: ending '{form}'. Legal: {', '.join(FORMS)}.")
     from petbench.commands.ensemble import runs_at
-    from petbench.console import busy, spinning, tell, warn
-    from petbench.tasks.rows.checks import empty_text_notes
 
     # The rows are read before the model: a broken file is found in the first second.
     spec = _foreign(asked)
@@ -55,8 +59,6 @@ def predict_main(argv: list[str]) -> int:
     found = ensemble(members)
     text = written(found, form, asked.probabilities)
     if asked.out:
-        from petbench.files import write_text
-
         write_text(asked.out, text, instead="--out")
         tell(f"wrote {len(rows)} labels to {asked.out}")
     else:
@@ -139,10 +141,8 @@ def _foreign(asked: argparse.Namespace) -> "RunSpec | None":
     return spec_from(member.values)
 
 
-def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
+def _rows(asked: argparse.Namespace, task: Task) -> Split:
     """The rows to label, with their labels where the file has them."""
-    from petbench.tasks.rows.new_text import read_new_text, read_stream
-
     columns = None
     if asked.text is not None:
         names = asked.text.split(",")
@@ -157,21 +157,17 @@ def _rows(asked: argparse.Namespace, task: "Task") -> "Split":
     return read_new_text(asked.file, task, columns, asked.label)
 
 
-def _end(found: "Predictions", rows: "Split", task: "Task", runs: int) -> None:
-    """What a person should know, on standard error: scores, answers that are no label, time."""
-    from petbench.console import tell
-
+def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
+    """What a person should know, on standard error: scores, answers that are not labels, time."""
     if rows.labels is not None:
-        from petbench.tasks.metrics import score
-
         scores, _ = score(task, found.answers, rows.labels)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        shown = ", ".join(f"{name} {measured(value)}" for name, value in scores.items())
         tell(f"scores on {len(rows)} labelled rows: {shown}")
     if lost := found.answers.count(None):
-        tell(f"{lost} of {len(rows)} answers are no label; their prediction is empty.")
+        tell(f"{lost} of {len(rows)} answers are not labels; their prediction is empty.")
     by = f" by {runs} runs" if runs > 1 else ""
     tell(
-        f"{len(rows)} rows{by} in {found.seconds:.2f} s, {found.seconds / len(rows):.2g} s a row (loading apart)"
+        f"{len(rows)} rows{by} in {seconds(found.seconds)}, {seconds(found.seconds / len(rows))} a row (loading apart)"
     )
 
 

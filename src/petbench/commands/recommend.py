@@ -12,9 +12,9 @@ from petbench.compose.command import in_shell, overrides_of
 from petbench.console import say
 from petbench.errors import UserError
 from petbench.record import read_records
+from petbench.record.units import points, seconds, signed
 from petbench.report.layout import Row
 from petbench.report.recommend import Answer, Limits, Step, mean, mergeable, recommend, served_latency
-from petbench.report.sentences import points, signed
 from petbench.report.settings import Where, parse_where
 from petbench.report.write import answers_in, derive
 
@@ -128,7 +128,7 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
 def _row(row: Row, keys: list[str]) -> str:
     facts = [] if row.costs.tuned is None else [f"{row.costs.tuned.high:,} tuned parameters"]
     if (latency := served_latency(row)) is not None:
-        facts.append(f"{latency:.1f} ms an answer{' merged' if mergeable(row) else ''}")
+        facts.append(f"{seconds(latency / 1000)} an answer{' merged' if mergeable(row) else ''}")
     seeds = min(len(row.entries[key].cell.values) for key in keys)
     return f"{row.label} ({'; '.join([*facts, f'{points(mean(row, keys))} over {seeds} seeds'])})"
 

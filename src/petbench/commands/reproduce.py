@@ -7,6 +7,7 @@ from pathlib import Path
 from petbench.adapters.registry import spec_of
 from petbench.commands.arguments import Arguments, folder
 from petbench.commands.reproduce_plan import show_recipe
+from petbench.commands.sweep import starter
 from petbench.compose.expand import Member, expand, recompose
 from petbench.compose.hydra import search_path_override
 from petbench.compose.overrides import require_once
@@ -14,8 +15,15 @@ from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
 from petbench.config.tree import key_of, options
 from petbench.console import say
 from petbench.errors import UserError, unknown
+from petbench.record import read_records
+from petbench.report.published.beside import ours_beside_theirs, reasons
+from petbench.report.published.costs import costs_text
+from petbench.report.published.grid import grid_lines, verdict
 from petbench.report.published.numbers import COSTS, recipes, target
+from petbench.report.write import answers_in
 from petbench.sweep.members import Cell, validated
+from petbench.sweep.outcome import exit_status
+from petbench.sweep.sweep import sweep
 from petbench.training.prepare import start_id
 from petbench.tuned.checkpoint import adapter_folder
 
@@ -45,12 +53,6 @@ def reproduce_main(argv: list[str]) -> int:
 
 def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
     """The published table with ours, as far as it was asked for, the reasons for a gap, and the verdict."""
-    from petbench.record import read_records
-    from petbench.report.published.beside import ours_beside_theirs, reasons
-    from petbench.report.published.costs import costs_text
-    from petbench.report.published.grid import grid_lines, verdict
-    from petbench.report.write import answers_in
-
     results_dir = Path(specs[0].spec.results_dir)
     records = list(read_records(results_dir))
     if target(recipe).table == COSTS:
@@ -155,10 +157,6 @@ def _narrowed(only: Sequence[str]) -> dict[str, list[str]]:
 
 def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
     """Run the cells; those that start from another cell come after it. Returns the exit status."""
-    from petbench.commands.sweep import starter
-    from petbench.sweep.outcome import exit_status
-    from petbench.sweep.sweep import sweep
-
     start = starter(asked, config_dir)
     afresh = [cell.member for cell in specs if not cell.spec.init_from]
     cells = sweep(afresh, start) if afresh else []

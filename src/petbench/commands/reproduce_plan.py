@@ -9,8 +9,11 @@ from petbench.compose.recipe import AXES, Table
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError
-from petbench.sweep.members import Cell
+from petbench.sweep.members import Cell, cells_of
+from petbench.sweep.tables import say_what_is_left_out, what_is_left
 from petbench.tasks.rows.load import ENV_DIR
+from petbench.training.plan import plan
+from petbench.training.prepare import rows_of
 
 
 def show_recipe(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> str:
@@ -22,10 +25,6 @@ def show_recipe(members: Sequence[Member], specs: Sequence[Cell], table: Table) 
 
 def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
     """Ids, steps and times need the rows; where they are not in reach, that is said instead."""
-    from petbench.sweep.members import cells_of
-    from petbench.sweep.tables import say_what_is_left_out, what_is_left
-    from petbench.training.prepare import rows_of
-
     reason = None
     tasks = {cell.spec.task.name: cell for cell in reversed(specs)}
     for cell in reversed(tasks.values()):
@@ -46,8 +45,6 @@ def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
 
 def _show_settings(specs: Sequence[Cell], table: Table) -> None:
     """One line for the tasks that share a method's setting; parameters are counted on the meta device."""
-    from petbench.training.plan import plan
-
     lines = Grid()
     for name in ("adapter", "model", "tasks", "seeds", "setting"):
         lines.add_column(name)

@@ -3,6 +3,8 @@
 from petbench.commands.arguments import Arguments, file, new_file, path
 from petbench.console import say
 from petbench.errors import UserError
+from petbench.tasks.submission.check import check_submission
+from petbench.tasks.submission.write import gather, write_submission
 
 
 def submit_main(argv: list[str]) -> int:
@@ -29,8 +31,6 @@ def submit_main(argv: list[str]) -> int:
         help="only check this zip; runs, if named, say how many rows each file must have",
     )
     asked = parser.parse_args(argv)
-    from petbench.tasks.submission.check import check_submission
-    from petbench.tasks.submission.write import gather, write_submission
 
     if not asked.runs and not asked.check:
         raise UserError(

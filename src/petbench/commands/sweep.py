@@ -11,8 +11,10 @@ from petbench.commands.early import check_members
 from petbench.compose.expand import expand
 from petbench.console import busy, spinning
 from petbench.errors import UserError
+from petbench.sweep.launch import launch, require_precision
+from petbench.sweep.trials import is_tuned
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # all load torch
     from petbench.compose.expand import Member
     from petbench.sweep.members import Cell
     from petbench.sweep.sweep import Start
@@ -29,11 +31,9 @@ def sweep_main(argv: list[str]) -> int:
         check_members(member.values for member in members)
         busy("loading torch and transformers")
         from petbench.sweep.choose import is_choice
-        from petbench.sweep.launch import require_precision
         from petbench.sweep.outcome import exit_status
         from petbench.sweep.searched import run_searched
         from petbench.sweep.sweep import sweep
-        from petbench.sweep.trials import is_tuned
         from petbench.sweep.tuned import run_tuned
     if searched:
         return exit_status(run_searched(overrides, flags.config_dir))
@@ -63,7 +63,6 @@ def _choose(members: "Sequence[Member]", start: "Start", config_dir: str | None)
 
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
     """What launches cells through the launcher that the command line chose."""
-    from petbench.sweep.launch import launch
     from petbench.sweep.member import member_job
 
     def start(left: "Sequence[Cell]", began: float) -> None:

@@ -2,6 +2,7 @@
 
 from petbench.commands.arguments import Arguments, path
 from petbench.console import say
+from petbench.tracking.sync import sync
 
 
 def sync_main(argv: list[str]) -> int:
@@ -13,7 +14,6 @@ def sync_main(argv: list[str]) -> int:
     )
     parser.add_argument("results_dir", nargs="?", metavar="RESULTS_DIR", type=path, default="results")
     asked = parser.parse_args(argv)
-    from petbench.tracking.sync import sync
 
     say(sync(asked.results_dir))
     return 0

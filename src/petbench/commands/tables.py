@@ -1,12 +1,12 @@
 """The two tables that a run ends with: parameters by part, and scores."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from petbench.record import Record
 from petbench.console import Grid
+from petbench.record import Record
+from petbench.record.units import measured, percent
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
@@ -33,12 +33,12 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     for row in rows:
         p = row["params"]
         parts = [f"{p[k]:,}" for k in ("adapter", "norm", "other", "head", "trainable", "backbone")]
-        cells = [f"{p['tuned']:,}", f"{p['tuned_percent']:.4f}", *parts]
+        cells = [f"{p['tuned']:,}", percent(p["tuned_percent"]), *parts]
         table.add_row(row["adapter"], *cells, *(_cell(row.get(key)) for key in extra))
     return table
 
 
-def scores_table(record: "Record") -> Table:
+def scores_table(record: Record) -> Table:
     """Selection and report scores of one run; the protocol is in the title."""
     title = f"Scores: {record.task}, protocol {record.protocol}"
     marks = record.provenance.marks
@@ -59,7 +59,7 @@ def scores_table(record: "Record") -> Table:
         table.add_row(
             part,
             str(count),
-            *(f"{values[name]:.4f}" if name in values else "" for name in dict.fromkeys(names)),
+            *(measured(values[name]) if name in values else "" for name in dict.fromkeys(names)),
         )
     return table
 

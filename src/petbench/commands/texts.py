@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from petbench.config.sections import DataSpec
+from petbench.config.task import task_in
 from petbench.errors import UserError
 from petbench.record import Record
 from petbench.report.disagreement import Texts
-from petbench.tasks.task import task_in
+from petbench.tasks.rows.load import load_splits
 
 
 def label_names(record: Record) -> tuple[str, ...]:
@@ -21,8 +22,6 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
 
     The rows are sought where the run found them, then where PETBENCH_GLUE points; by digest they must be its own.
     """
-    from petbench.tasks.rows.load import load_splits
-
     assert record.headline is not None
     task = task_in(record.config, record.task)
     split = record.headline.split

@@ -11,6 +11,7 @@ from petbench.commands.arguments import existing_folder
 from petbench.commands.early import check_run
 from petbench.commands.opening import FLAGS_THAT_ONLY_SHOW
 from petbench.commands.train_help import help_text
+from petbench.compose.expand import expand
 from petbench.compose.hydra import (
     forgiving,
     hydra_errors,
@@ -19,11 +20,12 @@ from petbench.compose.hydra import (
     set_full_errors,
 )
 from petbench.compose.overrides import require_once
+from petbench.config.spec import RunSpec
 from petbench.config.tree import conf_dir, key_of
-from petbench.console import busy, idle, say, spinning
+from petbench.console import busy, idle, print_table, say, spinning
+from petbench.errors import UserError
 
-if TYPE_CHECKING:
-    from petbench.config.spec import RunSpec
+if TYPE_CHECKING:  # it loads torch
     from petbench.training.prepare import Prepared
 
 
@@ -73,7 +75,6 @@ def _with_cell(argv: list[str], config_dir: str | None) -> list[str]:
     """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
     if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
         return argv
-    from petbench.compose.expand import expand
     from petbench.training.prepare import start_id
 
     values = _values(argv)
@@ -109,9 +110,8 @@ def _composed() -> list[DictConfig]:
     return found
 
 
-def _require_start(spec: "RunSpec") -> None:
+def _require_start(spec: RunSpec) -> None:
     """Raise UserError, before any weights are read, when the run that a recipe's cell starts from is not there."""
-    from petbench.errors import UserError
     from petbench.tuned.checkpoint import adapter_folder
 
     if not spec.recipe or not spec.init_from or spec.plan:
@@ -132,7 +132,6 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
     busy("loading torch and transformers")
     from petbench.commands.ending import say_end
     from petbench.commands.tables import params_table, scores_table
-    from petbench.console import print_table
     from petbench.training.plan import plan, spec_from
     from petbench.training.prepare import prepare
     from petbench.training.run import run

@@ -7,10 +7,16 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
-from petbench.compose.many import values_of
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from petbench.compose.hydra import forgiving, hydra_errors, search_path_override
+from petbench.compose.many import preset_of, values_of
 from petbench.compose.recipe import IdOf, completed, table_of, with_starts
-from petbench.config.tree import conf_dir, key_of, option_path
+from petbench.config.tree import conf_dir, conf_roots, key_of, option_path
 from petbench.errors import UserError
 
 
@@ -33,20 +39,12 @@ def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not
 
     Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            preset = compose(
-                CONFIG_NAME, overrides=without_sweeps(overrides, loader), return_hydra_config=True
-            )
+            preset = preset_of(without_sweeps(overrides, loader), conf_roots(config_dir))
             params = OmegaConf.select(preset, "hydra.sweeper.params") or {}
             swept = [f"{key}={value}" for key, value in params.items()]
             given = set(map(key_of, overrides))
@@ -78,8 +76,6 @@ def _with_cells(
     members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None, id_of: IdOf
 ) -> Sequence[tuple[str, ...]]:
     """Members of a recipe get what its table says of their cells; others stay as they are."""
-    from omegaconf import OmegaConf
-
     recipes = {text for member in members for text in member if key_of(text) == "recipe"}
     if len(recipes) > 1:
         raise UserError(f"one recipe at a time; got {' '.join(sorted(recipes))}.")
@@ -94,9 +90,6 @@ def _with_cells(
 
 def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:
     """Members from their whole overrides, one each."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
@@ -123,8 +116,6 @@ def without_sweeps(overrides: Sequence[str], loader: Any = None) -> list[str]:
     """The overrides less those with several values (also `interval(0,1)`, which only some sweepers know):
     enough to see which sweep preset and which launcher were chosen. `loader`: Hydra's, to know groups by.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     with hydra_errors():
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     return [

@@ -8,6 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.resolvers import oc
+from yaml import YAMLError
+
 from petbench.compose.overrides import quoted, readable
 from petbench.compose.yaml_size import expanded_size
 from petbench.config.plugins import plugins
@@ -34,7 +41,7 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     grammar cannot read is quoted (`overrides.readable`). Rows of one's own make their own task.
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
-        return list(argv)  # `query=bash` is no config value
+        return list(argv)  # `query=bash` is not a config value
     roots = conf_roots()
     out = []
     keys = {key_of(argument) for argument in argv if "=" in argument}
@@ -62,10 +69,6 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
 
     config_dir: the user's own config folder, to find the file that is broken.
     """
-    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-    from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
-    from yaml import YAMLError
-
     _guard_environment()
     _require_bounded(config_dir)
     try:
@@ -100,8 +103,6 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
 
 def _guard_environment() -> None:
     """Let `${oc.env:NAME}` read every variable but keys and passwords: what it gives is stored with the run."""
-    from omegaconf import OmegaConf
-    from omegaconf.resolvers import oc
 
     def env(name: str, *default: Any) -> Any:
         if names_a_secret(name):
@@ -134,7 +135,8 @@ def _as_one_line(error: Exception) -> str:
     ]
     cause = str(error.__cause__ or "").strip().splitlines()
     detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
-    text = f"{' '.join(lines[:2])}{detail}".strip()
+    # Without the backslashes that `forgiving` gave Hydra's grammar: nobody wrote them.
+    text = re.sub(r"\\([^\w\\])", r"\1", f"{' '.join(lines[:2])}{detail}".strip())
     return f"{text}. {IN_BRACES}" if "${" in text else text
 
 
@@ -152,8 +154,6 @@ def _broken_yaml(error: Any) -> str:
 
 def _first_unreadable(config_dir: str | Path | None) -> str | None:
     """Which file of the user's or an outside method's config is no UTF-8 or holds itself; None when none does."""
-    import yaml
-
     for root in conf_roots(config_dir)[1:]:
         for path in sorted(root.rglob("*.yaml")):
             try:
@@ -185,8 +185,6 @@ def _missing_choice(error: Any, config_dir: str | Path | None = None) -> str:
 
 def plain_values(cfg: Any) -> dict[str, Any]:
     """The plain, resolved values of a composed config. Raises UserError where `${…}` stands for nothing."""
-    from omegaconf import OmegaConf
-
     with hydra_errors():
         values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return values

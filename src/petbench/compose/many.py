@@ -2,15 +2,20 @@
 
 Hydra reads and merges all files anew for every composition, some 100 ms each. So the choices of groups are
 composed once, a product of groups costs the sum of their choices (9 methods x 8 tasks: 16 compositions, not 72),
-and values are put on top.
+and values are put on top. Choices among the shipped files are composed once a process.
 """
 
 import copy
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from petbench.compose.hydra import CONFIG_NAME
 from petbench.config.tree import conf_roots, is_group, key_of
@@ -38,16 +43,35 @@ def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -
 
 def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices, Any]:
     """The config of each choice of groups, interpolations left as they are."""
-    from hydra import compose
-
     first, *others = every = list(wanted) or [()]
     keys = list(map(key_of, first))
     if all(list(map(key_of, choices)) == keys for choices in others):
         places = [n for n in range(len(keys)) if len({choices[n] for choices in every}) > 1]
         options = {(n, choices[n]) for choices in every for n in places}
         if len(options) < len(every) and all(_stands_alone(text, roots) for _, text in options):
-            return _assembled(every, places)
-    return {choices: compose(CONFIG_NAME, overrides=list(choices)) for choices in every}
+            return _assembled(every, places, roots)
+    return {choices: composed(choices, roots) for choices in every}
+
+
+def preset_of(overrides: Sequence[str], roots: Sequence[Path]) -> Any:
+    """The config of a command line without its sweeps, Hydra's own part with it: what recipe and which parameters of
+    the sweeper were chosen. Values that cannot change these are left out. Not to be changed."""
+    choices, values = _split(overrides, roots)
+    if any(key_of(text).startswith(("recipe", "table")) for text in values):
+        choices = tuple(overrides)
+    return composed(choices, roots, with_hydra=True)
+
+
+def composed(choices: Choices, roots: Sequence[Path], *, with_hydra: bool = False) -> Any:
+    """What Hydra composes of these overrides; of shipped files alone once a process, since nobody edits them."""
+    if len(roots) == 1 and not any("hydra.searchpath" in text for text in choices):
+        return copy.deepcopy(_shipped(choices, with_hydra))
+    return compose(CONFIG_NAME, overrides=list(choices), return_hydra_config=with_hydra)
+
+
+@lru_cache(maxsize=256)
+def _shipped(choices: Choices, with_hydra: bool) -> Any:
+    return compose(CONFIG_NAME, overrides=list(choices), return_hydra_config=with_hydra)
 
 
 def _stands_alone(choice: str, roots: Sequence[Path]) -> bool:
@@ -67,16 +91,13 @@ def _base(group: str) -> str:
     return f"defaults:\n  - /base/{group}@_here_\n  - _self_\n"
 
 
-def _assembled(every: Sequence[Choices], places: Sequence[int]) -> dict[Choices, Any]:
+def _assembled(every: Sequence[Choices], places: Sequence[int], roots: Sequence[Path]) -> dict[Choices, Any]:
     """Configs of a product: each option of each group is composed once, beside the first of all others.
 
     Where an option changes more than its own group, the whole product is composed one by one.
     """
-    from hydra import compose
-    from omegaconf import OmegaConf
-
     first = every[0]
-    base = compose(CONFIG_NAME, overrides=list(first))
+    base = composed(first, roots)
     plain: Any = OmegaConf.to_container(base)
     nodes: dict[str, Any] = {}
     for n in places:
@@ -85,10 +106,10 @@ def _assembled(every: Sequence[Choices], places: Sequence[int]) -> dict[Choices,
         for text in dict.fromkeys(choices[n] for choices in every):
             if text in nodes:
                 continue
-            config = compose(CONFIG_NAME, overrides=[*first[:n], text, *first[n + 1 :]])
+            config = composed((*first[:n], text, *first[n + 1 :]), roots)
             other: Any = OmegaConf.to_container(config)
             if {**other, key: None} != {**plain, key: None}:
-                return {choices: compose(CONFIG_NAME, overrides=list(choices)) for choices in every}
+                return {choices: composed(choices, roots) for choices in every}
             nodes[text] = config[key]
     out = {}
     for choices in every:
@@ -102,8 +123,6 @@ class _Base:
     """One choice of groups, composed, with the values that all members share; a member's own come on top."""
 
     def __init__(self, config: Any, shared: Sequence[str]) -> None:
-        from omegaconf import OmegaConf
-
         self._config = _with(config, shared)
         self._shared = [key_of(text) for text in shared]
         self._plain: Any = OmegaConf.to_container(self._config, resolve=True)
@@ -112,8 +131,6 @@ class _Base:
 
     def values(self, own: Sequence[str]) -> dict[str, Any]:
         """The member's plain values, as one composition of all its overrides gives them."""
-        from omegaconf import OmegaConf
-
         plain = copy.deepcopy(self._plain)
         keys = [*self._shared, *map(key_of, own)]
         apart = not any(_overlap(a, b) for n, a in enumerate(keys) for b in keys[:n])
@@ -149,16 +166,12 @@ def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, 
 
 def _with(config: Any, overrides: Sequence[str]) -> Any:
     """What Hydra does with the values of a command line once the groups are composed."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
     ConfigLoaderImpl._apply_overrides_to_config([_parsed(text) for text in overrides], config)
     return config
 
 
 @cache
 def _parsed(text: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create().parse_override(text)
 
 

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
-# Keys whose value is text whatever it looks like: `model.revision=1234567` is no number, `adapter.name=[a]` no list.
+# Keys whose value is text whatever it looks like: `model.revision=1234567` is not a number, and `adapter.name=[a]` is
+# not a list.
 TEXT_KEYS = (
     *PATH_KEYS,
     *("adapter.name", "model.label", "model.revision", "task.name", "data.hub", "data.label"),
@@ -65,8 +69,6 @@ def written(key: str, text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text in single quotes, as Hydra's grammar reads it back."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
     return QuotedString(text, Quote.single).with_quotes()
 
 
@@ -90,6 +92,4 @@ def _can_be_read(override: str) -> bool:
 
 @cache
 def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create()

@@ -68,7 +68,7 @@ class ModelSpec(Frozen):
 
 
 # What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
-ABOUT_THE_METHOD = ("tuning", "citation")
+ABOUT_THE_METHOD = ("tuning", "citation", "family")
 
 
 def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from functools import cache
 from itertools import chain
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field, model_validator
 
 from petbench.config.tree import conf_dir, plugin_conf_dirs
@@ -117,11 +118,17 @@ class Task(Frozen):
 DEFINED = tuple(name for name in Task.model_fields if name != "name")  # the keys that a task's YAML fixes
 
 
+def task_in(config: Mapping[str, Any], name: str) -> Task:
+    """The task of a recorded config; older records say its name alone."""
+    known = config.get("task") or {}
+    return Task.model_validate(
+        {"name": name, **{key: value for key, value in known.items() if key in Task.model_fields}}
+    )
+
+
 @cache
 def task_values(name: str) -> dict[str, Any]:
     """What the YAML of a task says; nothing for a name that has none."""
-    import yaml
-
     group, _, rest = name.partition("_")  # `superglue/boolq.yaml` is the task superglue_boolq
     for root in chain([conf_dir()], plugin_conf_dirs()):
         for path in (root / "task" / f"{name}.yaml", root / "task" / group / f"{rest}.yaml"):

@@ -1,6 +1,8 @@
 """Where the YAMLs lie: the config tree, outside packages' and the user's; groups and their choices."""
 
+import sys
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -16,13 +18,19 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
-def plugin_conf_dirs() -> list[Path]:
+def plugin_conf_dirs() -> tuple[Path, ...]:
     """`conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks` (nothing is
     imported)."""
+    return _plugin_conf_dirs(tuple(sys.path))
+
+
+@cache
+def _plugin_conf_dirs(_sys_path: tuple[str, ...]) -> tuple[Path, ...]:
+    """Looking through everything that is installed takes 0.1 s, so it is done once for a `sys.path`."""
     from importlib.metadata import entry_points  # a command's first line needs neither of the two
     from importlib.util import find_spec
 
-    folders = []
+    folders: list[Path] = []
     for point in chain.from_iterable(entry_points(group=group) for group in POINTS):
         try:
             spec = find_spec(point.module.split(".")[0])
@@ -32,7 +40,7 @@ def plugin_conf_dirs() -> list[Path]:
             folder = Path(place) / "conf"
             if folder.is_dir() and folder not in folders:
                 folders.append(folder)
-    return folders
+    return tuple(folders)
 
 
 def conf_roots(config_dir: str | Path | None = None) -> list[Path]:

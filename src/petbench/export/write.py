@@ -63,7 +63,7 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
     The tuned model itself is left as it was. Raises UserError where the method does not merge, RunError if the logits
     should differ by more than rounding.
     """
-    from transformers.utils import logging
+    from transformers.utils import logging  # transformers takes seconds
 
     folder = fresh(folder)
     before = _logits(tuned.model)
@@ -106,6 +106,7 @@ def fresh(folder: Path | str) -> Path:
 
 def _peft_model(tuned: Tuned, form: PeftForm) -> Any:
     """The form on a plain copy of the backbone; the head and trained norms are saved whole beside it."""
+    # peft takes seconds
     from peft import get_peft_model
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 

@@ -137,7 +137,7 @@ def check_decodable(model: Any, form: Literal["head", "text"]) -> None:
 
 def _text_model(model: Any) -> Any:
     """The model that writes, inside whatever wraps it. Raises UserError where there is none or no decoder layer."""
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel  # transformers takes seconds
 
     found: Any = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
     config = found.config

@@ -17,7 +17,7 @@ def pipeline(run: str | Path, results_dir: str | Path = "results", **options: An
     A pair is {"text": …, "text_pair": …}; a number comes as the score, in the label's units. options: of
     `transformers.pipeline`, such as device or batch_size. Raises UserError for a run in text form.
     """
-    import transformers
+    import transformers  # transformers takes seconds
 
     make: Any = transformers.pipeline  # its overloads name the tasks one by one
     loaded = load_run(run, results_dir)

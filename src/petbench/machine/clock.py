@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,20 +17,20 @@ from petbench.machine.devices import T
 class StepClock:
     """Seconds of each training step, from drawing its batch on; evaluation excluded.
 
-    On CUDA it waits for the device at both ends.
+    On CUDA the device notes the times as it comes by, and is waited for only when `seconds` is read.
     """
 
     def __init__(self, device: torch.device, earlier: list[float] | None = None) -> None:
-        self.seconds: list[float] = list(earlier or [])
-        self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-        self._started = 0.0
+        self._seconds: list[float] = list(earlier or [])
+        self._on_cuda = device.type == "cuda"
+        self._started: Any = None
+        self._unread: list[tuple[Any, Any]] = []  # of steps on CUDA: two events each
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """`batches`, each drawn after the clock has started: collating and moving them is part of the step."""
         source = iter(batches)
         while True:
-            self._wait()
-            self._started = time.perf_counter()
+            self._started = self._now()
             try:
                 batch = next(source)
             except StopIteration:
@@ -38,8 +39,26 @@ class StepClock:
 
     def stop(self) -> None:
         """The step is done."""
-        self._wait()
-        self.seconds.append(time.perf_counter() - self._started)
+        if self._on_cuda:
+            self._unread.append((self._started, self._now()))
+        else:
+            self._seconds.append(self._now() - self._started)
+
+    def _now(self) -> Any:
+        if not self._on_cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of each step so far."""
+        if self._unread:
+            self._unread[-1][1].synchronize()
+            self._seconds += [start.elapsed_time(stop) / 1000 for start, stop in self._unread]
+            self._unread.clear()
+        return self._seconds
 
     @property
     def total(self) -> float:
@@ -48,7 +67,8 @@ class StepClock:
 
     def median(self, skip: int = 3) -> float | None:
         """Median step, the first steps (warm-up of caches and allocators) left out where there are enough."""
-        steps = sorted(self.seconds[skip:] if len(self.seconds) > 2 * skip else self.seconds)
+        seconds = self.seconds
+        steps = sorted(seconds[skip:] if len(seconds) > 2 * skip else seconds)
         if not steps:
             return None
         middle = len(steps) // 2
@@ -78,7 +98,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    import resource
+    import resource  # not everywhere: Windows has none
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if platform.system() == "Darwin" else peak * 1024)

@@ -5,6 +5,8 @@ import threading
 import urllib.error
 import urllib.request
 
+from huggingface_hub import constants
+
 PROBE_SECONDS = 3.0
 
 
@@ -13,8 +15,6 @@ def hub_reachable(seconds: float = PROBE_SECONDS) -> bool:
 
     The probe runs in a thread because a name look-up does not keep to a socket's time limit.
     """
-    from huggingface_hub import constants
-
     datasets_offline = os.environ.get("HF_DATASETS_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if constants.HF_HUB_OFFLINE or datasets_offline:
         return False

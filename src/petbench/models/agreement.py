@@ -20,7 +20,7 @@ from petbench.models.families import family_of
 from petbench.models.sites import Layout
 from petbench.tasks.glue import TASKS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Head = Literal["new", "kept", "reordered"]

@@ -8,7 +8,7 @@ from petbench.config.sections import ModelSpec
 from petbench.errors import UserError
 from petbench.tasks.splits import Split
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 SMALLEST_SHARE = 0.25  # of the embedding's rows that a model's tokenizer must have tokens for

@@ -10,7 +10,7 @@ from petbench.models.family import Family, Place, Tower
 from petbench.models.family_table import FAMILIES
 from petbench.models.sites import ROLES, Layout, Site, Stack
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Expected = tuple[Place, Stack, int, str]  # place, stack, layer, exact module name

@@ -3,7 +3,10 @@
 import time
 from pathlib import Path
 
+from huggingface_hub import constants
+
 from petbench.errors import NotHere
+from petbench.machine.network import hub_reachable
 
 ASK_SECONDS = 10.0
 FORGET_SECONDS = 60.0  # after which a hub or a name that was not found is looked for again
@@ -15,10 +18,6 @@ _REACHED: dict[tuple[str, bool], tuple[float, bool]] = {}
 
 def in_reach() -> bool:
     """Whether the hub answers (it gets 3 s); asked once a minute, since a sweep plans many members."""
-    from huggingface_hub import constants
-
-    from petbench.machine.network import hub_reachable
-
     key = (constants.ENDPOINT, constants.HF_HUB_OFFLINE)
     since, answer = _REACHED.get(key, (0.0, False))
     if not since or time.monotonic() - since > FORGET_SECONDS:
@@ -32,8 +31,6 @@ def commit_of(name: str, revision: str | None, offline: bool) -> str:
     Looked up once a process, so that all parts of a run come from one commit. Raises NotHere, with the reason in
     half a sentence, when neither hub nor cache has it.
     """
-    from huggingface_hub import constants
-
     key = (name, revision, str(offline), str(constants.HF_HUB_CACHE), constants.ENDPOINT)
     if key in _FOUND:
         return _FOUND[key]
@@ -54,7 +51,7 @@ def commit_of(name: str, revision: str | None, offline: bool) -> str:
 
 def _asked(name: str, revision: str | None) -> tuple[str | None, str]:
     """What the hub answers for the file that every model has, by the way that loading takes: commit, or why not."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # the hub's client takes most of a second
 
     url = hf_hub_url(name, "config.json", revision=revision)
     try:
@@ -70,8 +67,7 @@ def _asked(name: str, revision: str | None) -> tuple[str | None, str]:
 
 def _cached(name: str, revision: str | None) -> str | None:
     """The commit whose snapshot the cache holds for a branch, a tag or a commit."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.file_download import repo_folder_name  # the hub's client takes most of a second
 
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     wanted = revision or constants.DEFAULT_REVISION

@@ -29,7 +29,7 @@ from petbench.models.source import (
 from petbench.models.special_ids import adopt, complete, settle
 from petbench.models.tokenizer import load_tokenizer
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Form = Literal["head", "text"]
@@ -176,7 +176,10 @@ def _adapt(
 
 
 def _auto_class(form: Form) -> Any:
-    from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+    from transformers import (  # transformers takes seconds
+        AutoModelForSeq2SeqLM,
+        AutoModelForSequenceClassification,
+    )
 
     return AutoModelForSeq2SeqLM if form == "text" else AutoModelForSequenceClassification
 

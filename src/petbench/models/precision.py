@@ -16,7 +16,7 @@ def in_float32(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
     For scores: bf16 has 8 bits of mantissa, so logits that differ by less than 1 in 256 become equal. Hooks on
     the modules act as before, on inputs as the model gives them and on float32 outputs.
     """
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel  # transformers takes seconds
 
     core = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
     modules = [core.get_submodule(name) for name in names]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from petbench.config.sections import ModelSpec
 from petbench.errors import NotHere, UserError, nearest
 from petbench.models.checks import check_config, runs_code
+from petbench.models.hub_commit import commit_of, in_reach
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig
 
 WAYS_ON = (
@@ -58,7 +59,6 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
         )
     if _is_path(name):
         raise no_such_folder(name, key)
-    from petbench.models.hub_commit import commit_of, in_reach
 
     hub = Source("hub", name, revision, offline=not in_reach(), key=key)
     try:
@@ -103,7 +103,7 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
 
     from_weights: always ask the source. Raises UserError when the source has none or cannot be read.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig  # transformers takes seconds
 
     if spec.known is not None and not from_weights:
         values = dict(spec.known.config)
@@ -168,7 +168,7 @@ def cannot_load(name: str, source: Source, error: Exception) -> UserError:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no notices about new heads: petbench reports them itself."""
-    from transformers.utils import logging
+    from transformers.utils import logging  # transformers takes seconds
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -212,7 +212,7 @@ def has_file(source: Source, name: str) -> bool:
     """Whether a source holds a file; of a hub id, what was fetched of it."""
     if source.kind != "hub":
         return (Path(source.where) / name).is_file()
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache  # the hub's client takes most of a second
 
     return isinstance(try_to_load_from_cache(source.where, name, revision=source.revision), str)
 
@@ -221,7 +221,7 @@ def local_folder(source: Source) -> Path | None:
     """The folder with the weights; of a hub model, the snapshot in the cache."""
     if source.kind != "hub":
         return Path(source.where)
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache  # the hub's client takes most of a second
 
     config = try_to_load_from_cache(source.where, "config.json", revision=source.revision)
     return Path(config).parent if isinstance(config, str) else None

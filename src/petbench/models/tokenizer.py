@@ -5,6 +5,8 @@ import string
 from functools import cache
 from typing import TYPE_CHECKING
 
+from tokenizers import Tokenizer, __version__, decoders, models, normalizers, pre_tokenizers, processors
+
 from petbench.config.sections import ModelSpec
 from petbench.config.spec import canonical_json
 from petbench.errors import UserError
@@ -14,7 +16,7 @@ from petbench.models.family import Tokens
 from petbench.models.source import find_source, first_line, has_file, quiet
 from petbench.tasks.toy import LEXICON
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for it
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 MAX_LENGTH = 512
@@ -79,7 +81,7 @@ def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTo
 
 def _read(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBase":
     """A tokenizer from files."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer  # transformers takes seconds
 
     name = spec.name if spec.tokenizer == "same" else spec.tokenizer
     own = spec.tokenizer == "same"
@@ -106,8 +108,6 @@ def _read(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBa
 
 def _cannot_load(spec: ModelSpec, error: Exception) -> UserError:
     """The message for a tokenizer that is not there or cannot be read."""
-    from tokenizers import __version__
-
     if "trust_remote_code" in str(error):
         return runs_code(f"model.tokenizer: '{spec.name if spec.tokenizer == 'same' else spec.tokenizer}'")
     reason = first_line(error)
@@ -134,8 +134,7 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
     ASCII decodes back exactly, so `3.8` and `not_entailment` are safe as answers. The same each time.
     Raises UserError for an unknown architecture.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast  # transformers takes seconds
 
     family = family_of(model_type)
     specials, roles, single, pair = _STYLES[family.tokens]

@@ -44,7 +44,7 @@ def read_record(folder: Path) -> Record | None:
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    if record.run_id != folder.resolve().name:
+    if record.run_id != folder.name and record.run_id != folder.resolve().name:  # to resolve takes a while
         raise UserError(f"{path} is the record of run {record.run_id}, not of this folder. Move it away.")
     return record
 

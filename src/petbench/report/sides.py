@@ -1,7 +1,6 @@
 """Cells as sides of a test: their scores by seed, their kept answers row by row, and the prior of their table."""
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import variance
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def prior_of(
     """
     for cells in (column, list(table)):
         runs = [found for cell in cells if not cell.collapsed and len(found := scores(cell)) > 1]
-        spreads = [(variance(found), len(found) - 1) for found in runs]
+        spreads = [(float(np.var(found, ddof=1)), len(found) - 1) for found in runs]
         if len(spreads) >= FEWEST_CELLS:
             return fit_prior(spreads)
     return None

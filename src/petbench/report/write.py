@@ -8,7 +8,10 @@ from petbench.errors import UserError
 from petbench.files import write_text
 from petbench.record import Answers, Record, read_answers, read_records, run_folder
 from petbench.report.citations import report_bibtex
+from petbench.report.figures import files as figures
 from petbench.report.layout import Report
+from petbench.report.page import page
+from petbench.report.page.answers import TextsOf
 from petbench.report.settings import Where
 from petbench.report.sides import Read
 from petbench.report.tables import build
@@ -33,12 +36,12 @@ def load(results_dir: Path) -> list[Record]:
 
 
 def answers_in(results_dir: Path) -> Read:
-    """How to read the answers that the runs of a folder kept on their headline split."""
+    """How to read the answers that the runs of a folder kept on their headline split, without their logits."""
 
     def read(record: Record) -> Answers | None:
         if record.headline is None:
             return None
-        return read_answers(run_folder(results_dir, record.run_id), record.headline.split)
+        return read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
 
     return read
 
@@ -74,19 +77,17 @@ def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
     return paths
 
 
-def write_page(report: Report, records: Sequence[Record], out: Path) -> Path:
-    """Write the one self-contained page."""
-    from petbench.report.page.page import write_page as write
-
-    write(report, list(records), out / PAGE)
+def write_page(
+    report: Report, records: Sequence[Record], out: Path, read: Read, texts_of: TextsOf | None = None
+) -> Path:
+    """Write the one self-contained page. read: a run's kept answers; texts_of: for `--texts`."""
+    page.write_page(report, list(records), out / PAGE, read, texts_of)
     return out / PAGE
 
 
 def write_plots(report: Report, records: Sequence[Record], out: Path) -> list[Path]:
     """Write the plots as files; none without matplotlib."""
-    from petbench.report.figures.files import write_plots as write
-
-    return write(report, list(records), out / PLOTS)
+    return figures.write_plots(report, list(records), out / PLOTS)
 
 
 def differences(report: Report, out: Path) -> list[str]:

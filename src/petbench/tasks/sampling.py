@@ -51,6 +51,6 @@ def group_cut(
 
 def paper_permutation(n: int, seed: int) -> list[int]:
     """The permutation of the Compacter code (`torch.randperm`, its seed is 42), so that its rows are ours."""
-    import torch
+    import torch  # torch takes seconds
 
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()

@@ -1,10 +1,8 @@
 """Where a task comes from: its YAML says it, or it is read off the user's own rows. Nothing else knows."""
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from petbench.config.sections import DataSpec, TaskSpec
 from petbench.config.spec import RunSpec
@@ -13,6 +11,7 @@ from petbench.config.tree import options
 from petbench.console import is_main_process, tell
 from petbench.errors import UserError, unknown
 from petbench.tasks.glue import NAMES
+from petbench.tasks.rows.hub import hub_rows
 from petbench.tasks.rows.own import own_task
 from petbench.tasks.rows.places import files_of, own_rows, sample_of, stamp
 from petbench.tasks.rows.raw import Raw
@@ -67,14 +66,6 @@ def own(name: str, data: DataSpec) -> Task:
     return _task_of(name, data, stamps)
 
 
-def task_in(config: Mapping[str, Any], name: str) -> Task:
-    """The task of a recorded config; older records say its name alone."""
-    known = config.get("task") or {}
-    return Task.model_validate(
-        {"name": name, **{key: value for key, value in known.items() if key in Task.model_fields}}
-    )
-
-
 def name_of(data: DataSpec) -> str:
     """What tables call rows of one's own: the file's or the data set's name; GLUE's names stay GLUE's."""
     place = data.file or (data.hub or "").partition(":")[0]
@@ -92,7 +83,6 @@ def _task_of(name: str, data: DataSpec, stamps: tuple[tuple[int, int], ...]) -> 
 
     if data.file is not None:
         return own_task(name, data, sample_of(data), lambda task: own_rows(task, data), said)
-    from petbench.tasks.rows.hub import hub_rows
 
     raws = hub_rows(Task(name=name, hub=data.hub))
 

@@ -82,7 +82,7 @@ def base_url() -> str:
     """The W&B server: environment, settings file or W&B's own default."""
     if url := os.environ.get("WANDB_BASE_URL"):
         return url
-    import wandb
+    import wandb  # wandb takes seconds
 
     return str(wandb.setup().settings.base_url)
 

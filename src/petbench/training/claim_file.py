@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 CLAIM_FILE = "claim.json"
 
 
@@ -72,8 +74,6 @@ def space() -> str:
 
 def started(pid: int) -> float | None:
     """When a process started, so that a new process with an old number is not taken for it; None: it is gone."""
-    import psutil
-
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())

@@ -35,8 +35,13 @@ def train(
     device, so that nobody waits for it who does not need it.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    model.train()
+    inner = accelerator.unwrap_model(model)  # what an evaluation switches
     for micro_batches in clock.timed(batches):
-        model.train()
+        if (
+            not inner.training
+        ):  # an evaluation was between; going through all modules costs as much as a small step
+            model.train()
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=accelerator.device)
         for number, (share, batch) in enumerate(micro_batches, start=1):

@@ -22,7 +22,19 @@ from petbench.commands.opening import opening, run_in_words
         ),
         (
             ["sweep=seeds", "plan=true"],
-            "plan of sweep seeds, krona on rte with minilm (data auto, protocol petbench, seed 0)",
+            "plan of sweep seeds, krona on rte with minilm (data auto, protocol petbench, seed 0,1,2,3,4)",
+        ),
+        (
+            ["sweep=all_methods", "model.name=./my-bert", "data.file=reviews.tsv"],
+            "sweep all_methods, glob(*) on reviews.tsv with ./my-bert (data auto, protocol petbench, seed 0)",
+        ),
+        (
+            ["model=bert_base", "model.name=/weights/b", "data.source=toy", "protocol.name=glue_dev"],
+            "krona on rte with /weights/b (data toy, protocol glue_dev, seed 0)",
+        ),
+        (
+            ["recipe=krona_table1", "model.name=/weights/t5", "task=rte"],
+            "recipe krona_table1: task rte (data auto); model.name=/weights/t5",
         ),
         (
             ["recipe=krona_table1", "++adapter.scale=4"],
@@ -37,7 +49,7 @@ def test_what_runs_in_words(arguments: list[str], line: str) -> None:
 
 def test_a_product_on_standard_output_stays_alone(capsys: pytest.CaptureFixture[str]) -> None:
     opening("predict", ["3f2a", "new.tsv", "--out", "labels.tsv"])
-    opening("params", ["adapter=krona", "--json"])  # standard error is no terminal here
+    opening("params", ["adapter=krona", "--json"])  # standard error is not a terminal here
     opening("report", ["results"])
     opening("train", ["adapter=krona", "--cfg", "job"])
     printed = capsys.readouterr()

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from petbench.compose import many
 from petbench.compose.expand import expand, recompose, without_sweeps
 from petbench.config.tree import conf_dir
 from petbench.errors import UserError
@@ -45,21 +46,22 @@ def test_members_equal_hydras_own_composition(name: str) -> None:
 
 
 def test_a_product_costs_the_sum_of_its_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hydra
-
     composed: list[list[str]] = []
-    plain = hydra.compose
+    plain = many.compose
+    many._shipped.cache_clear()
 
     def counted(*arguments: Any, **keywords: Any) -> Any:
         composed.append(keywords["overrides"])
         return plain(*arguments, **keywords)
 
-    monkeypatch.setattr(hydra, "compose", counted)
+    monkeypatch.setattr(many, "compose", counted)
     members = expand(["adapter=krona,lora,hadamard,bitfit", "task=rte,stsb,cola", "seed=0,1"])
     assert len(members) == 24
     assert (
         len(composed) == 1 + 1 + 3 + 2
     )  # the line itself, the first cell, the other adapters, the other tasks
+    assert len(expand(["adapter=krona,lora", "task=cola", "optim.lr=1"])) == 2
+    assert len(composed) == 1 + 1 + 3 + 2 + 2  # only the new line, and lora on cola
 
 
 @pytest.mark.parametrize(

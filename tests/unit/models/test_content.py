@@ -258,7 +258,7 @@ def test_in_reach_the_hub_says_the_commit(fake_hub: None, hub_cache: Path) -> No
 def test_the_hub_is_asked_once_for_many_members(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(hub_commit, "_REACHED", {})
-    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda: asked.append(1))
+    monkeypatch.setattr("petbench.models.hub_commit.hub_reachable", lambda: asked.append(1))
     for _ in range(5):
         backbone_content(ModelSpec(name="lab/tiny"))
         with pytest.raises(NotHere):

@@ -205,7 +205,7 @@ def test_a_tokenizer_that_does_not_load(name: str, damage: Callable[[Path], Any]
 
 @pytest.mark.parametrize("given", ["nosuch", "no/such", "./nosuch", "/no/such/folder", "~/nosuch"])
 def test_a_tokenizer_that_is_not_there(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda: False)
+    monkeypatch.setattr("petbench.models.hub_commit.hub_reachable", lambda: False)
     folder = model_folder(tmp_path / "m", "tiny_bert")
     text = refused(
         lambda: loaded(folder, tokenizer=given),

@@ -236,7 +236,7 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_hub_names_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petbench.machine.network.hub_reachable", lambda: False)
+    monkeypatch.setattr("petbench.models.hub_commit.hub_reachable", lambda: False)
     with pytest.raises(UserError, match=r"not in reach") as caught:
         head(ModelSpec(name="petbench/no-such-model"))
     for way in ("model=minilm", "model=tiny_bert", "model.name=FOLDER", "model.tokenizer=built"):

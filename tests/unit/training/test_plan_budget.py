@@ -10,6 +10,7 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError
 from petbench.models.load import skeleton
+from petbench.training import plan as module
 from petbench.training.plan import Plan, plan
 
 
@@ -84,14 +85,15 @@ def test_a_method_without_a_size_refuses_a_budget(adapter: str) -> None:
         plan(spec(f"adapter={adapter}", "budget.params=1000"))
 
 
-def test_members_that_differ_in_seed_alone_share_a_resolved_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    from petbench.training import plan as module
-
+def test_members_that_differ_in_seed_alone_share_a_resolved_plan() -> None:
     first = plan(spec("adapter=krona", "seed=0"))
-    monkeypatch.setattr(module, "_resolve", lambda spec: pytest.fail("resolved again"))
+    resolved = module._resolve.cache_info().misses
     second = plan(spec("adapter=krona", "seed=1", "optim.lr=1", "trainer.epochs=9"))
+    assert module._resolve.cache_info().misses == resolved
     assert second.params == first.params
     assert (second.spec.seed, second.spec.optim.lr) == (1, 1.0)  # each keeps its own
+    plan(spec("adapter=krona", "adapter.train_norms=false"))
+    assert module._resolve.cache_info().misses == resolved + 1
 
 
 def test_a_plan_draws_no_random_number_and_holds_no_weights() -> None:

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.adapter import Affine, Attachment
 from petbench.adapters.hooks import OWNER
 from petbench.adapters.maths.kronecker import (
     Shape,
@@ -37,6 +37,7 @@ from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import ROOT, LowRank, PeftForm, Ranks, lora_form
 from petbench.adapters.peft_in import Foreign, places, require_shape, roles_and_layers
 from petbench.adapters.registry import register
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
@@ -99,7 +100,7 @@ def init_factors(a: Tensor, b: Tensor, init: str, d_in: int) -> None:
         nn.init.normal_(b, std=d_in**-0.5)
 
 
-class KronAAdapter(Adapter):
+class KronAAdapter(TogetherAdapter):
     """target + s · source (A ⊗ B); source (batch, tokens, d_in), target (batch, tokens, d_out)."""
 
     def __init__(self, d_in: int, d_out: int, shape: Shape, scale: float, init: str) -> None:
@@ -111,8 +112,22 @@ class KronAAdapter(Adapter):
         init_factors(self.A, self.B, init, d_in)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        if (given := self.given()) is not None:
+            a, b = given
+            return kron_product(self.lowered(source, a), a, b, self.order, target)
         a = self.A if self.scale == 1.0 else self.A * self.scale
         return kron_product(source, a, self.B, self.order, target)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return self.A, self.B
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """s·A (n, a1, a2) and B (n, b1, b2)."""
+        a, b = stacked
+        return a if self.scale == 1.0 else a * self.scale, b
+
+    def kind(self) -> float:
+        return self.scale
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scale * dense_product(source, self.A, self.B)
@@ -188,7 +203,7 @@ class KronA(Method[KronASpec]):
             raise UserError(
                 f"{foreign.folder}: {min(extra)} is adapted there, too. Name its role in adapter.targets."
             )
-        values = {}
+        values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
             site, own = attachment.site, attachment.adapter
             assert isinstance(own, KronAAdapter)
@@ -211,7 +226,7 @@ class KronA(Method[KronASpec]):
 
 def _lokr_factor(found: list[tuple[Site, KronAAdapter]]) -> int | None:
     """PEFT's `decompose_factor` that gives every site its factors' shapes; None when there is none."""
-    from peft.tuners.lokr.layer import factorization
+    from peft.tuners.lokr.layer import factorization  # peft takes seconds
 
     if any(site.transposed or site.columns for site, _ in found):
         return None  # PEFT's LoKr knows plain linear layers alone

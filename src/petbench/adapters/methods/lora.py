@@ -17,13 +17,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.adapter import Affine, Attachment
 from petbench.adapters.hooks import OWNER
-from petbench.adapters.maths.lowrank import lowrank_product
+from petbench.adapters.maths.lowrank import lowrank_product, thin_product
 from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import LowRank, PeftForm, Ranks, lora_form
 from petbench.adapters.peft_in import Foreign, places, require_neutral, require_shape, roles_and_layers
 from petbench.adapters.registry import register
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec, Fraction
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -38,7 +39,7 @@ class LoRASpec(AdapterSpec):
     dropout: Fraction = 0.0
 
 
-class LoRAAdapter(Adapter):
+class LoRAAdapter(TogetherAdapter):
     """target + scaling · drop(source) A B. A and B are stored as PyTorch stores linear weights:
     A (rank, d_in), B (d_out, rank)."""
 
@@ -52,7 +53,21 @@ class LoRAAdapter(Adapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
+        if (given := self.given()) is not None:
+            down, up = given
+            return thin_product(self.lowered(x, down), down, up, target)
         return lowrank_product(x, self.A, self.B, target, self.scaling)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return self.A, self.B
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """A (n, r, d_in) and s·B (n, d_out, r)."""
+        a, b = stacked
+        return a, b * self.scaling
+
+    def kind(self) -> float:
+        return self.scaling
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scaling * (source @ (self.B @ self.A).t())
@@ -113,7 +128,7 @@ class LoRA(Method[LoRASpec]):
     ) -> dict[str, Tensor]:
         """A as it is, and B by their scaling over ours; a smaller rank is filled up: A as it starts, B with zeros."""
         require_neutral(foreign, [a.site for a in installed.attachments], "lora_B", 0.0)
-        values = {}
+        values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
             site, own = attachment.site, attachment.adapter
             assert isinstance(own, LoRAAdapter)

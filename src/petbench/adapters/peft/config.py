@@ -17,7 +17,7 @@ from petbench.errors import UserError, unknown
 from petbench.models.notices import without_notices
 from petbench.models.sites import Layout, Site, Stack
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # peft takes seconds, and only its own methods need it
     from peft import PeftConfig
 
 # They learn input vectors, or keys and values, and need a task type; all others change modules.
@@ -58,7 +58,7 @@ def peft_config(spec: PeftSpec, layout: Layout) -> "PeftConfig":
 
     Raises UserError for an unknown type, an unknown argument, or a value that PEFT refuses.
     """
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING  # peft takes seconds
 
     known = {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if spec.kind not in known:
@@ -122,7 +122,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
 
     Raises UserError when `targets` is null: what PEFT then chooses depends on the whole model.
     """
-    import peft
+    import peft  # peft takes seconds
 
     config: Any = peft_config(spec, layout)
     if spec.is_prompt:
@@ -145,7 +145,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
 
 def _stub(sites: list[Site], layout: Layout) -> nn.Module:
     """A tree that holds nothing but the target modules, under their names, with zero weights."""
-    from transformers.pytorch_utils import Conv1D
+    from transformers.pytorch_utils import Conv1D  # transformers takes seconds
 
     root = nn.Module()
     for site in sites:

@@ -27,7 +27,7 @@ def check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
 
 def keep_one_head(wrapped: nn.Module) -> None:
     """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
 
     for module in wrapped.modules():
         if isinstance(module, ModulesToSaveWrapper):
@@ -36,7 +36,7 @@ def keep_one_head(wrapped: nn.Module) -> None:
 
 def unwrap_heads(base: nn.Module) -> None:
     """Put heads back into the places where PEFT wrapped them."""
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
 
     for name, module in list(base.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):

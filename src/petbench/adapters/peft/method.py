@@ -207,7 +207,7 @@ class Peft(Method[PeftSpec]):
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
-        from peft import get_peft_model
+        from peft import get_peft_model  # peft takes seconds
 
         if spec.is_prompt and layout.head_modules:
             check_prompt_head(spec, layout)

@@ -1,15 +1,13 @@
 """A PEFT adapter from a file under `adapter=peft/…`: PEFT's own form, which must be the same in both."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from petbench.adapters.method import Installed
 from petbench.adapters.peft.config import PeftSpec
 from petbench.adapters.peft_in import Foreign
 from petbench.errors import UserError
-
-if TYPE_CHECKING:
-    from petbench.adapters.method import Installed
 
 # Where a config was used, and what training alone reads; the tensors' names and shapes say the rest.
 _NOT_THE_FORM = {
@@ -20,7 +18,7 @@ _NOT_THE_FORM = {
 }  # fmt: skip
 
 
-def values_by_name(foreign: Foreign, spec: PeftSpec, installed: "Installed") -> dict[str, Tensor]:
+def values_by_name(foreign: Foreign, spec: PeftSpec, installed: Installed) -> dict[str, Tensor]:
     """The saved tensors under the names that PEFT has in memory. Raises UserError where type, options or sizes
     are others: then the numbers would be those of another function."""
     if foreign.kind != spec.kind:

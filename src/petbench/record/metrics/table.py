@@ -41,21 +41,21 @@ def _accuracy(predictions: np.ndarray, labels: np.ndarray, width: float) -> floa
 
 def _f1(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
     """F1 of class 1; 0 when neither predicted nor present."""
-    from sklearn.metrics import f1_score
+    from sklearn.metrics import f1_score  # scikit-learn takes seconds
 
     return float(f1_score(labels, predictions, zero_division=0.0))
 
 
 def _macro_f1(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
     """The mean over the classes among the labels of each class's F1."""
-    from sklearn.metrics import f1_score
+    from sklearn.metrics import f1_score  # scikit-learn takes seconds
 
     return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
 
 
 def _matthews(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
     """0 when predictions or labels are constant."""
-    from sklearn.metrics import matthews_corrcoef
+    from sklearn.metrics import matthews_corrcoef  # scikit-learn takes seconds
 
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
@@ -64,7 +64,7 @@ def _matthews(predictions: np.ndarray, labels: np.ndarray, width: float) -> floa
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
     """0 when predictions or labels are constant."""
-    from scipy.stats import pearsonr
+    from scipy.stats import pearsonr  # scipy takes a second
 
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
@@ -73,7 +73,7 @@ def _pearson(predictions: np.ndarray, labels: np.ndarray, width: float) -> float
 
 def _spearman(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
     """0 when predictions or labels are constant."""
-    from scipy.stats import spearmanr
+    from scipy.stats import spearmanr  # scipy takes a second
 
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
@@ -137,7 +137,7 @@ def one_answer(name: str, value: float, majority: float | None) -> bool:
 def row_values(name: str, labels: Values, answers: Values) -> Values | None:
     """(m,) jackknife values of a metric on m rows; None for a metric without a formula for them.
 
-    labels, answers: class codes, or numbers for the correlations. A code that is no label counts as wrong.
+    labels, answers: class codes, or numbers for the correlations. A code that is not a label counts as wrong.
     """
     metric = METRICS.get(name)
     if metric is None or metric.by_row is None:

@@ -1,30 +1,24 @@
 """The report's plots as PNG and SVG files, for papers and W&B; needs the extra `plot` (matplotlib)."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.files import replacing
+from petbench.plot_style import STYLE, available
 from petbench.record import Record
+from petbench.report.figures.look import Panel
+from petbench.report.figures.views import figures
 from petbench.report.layout import Report
-from petbench.report.views import YARDSTICKS, payload
+from petbench.report.views import payload
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.figure import Figure
-from petbench.plot_style import PALETTE, SHAPES, STYLE, YARDSTICK_LOOKS, available
 
 MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
-
-
 FORMATS = ("png", "svg")
-
-
 COLUMNS = 3  # panels side by side
-
-
-Panel = tuple[str, Callable[["Axes"], None]]  # title, what draws it
 
 
 def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -36,9 +30,7 @@ def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list
     if not available():
         print(MISSING, file=sys.stderr)
         return []
-    from matplotlib import rc_context
-
-    from petbench.report.figures.views import figures
+    from matplotlib import rc_context  # matplotlib is an extra, and takes seconds
 
     data = payload(report, records)
     written = []
@@ -52,16 +44,9 @@ def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list
     return written
 
 
-def look(data: Mapping[str, Any], method: str) -> tuple[str, str]:
-    """Colour and marker of a method, as on the page."""
-    if method in YARDSTICKS:
-        return YARDSTICK_LOOKS[method]
-    place = data["coloured"].index(method)
-    return PALETTE[place % len(PALETTE)], SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
-
-
 def _figure(panels: Sequence[Panel]) -> "Figure":
     """Panels in a grid; without pyplot, so that no window or state is touched."""
+    # matplotlib is an extra, and takes seconds
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,21 +1,21 @@
 """The nine views as matplotlib panels, from the same values as the page (`views.payload`)."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import floor, log10
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from petbench.plot_style import INK, SOFT
+from petbench.record.units import compact, fix
 from petbench.report.costs import LORA
-from petbench.report.figures.files import Panel, look
+from petbench.report.figures.look import Data, Panel, look
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
 REACH = 0.97  # of the best mean selection score: the target of `time_to_score`
-Data = Mapping[str, Any]
 Point = tuple[Data, float, float, float | None, float | None]  # row, x, y, low, high
 
 
@@ -153,7 +153,7 @@ def _heat_map(data: Data, table: Data, axes: "Axes") -> None:
                     axes.text(
                         j,
                         i,
-                        f"{value + 0.0:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0"),
+                        f"{'+' if value > 0.05 else ''}{fix(value)}",
                         ha="center",
                         va="center",
                         fontsize=6,
@@ -209,7 +209,7 @@ def _reach(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
             axes.plot([0, middle], [place, place], color=colour, linewidth=1.2, alpha=0.5)
     _by_method(axes, cells)
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"seconds to a selection score of {goal:.1f}")
+    axes.set_xlabel(f"seconds to a selection score of {fix(goal)}")
 
 
 def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
@@ -229,7 +229,7 @@ def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
     axes.set_ylabel("score")
     if any(point["x"] is None for line in lines for point in line["points"]):
         ticks = sorted(set(known))
-        axes.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), "all"])
+        axes.set_xticks([*ticks, end], [*(compact(tick) for tick in ticks), "all"])
         axes.minorticks_off()
 
 

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from petbench.config.tree import option_path, options
 from petbench.errors import UserError, unknown
 
@@ -53,8 +55,6 @@ class Target:
 
 def target(recipe: str) -> Target:
     """The table of a recipe. Raises UserError for a name without one, or for a block that cannot be read."""
-    import yaml
-
     if recipe not in options("recipe"):
         raise unknown("recipe", recipe, recipes())
     path = option_path("recipe", recipe)
@@ -100,7 +100,7 @@ def folder() -> Path:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Every number of glue_results.csv, in its order. Raises UserError on a line that is no number."""
+    """Every number of glue_results.csv, in its order. Raises UserError on a line that is not a number."""
     path = folder() / "glue_results.csv"
     found = []
     with path.open(encoding="utf-8", newline="") as file:

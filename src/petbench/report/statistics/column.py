@@ -83,15 +83,16 @@ class Column:
         13, 2004): start with one group of all, split every group that holds a told pair, drop what lies in another.
         """
         order = [int(k) for k in np.argsort(-self.means, kind="stable")]
-        groups: list[set[int]] = [set(order)]
-        for place, i in enumerate(order):
-            for j in order[place + 1 :]:
-                if self.apart[i, j]:
-                    groups = _parted(groups, i, j)
-        groups.sort(key=lambda group: sorted(order.index(k) for k in group))
+        # A group is a number whose bit p says whether the method at place p from the top is in it.
+        groups = [(1 << len(order)) - 1]
+        for p, i in enumerate(order):
+            for q in range(p + 1, len(order)):
+                if self.apart[i, order[q]]:
+                    groups = _parted(groups, 1 << p, 1 << q)
+        groups.sort(key=lambda group: [p for p in range(len(order)) if group >> p & 1])
         return {
-            name: "".join(_letter(n) for n, group in enumerate(groups) if k in group)
-            for k, name in enumerate(self.names)
+            self.names[k]: "".join(_letter(n) for n, group in enumerate(groups) if group >> p & 1)
+            for p, k in enumerate(order)
         }
 
 
@@ -195,7 +196,7 @@ def _degrees(parts: Parts, rows: Values, variance: Values) -> Values:
 
 def _two_sided(t: Values, df: Values) -> Values:
     """P(|T| >= t) of Student's t, the normal where df is infinite."""
-    from scipy.special import ndtr, stdtr
+    from scipy.special import ndtr, stdtr  # scipy takes a second
 
     finite = np.where(np.isinf(df), 1.0, df)
     p: Values = 2 * np.where(np.isinf(df), ndtr(-t), stdtr(finite, -t))
@@ -204,7 +205,7 @@ def _two_sided(t: Values, df: Values) -> Values:
 
 def _normal(p: Values) -> Values:
     """The |z| whose two-sided p this is."""
-    from scipy.special import ndtri
+    from scipy.special import ndtri  # scipy takes a second
 
     z: Values = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
     return z
@@ -223,14 +224,17 @@ def _root(covariance: Values) -> Values:
     return root
 
 
-def _parted(groups: list[set[int]], i: int, j: int) -> list[set[int]]:
-    """No group may hold both i and j: split those that do, drop what lies inside another."""
-    out: list[set[int]] = []
+def _parted(groups: list[int], i: int, j: int) -> list[int]:
+    """No group may hold both bits i and j: split those that do, drop what lies inside another."""
+    both = i | j
+    out: list[int] = []
     for group in groups:
-        out += [group - {i}, group - {j}] if i in group and j in group else [group]
-    kept: list[set[int]] = []
-    for group in sorted(out, key=len, reverse=True):
-        if not any(group <= larger for larger in kept):
+        out += [group & ~i, group & ~j] if group & both == both else [group]
+    if len(out) == len(groups):
+        return groups
+    kept: list[int] = []
+    for group in sorted(out, key=int.bit_count, reverse=True):
+        if not any(group & larger == group for larger in kept):
             kept.append(group)
     return kept
 

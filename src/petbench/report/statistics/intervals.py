@@ -40,21 +40,21 @@ def summary(scores: Sequence[float], prior: Prior | None = None) -> Summary:
 
 def t_quantile(probability: float, df: float) -> float:
     """Student's t; the normal's where df is infinite."""
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri, stdtrit  # scipy takes a second
 
     return float(ndtri(probability) if df == float("inf") else stdtrit(df, probability))
 
 
 def t_two_sided(t: float, df: float) -> float:
     """P(|T| >= |t|)."""
-    from scipy.special import ndtr, stdtr
+    from scipy.special import ndtr, stdtr  # scipy takes a second
 
     return float(2 * (ndtr(-abs(t)) if df == float("inf") else stdtr(df, -abs(t))))
 
 
 def share_interval(k: int, n: int) -> tuple[float, float]:
     """Clopper and Pearson's exact 95 % interval of a share seen k times in n, such as of collapsed runs."""
-    from scipy.special import betaincinv
+    from scipy.special import betaincinv  # scipy takes a second
 
     tail = (1 - CONFIDENCE) / 2
     low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))

@@ -72,7 +72,7 @@ def moderated(value: float, df: float, prior: Prior | None) -> Variance:
 
 def _trigamma_inverse(x: float) -> float:
     """y with trigamma(y) = x > 0, by Newton's method on 1/trigamma, which is convex."""
-    from scipy.special import polygamma
+    from scipy.special import polygamma  # scipy takes a second
 
     if x > 1e7:
         return 1 / x**0.5

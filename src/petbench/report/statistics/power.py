@@ -84,6 +84,7 @@ def _rounded(df: float) -> float:
 @lru_cache(maxsize=4096)
 def _noncentrality(df: float, level: float, power: float) -> float:
     """δ/se with P(|T| > t) = power."""
+    # scipy takes a second
     from scipy.optimize import brentq
     from scipy.special import ndtri
     from scipy.stats import nct, t

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, sqrt
+from math import pi, sqrt
 
 import numpy as np
 
@@ -37,19 +37,29 @@ def average_ranks(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
     means = ranks.mean(axis=0)
     variation = float(((ranks - (k + 1) / 2) ** 2).sum())
     statistic = n * n * (k - 1) * float(((means - (k + 1) / 2) ** 2).sum()) / variation if variation else 0.0
-    from scipy.stats import chi2  # takes most of a second
+    from scipy.special import chdtrc  # takes a third of a second; scipy.stats would take most of two
 
     return Ranks(
         tasks=tuple(tasks),
         average=dict(zip(methods, (float(mean) for mean in means), strict=True)),
         critical_difference=_studentised_range(k) / sqrt(2) * sqrt(k * (k + 1) / (6 * n)),
-        friedman_p=float(chi2.sf(statistic, k - 1)),
+        friedman_p=float(chdtrc(k - 1, statistic)),
     )
 
 
 @lru_cache(maxsize=64)
 def _studentised_range(k: int) -> float:
-    """Its 0.95 quantile for k methods with infinite degrees of freedom; it takes a tenth of a second."""
-    from scipy.stats import studentized_range
+    """Its 0.95 quantile for k methods with infinite degrees of freedom: the range w of k standard normals with
 
-    return float(studentized_range.ppf(0.95, k, inf))
+    P(range <= w) = k ∫ φ(z) [Φ(z) − Φ(z − w)]^(k − 1) dz = 0.95
+    """
+    from scipy.special import ndtr  # scipy.stats would take a second
+
+    z, step = np.linspace(-8.0, 16.0, 4801, retstep=True)  # beyond, the density is below 1e-14
+    density = k * np.exp(-(z**2) / 2) / sqrt(2 * pi) * step
+    low, high = 0.0, 15.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = float(density @ (ndtr(z) - ndtr(z - middle)) ** (k - 1))
+        low, high = (middle, high) if below < 0.95 else (low, middle)
+    return high

@@ -53,7 +53,7 @@ def shape_p(a: Sequence[float], b: Sequence[float], paired: bool) -> float | Non
     None below 6 runs a side, where neither can reach .05 two-sided after ties. Zeros and ties are exact up to 12
     pairs by trying all sign patterns; beyond that SciPy's approximation is used.
     """
-    from scipy.stats import PermutationMethod, mannwhitneyu, wilcoxon
+    from scipy.stats import PermutationMethod, mannwhitneyu, wilcoxon  # scipy takes a second
 
     if min(len(a), len(b)) < FEWEST_FOR_SHAPE:
         return None

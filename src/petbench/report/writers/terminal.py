@@ -1,38 +1,34 @@
 """The report on a terminal, with rich: one table a model, score, size and time side by side, short enough to read."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 
 from petbench.console import shown
 from petbench.record.metrics.table import METRICS
+from petbench.record.units import NOTHING, score, seconds, whole
 from petbench.report.budgets import Searched
 from petbench.report.labels import PROTOCOLS
 from petbench.report.layout import Average, Column, Entry, Report, Row, Table
 from petbench.report.notes import COLLAPSED, LOST, cell_marks
 from petbench.report.writers.markdown import counts_line
 from petbench.report.writers.numerals import (
-    NOTHING,
     SEARCHED_NOTE,
     SEARCHED_TITLE,
-    score,
     searched_cells,
     searched_heads,
-    seconds,
     span,
     spread,
-    whole,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as Grid
-    from rich.text import Text
 
 TOP = "*"  # behind the scores of the top group, bold where the output can show it
 PADDING = 2  # columns of space beside a cell, rich's own divider among them
 
 
-def print_report(report: Report, console: "Console") -> None:
+def print_report(report: Report, console: Console) -> None:
     """Print every table. Each takes at most as many lines as it has methods, and ten."""
     _line(console, counts_line(report))
     for table in report.tables:
@@ -46,12 +42,8 @@ def print_report(report: Report, console: "Console") -> None:
         _line(console, SEARCHED_NOTE, style="dim")
 
 
-def _searched(searched: Sequence[Searched]) -> "Grid":
+def _searched(searched: Sequence[Searched]) -> Grid:
     """What tuning budgets buy."""
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
-
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0))
     for number, head in enumerate(searched_heads(searched)):
         grid.add_column(head, justify="left" if number < 3 else "right", overflow="ellipsis")
@@ -60,10 +52,8 @@ def _searched(searched: Sequence[Searched]) -> "Grid":
     return grid
 
 
-def _line(console: "Console", text: str, style: str = "") -> None:
+def _line(console: Console, text: str, style: str = "") -> None:
     """One line, cut where the terminal ends."""
-    from rich.text import Text
-
     console.print(Text(shown(text), style=style), no_wrap=True, overflow="ellipsis", soft_wrap=False)
 
 
@@ -80,13 +70,9 @@ def _seeds(table: Table) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _grid(table: Table, width: int, bold: bool) -> "Grid":
+def _grid(table: Table, width: int, bold: bool) -> Grid:
     """Methods by tasks, their average, size and time. Spreads go where there is no room, then tasks, the last first;
     never the average, the size or the time."""
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
-
     labels = ["method", *(row.label for row in table.rows)]
     fixed = [*_average(table), *_costs(table)]
     room = width - max(map(len, labels)) - PADDING - sum(map(_width, fixed))
@@ -181,10 +167,8 @@ def _notes(table: Table) -> list[str]:
     return notes
 
 
-def _text(text: str, bold: bool) -> "Text":
+def _text(text: str, bold: bool) -> Text:
     """The score of the top group is bold where the output can show it."""
-    from rich.text import Text
-
     found = Text(text)
     if bold and TOP in text:
         found.stylize("bold", 0, text.index(TOP))

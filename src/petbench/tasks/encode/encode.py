@@ -15,7 +15,7 @@ from petbench.tasks.encode.cutting import check_room, refuse_empty, within
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds, and tokens are made and kept without it
     import torch
 from petbench.console import is_main_process, warn
 from petbench.errors import UserError
@@ -136,7 +136,7 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
     input_ids, attention_mask, token_type_ids where the tokenizer gives them, and labels where known: class
     codes (int64) or scores (float32) for a head, target ids with -100 as padding for text.
     """
-    import torch
+    import torch  # torch takes seconds
 
     lengths = encoded.lengths[np.asarray(indices, dtype=np.int64)]
     shape = (len(indices), int(lengths.max()))

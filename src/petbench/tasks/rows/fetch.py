@@ -118,6 +118,7 @@ def _check_task(root: Path, task: Task, sums: dict[str, str]) -> Iterator[Findin
 
 def write_split(path: Path, task: Task, split: Split) -> None:
     """A split as parquet in the hub's schema: texts, label (-1 where unknown), idx. Atomic."""
+    # pyarrow takes most of a second
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
+
 from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.machine.network import hub_reachable
@@ -17,8 +19,6 @@ from petbench.tasks.splits import Splits
 
 def require_hub(task: Task) -> None:
     """Raise UserError when no hub is in reach and no cache on this machine can hold the task's rows."""
-    from huggingface_hub import constants
-
     repository, _ = _named(task.hub or "")
     arrow = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
     caches = (
@@ -66,7 +66,7 @@ def hub_rows(task: Task) -> dict[str, Raw]:
 
 def _data_set(task: Task) -> Any:
     """The splits of a data set by name, from the hub or its cache."""
-    import datasets
+    import datasets  # datasets takes seconds
 
     online = hub_reachable()
     repository, config = _named(task.hub or "")
@@ -103,8 +103,7 @@ def no_hub_message(task: Task, reason: str) -> str:
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
     """Offline mode for a while: `datasets` then reads its cache and does not wait for a network."""
-    import datasets
-    from huggingface_hub import constants
+    import datasets  # datasets takes seconds
 
     holders: list[Any] = [constants, datasets.config]
     before = [holder.HF_HUB_OFFLINE for holder in holders]

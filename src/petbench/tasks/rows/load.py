@@ -9,11 +9,13 @@ from petbench.config.task import Task
 from petbench.errors import UserError
 from petbench.tasks.glue import TASKS
 from petbench.tasks.rows.checks import checked_split, split_notes
+from petbench.tasks.rows.hub import hub_rows, load_hub, require_hub
 from petbench.tasks.rows.own import own_splits
 from petbench.tasks.rows.places import files_of, own_rows
 from petbench.tasks.rows.raw import Raw
 from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
 from petbench.tasks.splits import Split, Splits
+from petbench.tasks.toy import toy_splits
 
 ENV_DIR = "PETBENCH_GLUE"  # names the local folder when data.dir does not
 
@@ -30,14 +32,10 @@ def load_splits(task: Task, data: DataSpec) -> Splits:
     folder = data.dir or os.environ.get(ENV_DIR) or None
     source = source_of(data)
     if source == "toy":
-        from petbench.tasks.toy import toy_splits
-
         return toy_splits(task, data.toy_train, data.toy_validation)
     if task.glue is None:
         return own_splits(task, data, *_own(task, data))
     if source == "hub":
-        from petbench.tasks.rows.hub import load_hub
-
         return load_hub(task)
     if not folder:
         raise UserError(
@@ -57,7 +55,6 @@ def _own(task: Task, data: DataSpec) -> tuple[dict[str, Raw], str, str]:
         raise UserError(
             f"task={task.name} says nowhere where its rows are: give data.file=FILE or data.hub=NAME."
         )
-    from petbench.tasks.rows.hub import hub_rows
 
     return hub_rows(task.model_copy(update={"hub": hub})), "hub", f"the hub's {hub}"
 
@@ -78,8 +75,6 @@ def require_source(task: Task, data: DataSpec) -> None:
     if data.source == "toy" or (own if task.glue is None else source_of(data) != "hub"):
         return
     if task.hub is not None:
-        from petbench.tasks.rows.hub import require_hub
-
         require_hub(task)
 
 
@@ -176,6 +171,7 @@ def read_local_split(task: Task, folder: Path, split: str) -> Split | None:
 
 def _read_parquet(task: Task, pieces: list[Path]) -> dict[str, list[Any]]:
     """Text fields, `label` and `idx`. Raises UserError on a broken file or a missing column."""
+    # pyarrow takes most of a second
     import pyarrow as pa
     import pyarrow.parquet as pq
 

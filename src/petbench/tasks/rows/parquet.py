@@ -11,6 +11,7 @@ from petbench.tasks.rows.raw import Raw, no_column, with_names
 
 def read_parquet(path: Path, wanted: Sequence[str] | None, needs: str, most: int | None, told: Any) -> Raw:
     """The wanted columns (see `files.read_file`), class codes as the names that `datasets` wrote into the file."""
+    # pyarrow takes most of a second
     import pyarrow as pa
     import pyarrow.parquet as pq
 
