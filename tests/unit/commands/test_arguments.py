@@ -92,6 +92,7 @@ TABLE: list[tuple[str, str]] = [
     ("new method My-Method --dir made", r"NAME: got 'My-Method'\. Legal: lower-case letters"),
     ("new task x --dir made", r"the following arguments are required: --from"),
     ("doctor now", r"unrecognized arguments: now"),
+    ("wandb page me/mine", r"argument kind: invalid choice: 'page'"),
     ("reproduce", r"name a recipe: petbench reproduce recipe=NAME\. Legal: "),
     ("reproduce recipe=kronna", r"recipe: 'kronna' is unknown"),
     ("reproduce recipe=krona_table1 --only task=rte task=rte", r"task is given twice"),
