@@ -34,7 +34,7 @@ def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_card(folder: Path, record: Record, command: str, base: str | None, merged: bool) -> None:
     """Write README.md. command: what trains it; base: a hub id, else the backbone is named in words alone."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData  # takes most of a second
 
     regression = bool(record.config.get("task", {}).get("regression"))
     kind = "text-classification"

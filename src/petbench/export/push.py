@@ -12,8 +12,8 @@ def push(folder: Path, repo: str, api: Any = None) -> str:
     Raises UserError for a bad name, a missing or refused token and an offline client, RunError when the hub is not in
     reach or fails. The folder stays in any case.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
+    from huggingface_hub import HfApi  # takes most of a second
+    from huggingface_hub.errors import (  # takes most of a second
         HfHubHTTPError,
         HFValidationError,
         LocalTokenNotFoundError,
