@@ -133,7 +133,7 @@ def test_predictions_hold_names_and_probabilities_and_are_scored(tour: Tour) -> 
         labels = [row["queue"] for row in csv.DictReader(file)]
     right = sum(row["prediction"] == label for row, label in zip(rows, labels, strict=True))
     assert found and float(found[1]) == pytest.approx(right / 120, abs=1e-4)
-    assert re.search(r"120 rows in [\d.]+ s, [\d.e-]+ s a row", told)
+    assert re.search(r"120 rows in [\d.]+ m?s, [\d.]+ m?s a row", told)
 
 
 def test_a_folder_of_runs_is_the_mean_of_their_logits(tour: Tour) -> None:

@@ -101,7 +101,7 @@ VALUES = [
     ("provenance.data.majority.validation", INF, "finite number"),
     ("provenance.data.rows", 3, "Extra inputs"),
     ("provenance.device", 3, "valid string"),
-    ("provenance.tuning", {"role": "best"}, "'trial' or 'final'"),
+    ("provenance.tuning", {"role": "best"}, "'trial', 'final' or 'cut'"),
     ("provenance.content", {"rows": "r"}, "Field required"),
     ("status", "finished", "'done'"),
     ("seed", "x", "valid integer"),
