@@ -36,7 +36,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory):
         }  # fmt: skip
         done = subprocess.run(
             [str(BIN / "wandb"), "agent", "team/lab/s1"],
-            cwd=place, env=clean, capture_output=True, text=True, timeout=400,
+            cwd=place, env=clean, capture_output=True, text=True, timeout=900,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         yield server, place, done
