@@ -138,7 +138,7 @@ class Method(ABC, Generic[S]):
 
     def spec_of_peft(self, foreign: Foreign, layout: Layout) -> S:
         """The spec that holds a PEFT adapter of `peft_type`. Raises UserError where there is none, saying why."""
-        raise NotImplementedError
+        raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
 
     def values_of_peft(
         self, foreign: Foreign, spec: S, layout: Layout, installed: Installed
@@ -147,7 +147,7 @@ class Method(ABC, Generic[S]):
 
         Raises UserError where sites, ranks or shapes are others, naming the setting that makes them agree.
         """
-        raise NotImplementedError
+        raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
         """Put the method on the model. The default hangs the attachments on hooks."""

@@ -38,9 +38,8 @@ def train(
     model.train()
     inner = accelerator.unwrap_model(model)  # what an evaluation switches
     for micro_batches in clock.timed(batches):
-        if (
-            not inner.training
-        ):  # an evaluation was between; going through all modules costs as much as a small step
+        # Only after an evaluation: going through all modules costs as much as a small step.
+        if not inner.training:
             model.train()
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=accelerator.device)

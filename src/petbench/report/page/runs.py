@@ -9,13 +9,13 @@ from typing import Any
 from petbench.config.presets import composed, same
 from petbench.config.spec import NOT_IDENTITY
 from petbench.config.tree import options
-from petbench.config.values import flat
+from petbench.config.values import as_override, flat, inside
 from petbench.record import Record
 from petbench.report.layout import Entry, Report, Row
 from petbench.report.settings import show
 
 _UNTOLD = (*(".".join(path) for path in NOT_IDENTITY if path[0] != "data"), "seed", "recipe", "task.name")
-_PLAIN = re.compile(r"[\w./:@%+-]+")
+_PLAIN = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_./][\w./:@%+-]*", re.IGNORECASE)
 
 
 def every_entry(report: Report) -> Iterator[tuple[int, Row, str, Entry]]:
@@ -67,9 +67,9 @@ def _settings(run: Record) -> dict[str, Any]:
     words = [f"{group}={choices[group]}" for group in shown if group in choices]
     differs = []
     for path, value in flat(run.config).items():
-        if path not in preset or same(value, preset[path]) or _inside(path, _UNTOLD):
+        if path not in preset or same(value, preset[path]) or inside(path, _UNTOLD):
             continue
-        words.append(f"{path}={_written(value)}")
+        words.append(f"{path}={as_override(value, _quoted)}")
         differs.append([path, show(value), show(preset[path])])
     return {"command": " ".join(["petbench train", *map(shlex.quote, words)]), "differs": differs}
 
@@ -100,24 +100,12 @@ def _at(config: Mapping[str, Any], section: str, key: str) -> Any:
     return found.get(key) if isinstance(found, Mapping) else None
 
 
-def _inside(path: str, others: Sequence[str]) -> bool:
-    return any(path == other or path.startswith(f"{other}.") for other in others)
-
-
-def _written(value: Any) -> str:
-    """A value as Hydra reads it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_written, value))}]"
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return str(value)
+def _quoted(text: str) -> str:
+    """Text in quotes where Hydra's grammar might read something else; without Hydra, which a report does not load."""
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _made(run: Record) -> list[list[str]]:
