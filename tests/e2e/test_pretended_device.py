@@ -47,8 +47,8 @@ SOME = [ALL[6 * number + (5 * number) % 6] for number in range(len(names()))]
 
 
 @pytest.fixture(scope="session")
-def library(request: pytest.FixtureRequest) -> Path:
-    return build.build(request.config.rootpath / ".pytest_cache" / "pretended")
+def library() -> Path:
+    return build.build(build.CACHE)
 
 
 @pytest.fixture(scope="module")

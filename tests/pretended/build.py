@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "device.cpp"
+CACHE = HERE.parents[1] / ".pytest_cache" / "pretended"
 
 
 def compiler() -> str | None:
@@ -88,3 +90,8 @@ def run(module: str, *words: str, library: Path, cwd: Path, timeout: float = 180
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     return done.stdout
+
+
+if __name__ == "__main__":  # python tests/pretended/build.py MODULE WORDS…
+    with tempfile.TemporaryDirectory() as place:
+        print(run(sys.argv[1], *sys.argv[2:], library=build(CACHE), cwd=Path(place)), end="")
