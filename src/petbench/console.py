@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 from rich.console import Console
@@ -148,29 +149,29 @@ class _Voice(NamedTuple):
     silent: bool = False
 
 
-_voice = _Voice()
+_VOICE: ContextVar[_Voice] = ContextVar("voice", default=_Voice())  # of a thread: several runs may take turns
 
 
 @contextmanager
 def member_of_sweep(label: str, silent: bool) -> Iterator[None]:
     """Inside, one run among several speaks: every line carries its label, or none is printed."""
-    global _voice
-    before, _voice = _voice, _Voice(label, silent)
+    before = _VOICE.set(_Voice(label, silent))
     try:
         yield
     finally:
-        _voice = before
+        _VOICE.reset(before)
 
 
 def is_member() -> bool:
     """Whether one run among several speaks: it draws no bar of its own and repeats nothing that holds for all."""
-    return bool(_voice.label)
+    return bool(_VOICE.get().label)
 
 
 def say(text: str) -> None:
     """A plain line on standard output."""
-    if not _voice.silent:
-        out.print(shown(f"{_voice.label} | {text}" if _voice.label else text))
+    voice = _VOICE.get()
+    if not voice.silent:
+        out.print(shown(f"{voice.label} | {text}" if voice.label else text))
 
 
 def tell(text: str) -> None:
@@ -181,7 +182,8 @@ def tell(text: str) -> None:
 
 def warn(text: str) -> None:
     """A line on standard error that begins with `warning:`."""
-    tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
+    label = _VOICE.get().label
+    tell(f"warning: {label}: {text}" if label else f"warning: {text}")
 
 
 _spinner: Status | None = None

@@ -27,6 +27,10 @@ class Diverged(RunError):
     """A loss, a trained value or a logit became NaN or infinite."""
 
 
+class TakeAgain(Exception):
+    """A step of a run in a group of lanes is to be taken again, nothing of it has been done: the message says why."""
+
+
 def nearest(name: str, legal: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest legal name, or an empty string when none is close."""
     close = get_close_matches(name, list(legal), n=1, cutoff=0.5)

@@ -35,7 +35,7 @@ _BASES = ("sdpa", "eager")
 class _Keys(NamedTuple):
     """What goes before the tokens' keys and values of one call."""
 
-    pair: Tensor  # (2, heads, n, head width): keys, then values
+    pair: Tensor  # (2, heads, n, head width): keys, then values; or one for each equal part of the rows, parts first
     distances: Any  # the T5 attention module that knows the bias of a distance, or None
 
 
@@ -162,7 +162,9 @@ def _attend(
             positions = torch.arange(own - queries, own, device=bias.device)
         further = _bias_of(keys, length, own, positions, bias)
         keywords["position_bias"] = torch.cat([further, bias], dim=-1)
-    before = keys.pair.to(key.dtype).unsqueeze(1).expand(-1, len(key), -1, -1, -1)
+    pair = keys.pair.to(key.dtype)
+    parts = pair.unsqueeze(1) if pair.dim() == 4 else pair.transpose(0, 1)
+    before = parts.repeat_interleave(len(key) // parts.shape[1], dim=1)
     key, value = torch.cat([before[0], key], dim=-2), torch.cat([before[1], value], dim=-2)
     return compute(module, query, key, value, attention_mask, **keywords)
 

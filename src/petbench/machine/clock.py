@@ -4,7 +4,7 @@ import ctypes
 import gc
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,17 +19,23 @@ class StepClock:
     On CUDA it waits for the device at both ends.
     """
 
-    def __init__(self, device: torch.device, earlier: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        earlier: list[float] | None = None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """now: the seconds that count."""
         self.seconds: list[float] = list(earlier or [])
         self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-        self._started = 0.0
+        self._now, self._started = now, 0.0
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """`batches`, each drawn after the clock has started: collating and moving them is part of the step."""
         source = iter(batches)
         while True:
             self._wait()
-            self._started = time.perf_counter()
+            self._started = self._now()
             try:
                 batch = next(source)
             except StopIteration:
@@ -39,7 +45,7 @@ class StepClock:
     def stop(self) -> None:
         """The step is done."""
         self._wait()
-        self.seconds.append(time.perf_counter() - self._started)
+        self.seconds.append(self._now() - self._started)
 
     @property
     def total(self) -> float:

@@ -39,6 +39,7 @@ class _State:
     asked_at: float = 0.0
     raised: bool = False
     held: bool = False
+    passed_on: int | None = None  # what other threads are to hear of
     first: Callable[[], None] | None = None
     others: dict[int, Any] | None = None  # handlers of WARNINGS that somebody else set; None: not installed
 
@@ -58,7 +59,7 @@ def stop_signals() -> Iterator[None]:
     Inside another such block, or in another thread, this changes nothing.
     """
     global _state
-    if _state.others is not None or threading.current_thread() is not threading.main_thread():
+    if _state.others is not None or not _in_main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (*STOPS, *WARNINGS)}
@@ -78,6 +79,10 @@ def stop_signals() -> Iterator[None]:
 @contextmanager
 def held() -> Iterator[None]:
     """Inside, a stop signal waits for `check`, `at_once` or the end. A second Ctrl-C does not wait."""
+    if not _in_main_thread():
+        yield
+        check()
+        return
     before, _state.held = _state.held, True
     try:
         yield
@@ -89,6 +94,10 @@ def held() -> Iterator[None]:
 @contextmanager
 def at_once() -> Iterator[None]:
     """Inside `held`, a part that may be left anywhere: a signal raises in it, also one that came before."""
+    if not _in_main_thread():
+        check()
+        yield
+        return
     before, _state.held = _state.held, False
     try:
         check()
@@ -98,9 +107,18 @@ def at_once() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise for a signal that came while it was held."""
+    """Raise for a signal that came while it was held; in another thread than the main one, for what was passed on."""
+    if not _in_main_thread():
+        if _state.passed_on is not None:
+            raise Interrupted(_state.passed_on)
+        return
     if _state.asked is not None and not _state.raised:
         _raise(_state.asked)
+
+
+def pass_on() -> None:
+    """Let `check` raise in other threads for the signal that came: a group of runs stops at one and the same step."""
+    _state.passed_on = _state.asked
 
 
 def asked() -> Interrupted | None:
@@ -116,6 +134,10 @@ def before_stopping(action: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _state.first = before
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from petbench.compose.hydra import plain_values
 from petbench.config.spec import RunSpec
 from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
+from petbench.lanes.lane import current
 from petbench.training.claim import Busy
 from petbench.training.plan import spec_from
 from petbench.training.prepare import prepare
@@ -36,7 +37,7 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
     prepared = None
     try:
         prepared = prepare(spec)
-        record = run(prepared, group=_group(), since=since)
+        record = run(prepared, group=_group(), since=since, way=current())
     except Busy as error:
         say(str(error))  # no failure: the sweep waits for it
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from petbench.adapters.method import Stage
 from petbench.console import say, warn
-from petbench.errors import Diverged, RunError
+from petbench.errors import Diverged, RunError, TakeAgain
 from petbench.machine import signals
 from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
@@ -53,7 +53,7 @@ class Fit:
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = StepClock(self.accelerator.device)
+        self.clock = StepClock(self.accelerator.device, now=session.now)
         self.rate = self.spec.optim.lr  # of the last step
         self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
         self._resumed: Any = None
@@ -71,7 +71,7 @@ class Fit:
         require_same(self._resumed, self.prepared.folder, self.prepared.identity)
         self.progress = self._resumed.progress
         self.best = self._resumed.part("best")
-        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
+        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds, self.session.now)
         self.tuned.load_state(self._resumed.part("trained"))
         self.feed.accumulation = self.progress.accumulation or self.feed.accumulation
         drop_after(self.prepared.folder, self.progress.step)
@@ -143,6 +143,10 @@ class Fit:
             try:
                 going_on(self.feed.batches(progress.step, stop))
                 return
+            except TakeAgain as error:
+                self.note(f"step {progress.step + 1}: {error}")
+                optimizer.zero_grad(set_to_none=True)
+                continue
             except torch.OutOfMemoryError as error:
                 reason = str(error)
             # Out of the except block, whose error holds the step's tensors.
@@ -212,7 +216,8 @@ class Fit:
                 f"{self.prepared.run_id}: stopped at step {self.progress.step}; the same command goes on there."
             )
             raise
-        if due is not None or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS:
+        is_time = time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS
+        if due is not None or self.session.saves(is_time):
             self._keep(optimizer, schedule)
 
     def _checked(self, loss: Tensor) -> float:
@@ -246,11 +251,11 @@ class Fit:
 
     def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
         progress = self.progress
-        began = time.perf_counter()
+        began = self.session.now()
         with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
             scores = self.scorer.selection()
         progress.due_loss, progress.finite_step = None, progress.step
-        progress.eval_seconds += time.perf_counter() - began
+        progress.eval_seconds += self.session.now() - began
         name = self.session.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
         # Of a method with stages only the last counts: before it the method itself has not trained.

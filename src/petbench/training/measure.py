@@ -53,6 +53,7 @@ def measure(
         load_seconds=load_seconds,
         peak_memory_bytes=peak,
         provenance=_provenance(session, scorer.cut_rows),
+        together=session.together,
     )
 
 

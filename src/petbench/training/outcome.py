@@ -30,6 +30,7 @@ from petbench.tracking.log import Tracker
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
+from petbench.training.session import Together
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Outcome:
     load_seconds: float
     peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
     provenance: Provenance
+    together: Together = Together()
 
 
 def metrics_of(scored: dict[str, Scored]) -> Metrics:
@@ -106,6 +108,8 @@ def finished_record(
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
             adapter_bytes=adapter[0],
+            lanes=outcome.together.lanes,
+            lanes_padding=outcome.together.padding,
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],

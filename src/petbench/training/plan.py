@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from petbench.adapters.hooks import HookedAdapters
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.sections import BudgetSpec
 from petbench.config.spec import RunSpec, canonical_json, parse
@@ -19,7 +20,7 @@ from petbench.record import Params
 from petbench.record.metrics.table import require_metrics
 from petbench.tasks.task import settled
 from petbench.training.budget import fit_budget
-from petbench.tuned.attach import attach
+from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.params import count_params
 
 
@@ -36,6 +37,7 @@ class Plan:
     positions: Positions
     learned: int  # positions that the method's own vectors take up before a row
     notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+    no_lanes: str = ""  # why it shares no passes with other runs; empty: it may
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
@@ -92,5 +94,16 @@ def _resolve(keyed: Keyed) -> Plan:
         positions=positions_of(model),
         learned=method.learned_positions(adapter),
         notes=notes,
+        no_lanes=_no_lanes(tuned),
         no_checkpointing=no_checkpointing(model) or method.no_checkpointing(adapter),
     )
+
+
+def _no_lanes(tuned: Tuned) -> str:
+    """Why runs of a method cannot train in one pass over one backbone."""
+    counted = count_params(tuned)
+    if not isinstance(tuned.installed, HookedAdapters):
+        return "the method is wired by another library"
+    if counted.norm + counted.other > counted.backbone / 2:
+        return "the method trains the backbone itself, so that there is none to share"
+    return ""

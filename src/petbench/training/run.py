@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
+from petbench.training.session import SOLO, Solo
 from petbench.training.space import warn_of_space
 from petbench.training.train import train_and_score
 
@@ -38,17 +38,20 @@ BEGUN = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a run: the claim that the main process holds, and when it began (a performance counter's seconds)."""
+    """One try at a run: the claim that the main process holds, the way it runs, and when it began (`way.now`)."""
 
     claim: Claim | None
+    way: Solo
     started: float
 
 
-def run(prepared: Prepared, *, group: str | None = None, since: float | None = None) -> Record:
+def run(
+    prepared: Prepared, *, group: str | None = None, since: float | None = None, way: Solo = SOLO
+) -> Record:
     """Train and score one run, or return its record when it is done already.
 
     since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
-    sweep over the same cells, and is not tried again by this one.
+    sweep over the same cells, and is not tried again by this one. way: how its weights are opened.
     Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
     was not there), RunError when the run failed or diverged or the disk broke (recorded with its reason, and
     all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
@@ -69,7 +72,7 @@ def run(prepared: Prepared, *, group: str | None = None, since: float | None = N
             _refuse_links(prepared.folder)
             if is_main_process():
                 warn_of_space(prepared)
-            return _train(prepared, group, claim)
+            return _train(prepared, group, claim, way)
         except UserError:
             if not was_there and is_main_process():
                 _remove_unfinished(prepared.folder)
@@ -101,14 +104,14 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
     return record
 
 
-def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
+def _train(prepared: Prepared, group: str | None, claim: Claim | None, way: Solo) -> Record:
     """Train and score; a record is written whatever the end."""
-    attempt = Attempt(claim, time.perf_counter())
+    attempt = Attempt(claim, way, way.now())
     try:
         if is_main_process():
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
-        record = train_and_score(prepared, claim, group=group, started=attempt.started)
+        record = train_and_score(prepared, claim, group=group, started=attempt.started, way=way)
         free_dead_model()
     except KeyboardInterrupt as stop:
         _write_interrupted(prepared, attempt, stop)
@@ -161,7 +164,7 @@ def _write_end(
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        cost=Cost(train_seconds=None if attempt is None else time.perf_counter() - attempt.started),
+        cost=Cost(train_seconds=None if attempt is None else attempt.way.now() - attempt.started),
         provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show

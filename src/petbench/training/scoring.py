@@ -46,7 +46,8 @@ class Scorer:
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
         heads = backbone.layout.head_modules
-        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        own = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        self.answerer = session.answerer(own)
         self.no_number = NO_NUMBER if reads_literally(self.spec) else None
         metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
 

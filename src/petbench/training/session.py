@@ -1,5 +1,6 @@
 """A session: one run with its weights in memory, opened for training and closed again."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 from petbench.config.spec import RunSpec
 from petbench.config.task import Task
 from petbench.console import say
+from petbench.inference.ask import Answerer
 from petbench.machine.accelerator import accelerator_for
 from petbench.machine.devices import require_threads
 from petbench.models.checkpointing import enable_checkpointing
@@ -24,8 +26,21 @@ from petbench.tuned.start import start_from
 
 
 @dataclass(frozen=True)
+class Together:
+    """How a run trained: with how many others (itself counted) in one pass, and the share of the passes' tokens that
+    was padding between them."""
+
+    lanes: int = 1
+    padding: float | None = None
+
+
+@dataclass(frozen=True)
 class Session:
-    """What fitting, measuring and recording a run have in common."""
+    """What fitting, measuring and recording a run have in common.
+
+    What a run in a group of lanes has otherwise (`petbench.lanes`) is asked of the session: who answers, what time it
+    is, when to save.
+    """
 
     prepared: Prepared
     accelerator: Accelerator
@@ -54,6 +69,23 @@ class Session:
         pad_id: int = self.backbone.tokenizer.pad_token_id
         return pad_id
 
+    def answerer(self, own: Answerer) -> Answerer:
+        """Who answers a batch; own: this run's model by itself."""
+        return own
+
+    def now(self) -> float:
+        """Seconds of a clock that counts what this run costs."""
+        return time.perf_counter()
+
+    def saves(self, is_time: bool) -> bool:
+        """Whether the resume state is written between two evaluations; is_time: the last one is old enough."""
+        return is_time
+
+    @property
+    def together(self) -> Together:
+        """How the run trained."""
+        return Together()
+
 
 def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     """Load the backbone and put the method on it, on the run's device. Raises UserError where files do not fit."""
@@ -76,6 +108,21 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)
     return Session(prepared, accelerator, precision, backbone, tuned, model, claim)
+
+
+class Solo:
+    """The usual way of a run: weights of its own, and all the time that passes is its."""
+
+    def open(self, prepared: Prepared, claim: Claim | None) -> Session:
+        """As `open_session`."""
+        return open_session(prepared, claim)
+
+    def now(self) -> float:
+        """Seconds of a performance counter."""
+        return time.perf_counter()
+
+
+SOLO = Solo()
 
 
 def close_session(session: Session, done: bool) -> None:

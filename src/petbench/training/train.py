@@ -1,6 +1,5 @@
 """One run with weights in memory, in five verbs: open, fit, measure, record, close."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,20 +17,22 @@ from petbench.training.measure import measure
 from petbench.training.outcome import Outcome, finished_record, tell, write_predictions
 from petbench.training.prepare import Prepared
 from petbench.training.scoring import Scorer
-from petbench.training.session import Session, close_session, open_session
+from petbench.training.session import Session, Solo, close_session
 from petbench.tuned.checkpoint import publish, save_adapter
 
 
-def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | None, started: float) -> Record:
-    """Train a prepared run to its end. started: when it began, in seconds of `time.perf_counter`.
+def train_and_score(
+    prepared: Prepared, claim: Claim | None, *, group: str | None, started: float, way: Solo
+) -> Record:
+    """Train a prepared run to its end. started: when it began, in seconds of `way.now`.
 
     The record is written after everything else that a run leaves behind, and only then its resume state goes.
     claim: what the main process holds; None in the others. Raises Busy when another took the run over.
     """
-    session = open_session(prepared, claim)
+    session = way.open(prepared, claim)
     scorer = Scorer(session)
     fit = Fit(session, scorer)
-    load_seconds = time.perf_counter() - started
+    load_seconds = session.now() - started
     reset_peak_memory(session.accelerator.device)
     resumed = fit.resume()
     processes = session.accelerator.num_processes
