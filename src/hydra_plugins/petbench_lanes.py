@@ -18,15 +18,16 @@ class LanesLauncher(Launcher):
     def __init__(self, max_lanes: int, memory_fraction: float) -> None:
         self.max_lanes, self.memory_fraction = max_lanes, memory_fraction
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what `launch` needs."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all members; they come back in order."""
-        from petbench.sweep.lanes import Job, run_in_lanes  # torch takes seconds, and Hydra reads this file always
+        from petbench.sweep.lanes import (
+            Job,
+            run_in_lanes,
+        )  # torch takes seconds, and Hydra reads this file always
 
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)

@@ -149,7 +149,8 @@ class _Voice(NamedTuple):
     silent: bool = False
 
 
-_VOICE: ContextVar[_Voice] = ContextVar("voice", default=_Voice())  # of a thread: several runs may take turns
+_PLAIN = _Voice()
+_VOICE: ContextVar[_Voice] = ContextVar("voice", default=_PLAIN)  # of a thread: several runs may take turns
 
 
 @contextmanager

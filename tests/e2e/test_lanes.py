@@ -16,10 +16,10 @@ from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.errors import RunError
-from petbench.lanes.group import Group
-from petbench.lanes.lane import current
 from petbench.record import Record, read_record
 from petbench.training import fit
+from petbench.training.lanes.group import Group
+from petbench.training.lanes.lane import current
 from petbench.training.prepare import Prepared, prepare
 from petbench.training.run import run
 
@@ -62,11 +62,6 @@ def weights(folder: Path, record: Record) -> dict[str, torch.Tensor]:
     return load_file(folder / "runs" / record.run_id / "adapter/adapter.safetensors")
 
 
-def without_costs(record: Record) -> dict[str, Any]:
-    """What must not depend on how a run was trained, but for rounding."""
-    return record.model_dump(exclude={"cost", "date", "curve", "merge", "adapter_sha256"})
-
-
 @pytest.mark.parametrize(
     "common",
     [
@@ -75,7 +70,8 @@ def without_costs(record: Record) -> dict[str, Any]:
         pytest.param(["adapter=compacter", *NO_DROPOUT, "trainer.gradient_accumulation=2"], marks=pytest.mark.slow),
         pytest.param(["adapter=lora", *NO_DROPOUT, "trainer.gradient_checkpointing=true"], marks=pytest.mark.slow),
         pytest.param(["adapter=prefix_tuning", *NO_DROPOUT, "trainer.precision=bf16"], marks=pytest.mark.slow),
-        pytest.param(["adapter=bitfit", "model=tiny_t5", "++model.known.config.dropout_rate=0"], marks=pytest.mark.slow),
+        pytest.param(["adapter=bitfit", "model=tiny_t5", "++model.known.config.dropout_rate=0"],
+          marks=pytest.mark.slow),
         ["adapter=krona", "model=tiny_t5", "++model.known.config.dropout_rate=0"],
         pytest.param(["adapter=krona", "task=stsb", "model=tiny_gpt2", "++model.known.config.resid_pdrop=0",
           "++model.known.config.embd_pdrop=0", "++model.known.config.attn_pdrop=0"], marks=pytest.mark.slow),
@@ -92,14 +88,18 @@ def test_lanes_end_as_the_same_runs_by_themselves(tmp_path: Path, common: list[s
         assert lane.run_id == alone.run_id and lane.best == alone.best and lane.params == alone.params
         losses = [[point.loss for point in record.curve] for record in (alone, lane)]
         assert losses[1] == pytest.approx(losses[0], rel=loose)
-        assert lane.metrics.report == alone.metrics.report and lane.metrics.selection == alone.metrics.selection
+        assert (
+            lane.metrics.report == alone.metrics.report and lane.metrics.selection == alone.metrics.selection
+        )
         ours, theirs = weights(tmp_path / "lanes", lane), weights(tmp_path / "solo", alone)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
             assert float((ours[name] - value).abs().max()) < loose, name
-        names = [{p.name for p in (tmp_path / way / "runs" / lane.run_id).rglob("*")} for way in ("solo", "lanes")]
+        names = [
+            {p.name for p in (tmp_path / way / "runs" / lane.run_id).rglob("*")} for way in ("solo", "lanes")
+        ]
         assert names[0] == names[1], "a lane leaves the files that a run leaves"
-    assert len({lane.headline.value for lane in found} | {lane.run_id for lane in found}) > 3
+    assert len({lane.run_id for lane in found}) == len(LANES)
 
 
 def test_a_records_seconds_are_a_share_and_the_padding_is_there(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_records_seconds_are_a_share_and_the_padding_is_there(tmp_path: Path) 
         assert cost.lanes_padding is not None and 0 < cost.lanes_padding <= 0.25
         assert cost.pass_seconds_median == pytest.approx(3 * cost.step_seconds_median)
     shares = [cost.step_seconds_median for cost in costs]
-    assert max(shares) < 3 * min(shares), "one lane pays what is all lanes'"
+    assert max(shares) < 5 * min(shares), "one lane pays what is all lanes'"
 
 
 def test_a_diverged_lane_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
@@ -137,12 +137,11 @@ def test_a_group_that_was_killed_goes_on_bit_for_bit(tmp_path: Path, monkeypatch
     def keep_and_stop(*arguments: Any) -> None:
         plain(*arguments)
         kept[0] += 1
-        if kept[0] > 3:  # all three lanes have kept their first state; the fourth write is of the second
+        if kept[0] > 3:  # each lane has kept two states, at steps 3 and 6, and takes no step more
             raise Stopped
 
     with monkeypatch.context() as patch:
         patch.setattr(fit, "save_resume", keep_and_stop)
-        patch.setattr("petbench.training.fit.drop_resume", lambda folder: None)
         with pytest.raises(Stopped):
             in_lanes(tmp_path / "killed", "adapter=krona")
     again = in_lanes(tmp_path / "killed", "adapter=krona")

@@ -163,8 +163,11 @@ def _attend(
         further = _bias_of(keys, length, own, positions, bias)
         keywords["position_bias"] = torch.cat([further, bias], dim=-1)
     pair = keys.pair.to(key.dtype)
-    parts = pair.unsqueeze(1) if pair.dim() == 4 else pair.transpose(0, 1)
-    before = parts.repeat_interleave(len(key) // parts.shape[1], dim=1)
+    if pair.dim() == 4:
+        before = pair.unsqueeze(1).expand(-1, len(key), -1, -1, -1)
+    else:
+        each = pair.transpose(0, 1).unsqueeze(2).expand(-1, -1, len(key) // len(pair), -1, -1, -1)
+        before = each.flatten(1, 2)
     key, value = torch.cat([before[0], key], dim=-2), torch.cat([before[1], value], dim=-2)
     return compute(module, query, key, value, attention_mask, **keywords)
 

@@ -1,6 +1,5 @@
 """Lanes: members of a sweep that can share passes, in groups, and the rest one by one."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from petbench.compose.hydra import plain_values
 from petbench.config.spec import canonical_json
 from petbench.console import say
 from petbench.errors import UserError
-from petbench.lanes.group import Group
 from petbench.machine.devices import choose_device
+from petbench.sweep.launch import cores
+from petbench.training.lanes.group import Group
 from petbench.training.plan import spec_from
 from petbench.training.prepare import Prepared, prepare
 
 # What lanes may have of their own: all else of a run's identity is the group's.
 OWN = ("seed", "optim", "recipe", "vary")
 OWN_OF_TRAINER = ("clip_norm", "select", "epochs", "max_steps")
-BIG_BATCH = 16  # rows of a batch from which on a CPU gains nothing by lanes (docs/speed.md)
+BIG_BATCH = 16  # rows of a batch from which on lanes gain little on a CPU, which is at its arithmetic bound
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ def run_in_lanes(jobs: Sequence[Job], max_lanes: int, memory_fraction: float) ->
     _say_groups(jobs, groups)
     results: dict[int, Any] = {}
     for numbers in groups:
+        if len(numbers) == 1:
+            results[numbers[0]] = jobs[numbers[0]].run()
+            continue
         group = Group([jobs[number].run for number in numbers])
         results |= dict(zip(numbers, group.run(), strict=True))
-        if len(numbers) > 1:
-            say(f"lanes: {group.padding_fraction:.1%} of the training passes was padding between lanes.")
+        say(f"lanes: {group.padding_fraction:.1%} of the training passes was padding between lanes.")
     return [results[number] for number in range(len(jobs))]
 
 
@@ -55,9 +57,7 @@ def _check(max_lanes: int, memory_fraction: float) -> None:
     if not isinstance(max_lanes, int) or max_lanes < 1:
         raise UserError(f"hydra.launcher.max_lanes: got {max_lanes!r}. Legal: a whole number from 1 on.")
     if not 0 < memory_fraction <= 1:
-        raise UserError(
-            f"hydra.launcher.memory_fraction: got {memory_fraction!r}. Legal: above 0, up to 1."
-        )
+        raise UserError(f"hydra.launcher.memory_fraction: got {memory_fraction!r}. Legal: above 0, up to 1.")
 
 
 def _groups(jobs: Sequence[Job], max_lanes: int) -> list[list[int]]:
@@ -65,9 +65,7 @@ def _groups(jobs: Sequence[Job], max_lanes: int) -> list[list[int]]:
     found: dict[str, list[int]] = {}
     for number, job in enumerate(jobs):
         found.setdefault(_key(job) or f"alone {number}", []).append(number)
-    return [
-        same[at : at + max_lanes] for same in found.values() for at in range(0, len(same), max_lanes)
-    ]
+    return [same[at : at + max_lanes] for same in found.values() for at in range(0, len(same), max_lanes)]
 
 
 def _key(job: Job) -> str | None:
@@ -106,11 +104,15 @@ def _say_groups(jobs: Sequence[Job], groups: Sequence[Sequence[int]]) -> None:
     alone = [jobs[group[0]] for group in groups if len(group) == 1]
     for why, count in _reasons(alone).items():
         say(f"lanes: {count} {'run trains' if count == 1 else 'runs train'} alone: {why}.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     first = jobs[0].config.trainer
-    if together and choose_device(first.device).type == "cpu" and cores > 1 and first.batch_size >= BIG_BATCH:
+    if (
+        together
+        and choose_device(first.device).type == "cpu"
+        and cores() > 1
+        and first.batch_size >= BIG_BATCH
+    ):
         say(
-            f"lanes: on a CPU batches of {first.batch_size} gain nothing by lanes; hydra/launcher=joblib runs members "
+            f"lanes: on a CPU batches of {first.batch_size} gain little by lanes; hydra/launcher=joblib runs members "
             "on several cores."
         )
 

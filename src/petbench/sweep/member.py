@@ -9,8 +9,8 @@ from petbench.compose.hydra import plain_values
 from petbench.config.spec import RunSpec
 from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
-from petbench.lanes.lane import current
 from petbench.training.claim import Busy
+from petbench.training.lanes.lane import current
 from petbench.training.plan import spec_from
 from petbench.training.prepare import prepare
 from petbench.training.run import note_failure, run

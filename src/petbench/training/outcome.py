@@ -30,7 +30,7 @@ from petbench.tracking.log import Tracker
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
-from petbench.training.session import Together
+from petbench.training.session import ALONE, Together
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Outcome:
     load_seconds: float
     peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
     provenance: Provenance
-    together: Together = Together()
+    together: Together = ALONE
 
 
 def metrics_of(scored: dict[str, Scored]) -> Metrics:

@@ -34,12 +34,15 @@ class Together:
     padding: float | None = None
 
 
+ALONE = Together()
+
+
 @dataclass(frozen=True)
 class Session:
     """What fitting, measuring and recording a run have in common.
 
-    What a run in a group of lanes has otherwise (`petbench.lanes`) is asked of the session: who answers, what time it
-    is, when to save.
+    What a run in a group of lanes (`petbench.training.lanes`) has otherwise is asked of the session: who answers, what
+    time it is, when to save.
     """
 
     prepared: Prepared
@@ -84,7 +87,7 @@ class Session:
     @property
     def together(self) -> Together:
         """How the run trained."""
-        return Together()
+        return ALONE
 
 
 def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:

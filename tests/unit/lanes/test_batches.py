@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from petbench.lanes.batches import MOST_PADDING, like_lengths, losses, padding, side_by_side
+from petbench.training.lanes.batches import MOST_PADDING, like_lengths, losses, padding, side_by_side
 
 
 def batch(rows: int, tokens: int, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -47,7 +47,7 @@ def test_a_text_loss_is_the_mean_over_target_tokens() -> None:
         ([(8, 10), (8, 8), (8, 9)], [[0, 1, 2]]),  # 10 % padding: not worth two passes
         ([(8, 40), (8, 10), (8, 38), (8, 11)], [[1, 3], [0, 2]]),
         ([(8, 64)], [[0]]),
-            ([(8, 10), (8, 20), (8, 40), (8, 80)], [[0, 1], [2, 3]]),
+        ([(8, 10), (8, 20), (8, 40), (8, 80)], [[0, 1], [2, 3]]),
     ],
 )
 def test_lanes_are_split_where_more_than_a_quarter_would_be_padding(

@@ -1,4 +1,4 @@
-"""Lanes equal the runs they are, in float64: trained values after AdamW steps, 50 for every method of petbench's own."""
+"""Lanes equal the runs they are, in float64: trained values after AdamW steps, 50 for every native method."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ from petbench.config.sections import OptimSpec
 from petbench.config.tree import options
 from petbench.conformance.case import Case, build_case
 from petbench.errors import RunError
-from petbench.lanes.batches import losses, rows_of, side_by_side
-from petbench.lanes.stack import acting, owners_of, sees_rows_alone, stacked
+from petbench.training.lanes.batches import losses, rows_of, side_by_side
+from petbench.training.lanes.stack import acting, owners_of, sees_rows_alone, stacked
 from petbench.training.optim import make_optimizer, make_schedule
 from petbench.tuned.attach import Tuned
 
@@ -82,13 +82,17 @@ def train(lanes: list[Tuned], steps: int, gradients: Callable[[], None]) -> list
         ]
         last = number == len(lanes[0].stages()) - 1
         stop = steps if last else done + round(steps * stage.share)
-        schedules = [make_schedule(m, OptimSpec(lr=lr), stop - done) for m, lr in zip(makers, RATES, strict=True)]
+        schedules = [
+            make_schedule(m, OptimSpec(lr=lr), stop - done) for m, lr in zip(makers, RATES, strict=True)
+        ]
         for _ in range(done, stop):
             for optimizer in makers:
                 optimizer.zero_grad(set_to_none=True)
             gradients()
             for optimizer, schedule in zip(makers, schedules, strict=True):
-                nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+                nn.utils.clip_grad_norm_(
+                    [p for group in optimizer.param_groups for p in group["params"]], 1.0
+                )
                 optimizer.step()
                 schedule.step()
         done = stop
@@ -134,7 +138,7 @@ def test_a_model_of_positions_that_all_rows_share_is_told() -> None:
         pytest.raises(RunError, match="was called with"),
         acting(owners_of(tuned), stacked([tuned, case.tuned(seed=1)]), 2, 4),
     ):
-        tuned.model(**{name: tensor for name, tensor in case.batch.items()})
+        tuned.model(**case.batch)
 
 
 def test_no_two_lanes_share_a_dropout_mask() -> None:

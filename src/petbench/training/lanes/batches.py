@@ -28,6 +28,12 @@ def rows_of(batch: Batch) -> int:
     return len(batch["input_ids"])
 
 
+def size_of(batch: Batch) -> tuple[int, int]:
+    """Rows and tokens of one lane's batch."""
+    rows, tokens = batch["input_ids"].shape
+    return rows, tokens
+
+
 def losses(logits: Tensor, labels: Tensor, counts: Sequence[int]) -> Tensor:
     """Each lane's mean loss as the model's own code computes it on that lane's rows: (lanes,).
 

@@ -12,11 +12,11 @@ from petbench.console import say
 from petbench.errors import TakeAgain
 from petbench.inference.ask import Reply
 from petbench.inference.label_tree import HEAD
-from petbench.lanes.batches import like_lengths, losses, padding, rows_of, side_by_side
-from petbench.lanes.lane import Answers, Backward, Lane, Loss, Opened, Stand
-from petbench.lanes.stack import acting, owners_of, sees_rows_alone, stacked
 from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
+from petbench.training.lanes.batches import like_lengths, losses, padding, rows_of, side_by_side, size_of
+from petbench.training.lanes.lane import Answers, Backward, Lane, Loss, Opened, Stand
+from petbench.training.lanes.stack import acting, owners_of, sees_rows_alone, stacked
 from petbench.training.session import Session, Together
 from petbench.tuned.attach import Tuned
 
@@ -64,6 +64,7 @@ class Group:
 
     def _end(self, error: BaseException) -> None:
         for lane in self._alive:
+            lane.rest()
             while lane.request is not None and not lane.ended:
                 lane.go_on(error=error)
 
@@ -76,7 +77,9 @@ class Group:
         if first is lane:
             lane.alone = not sees_rows_alone(tuned)
             if lane.alone:
-                say("lanes: this model computes with tensors that all rows share, so its runs train one by one.")
+                say(
+                    "lanes: this model computes with tensors that all rows share, so its runs train one by one."
+                )
         elif first.alone or not _shared(first.session.tuned, tuned):
             lane.alone = True
 
@@ -109,7 +112,7 @@ class Group:
         batches = [lane.request.batch for lane in rest if isinstance(lane.request, Loss | Answers)]
         parts = [list(range(len(rest)))] if rest else []
         if by_length and rest:
-            parts = like_lengths([tuple(batch["input_ids"].shape) for batch in batches])
+            parts = like_lengths([size_of(batch) for batch in batches])
         common = [part[at : at + self.most] for part in parts for at in range(0, len(part), self.most)]
         return [*alone, *([rest[place] for place in part] for part in common)]
 
@@ -154,7 +157,7 @@ class Group:
         return list(losses(logits, batch["labels"], [rows_of(own) for own in batches]).unbind())
 
     def _answer(self, lanes: Sequence[Lane]) -> None:
-        """One reply a row of lanes that all wait for answers. Where that fails they go on waiting, for smaller passes."""
+        """One reply a row of lanes that all wait for answers. Where that fails they wait on, for smaller passes."""
         asked = [lane.request for lane in lanes if isinstance(lane.request, Answers)]
         batches = [request.batch for request in asked]
         session, rows, began = _session(lanes[0]), max(map(rows_of, batches)), time.perf_counter()
@@ -203,7 +206,7 @@ class Group:
 
     def _note(self, lanes: Sequence[Lane], batches: Sequence[dict[str, Tensor]]) -> None:
         """Count padding, and keep what records say of the group."""
-        sizes = [tuple(batch["input_ids"].shape) for batch in batches]
+        sizes = [size_of(batch) for batch in batches]
         own = sum(rows * tokens for rows, tokens in sizes)
         self._own_tokens += own
         self._all_tokens += round(own / (1 - padding(sizes)))

@@ -117,9 +117,7 @@ def sees_rows_alone(tuned: Tuned) -> bool:
         tensors = [v for v in tree_flatten((arguments, keywords))[0] if isinstance(v, Tensor)]
         strange.extend(len(tensor) for tensor in tensors if len(tensor) != len(PROBE))
 
-    handles = [
-        owner.module.register_forward_pre_hook(look, with_kwargs=True) for owner in owners_of(tuned)
-    ]
+    handles = [owner.module.register_forward_pre_hook(look, with_kwargs=True) for owner in owners_of(tuned)]
     was_training = tuned.model.training
     try:
         tuned.model.eval()(**made_up(tuned.model, PROBE))

@@ -19,7 +19,7 @@ from torch import Tensor
 from petbench.inference.ask import Answerer, Reply
 from petbench.training.claim import Claim
 from petbench.training.prepare import Prepared
-from petbench.training.session import SOLO, Session, Solo, Together
+from petbench.training.session import ALONE, SOLO, Session, Solo, Together
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Stand:
     """How the group goes on: what its lanes are told."""
 
     together: Together = field(default_factory=Together)
-    saving: bool | None = None  # whether the lanes write their resume state after this step; None: nobody asked yet
+    saving: bool | None = (
+        None  # whether the lanes write their resume state after this step; None: nobody asked yet
+    )
 
 
 class Lane(Solo):
@@ -90,6 +92,11 @@ class Lane(Solo):
         self.request = None
         self._down.put((answer, error, seconds))
         self._up.get()
+
+    def rest(self) -> None:
+        """Wait until it asks or has ended, where the group was interrupted while it worked."""
+        if self.request is None and not self.ended:
+            self._up.get()
 
     # The run's side.
 
@@ -193,4 +200,4 @@ class LaneSession(Session):
 
     @property
     def together(self) -> Together:
-        return self.lane.stand.together
+        return ALONE if self.lane.alone else self.lane.stand.together
