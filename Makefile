@@ -11,11 +11,13 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || e
 # One thread a worker: two that share the cores would each take several times as long.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts
+PAGE := src/petbench/report/page
 METHOD ?=
 GLUE ?= $(PETBENCH_GLUE)
+OUT ?= gpu_check_out
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu conformance reliability smoke lint format types examples tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu gpu-check conformance reliability smoke lint format types examples tables wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ test-oldest: ## the same with the oldest versions that pyproject allows
 test-gpu: weights ## the tests that need a CUDA device
 	$(PYTEST) -m gpu
 
+gpu-check: env ## what petbench does on this machine's GPU: ten minutes, a table, and what is bad; OUT=DIR keeps it
+	OMP_NUM_THREADS=4 TOKENIZERS_PARALLELISM=false $(BIN)/python scripts/gpu_check --out "$(OUT)"
+
 conformance: env ## what every method must pass; METHOD=krona for one
 	$(PYTEST) tests/conformance $(if $(METHOD),-k "$(METHOD)",-n $(JOBS))
 
@@ -66,10 +71,12 @@ lint: env ## formatting, style and the rule who imports whom, without changing f
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports
+	$(BIN)/biome ci --error-on-warnings $(PAGE)
 
 format: env ## format and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/biome check --write $(PAGE)
 
 types: env ## mypy on src
 	$(BIN)/mypy

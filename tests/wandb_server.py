@@ -10,7 +10,10 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """`history`: rows by run id; `runs`: the variables of each run; `files`: names by path. `broken`: answers 400."""
+    """`history`: rows by run id; `runs`: the variables of each run; `files`: names by path. `broken`: answers 400.
+
+    sweep: the YAML of a sweep; draws: the settings that its agents are still to be given, by run id.
+    """
 
     daemon_threads = True
 
@@ -20,6 +23,8 @@ class Server(ThreadingHTTPServer):
         self.runs: dict[str, dict[str, Any]] = {}
         self.files: list[str] = []
         self.broken = False
+        self.sweep = ""
+        self.draws: dict[str, dict[str, Any]] = {}
 
     @property
     def url(self) -> str:
@@ -69,9 +74,42 @@ class Handler(BaseHTTPRequestHandler):
         if "createArtifact" in asked["query"]:  # already there, so it is not uploaded
             artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"latestArtifact": {"id": "a"}}}
             return {"createArtifact": {"artifact": artifact}}
+        if "viewer {" in asked["query"]:
+            teams = {"edges": [{"node": {"name": "team"}}]}
+            viewer = {
+                "id": "v",
+                "entity": "team",
+                "username": "me",
+                "email": "",
+                "flags": "{}",
+                "teams": teams,
+            }
+            return {"viewer": viewer}
+        if "SweepWithRuns" in asked["query"]:
+            return {
+                "project": {
+                    "sweep": {"id": "s", "name": "s1", "config": self.server.sweep, "runs": {"edges": []}}
+                }
+            }
+        if "createAgent" in asked["query"]:
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        if "agentHeartbeat" in asked["query"]:
+            return {
+                "agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(self.commands(values))}
+            }
         if "serverInfo" in asked["query"]:
             return {"serverInfo": {"features": []}}
         return {}
+
+    def commands(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """The next draw for an agent that runs nothing; the end, once all are given."""
+        if any(json.loads(values.get("runState") or "{}").values()):
+            return []
+        if not self.server.draws:
+            return [{"type": "exit"}]
+        run = next(iter(self.server.draws))
+        args = {key: {"value": value} for key, value in self.server.draws.pop(run).items()}
+        return [{"type": "run", "run_id": run, "program": "petbench", "args": args}]
 
     def stream(self, run: str, body: dict[str, Any]) -> None:
         """History rows, in the order that they came."""

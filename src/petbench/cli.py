@@ -42,6 +42,8 @@ Then:
   petbench conformance NAME                 hold a method to the list
   petbench new method NAME --dir DIR        a package with a method of your own
   petbench sync [RESULTS_DIR]               upload offline W&B runs
+  petbench wandb workspace|report ENTITY/PROJECT
+                                            a view of W&B that compares methods, laid out
   petbench doctor                           what is installed, what is in reach
 
 `petbench COMMAND --help` says more. --debug shows the traceback of an error.
@@ -202,6 +204,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("petbench.commands.bench", "bench_main"),
     "conformance": ("petbench.commands.conformance", "conformance_main"),
     "new": ("petbench.commands.new", "new_main"),
+    "wandb": ("petbench.commands.wandb", "wandb_main"),
     "sync": ("petbench.commands.sync", "sync_main"),
     "doctor": ("petbench.commands.doctor", "doctor_main"),
 }

@@ -219,7 +219,7 @@ def idle() -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table at its natural width where the output is no terminal; its title is a line above it."""
+    """Print a table at its natural width where the output is not a terminal; its title is a line above it."""
     title, table.title = table.title, None  # rich would wrap it to the table's width
     if title is not None:
         out.print(shown(str(title)))

@@ -71,7 +71,7 @@ def test_a_yamls_command_names_the_yaml(path: Path) -> None:
         line for line in path.read_text(encoding="utf-8").splitlines()[:3] if line.startswith("# petbench")
     ]
     group = path.relative_to(ROOT / "conf").parent.as_posix()
-    if group in (".", "base") or not comments or (group, path.stem) in UNNAMED:
+    if group in (".", "base", "wandb") or not comments or (group, path.stem) in UNNAMED:
         return
     top, _, folder = group.partition("/")
     name = f"{folder}/{path.stem}" if folder and top != "hydra" else path.stem

@@ -3,13 +3,17 @@
 import errno
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from model_folders import write_model
 from petbench.cli import run_command
+from petbench.record import read_record
 from petbench.tuned.load import load_run
 from tiny_models import batch, logits
 
@@ -37,6 +41,24 @@ def test_merge_writes_a_checkpoint_for_transformers(
     values = batch("tiny_bert")
     torch.testing.assert_close(logits(model, values), logits(tuned.model, values), rtol=0, atol=1e-6)
     assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
+    record = read_record(run)
+    card = ModelCard.load(tmp_path / "merged" / "README.md")
+    assert record is not None and record.headline is not None and record.params is not None
+    (result,) = card.data.eval_results
+    assert (result.metric_type, result.metric_value) == (record.headline.name, record.headline.value)
+    assert (result.dataset_name, result.dataset_split, card.data.library_name) == (
+        "rte",
+        "validation",
+        "transformers",
+    )
+    assert (
+        f"| tuned parameters | {record.params.tuned:,} (" in card.text
+        and "| protocol | petbench |" in card.text
+    )
+    command = re.search(r"^    petbench (train .*)$", card.text, re.MULTILINE)
+    assert command
+    assert run_command([*shlex.split(command[1]), "logger=none", f"results_dir={run.parents[1]}"]) == 0
+    assert len(list(run.parent.iterdir())) == 1  # the card's command is this run
     assert AutoTokenizer.from_pretrained(tmp_path / "merged")("a b")["input_ids"]
 
 
@@ -106,7 +128,7 @@ def test_what_is_written_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     (run_folder,) = (tmp_path / "results" / "runs").iterdir()
     for command, call in WRITTEN.items():
         assert run_command([*call, str(run_folder), "--out", str(tmp_path / command)]) == 0
-        for path in (tmp_path / command).rglob("*.json"):
+        for path in [*(tmp_path / command).rglob("*.json"), tmp_path / command / "README.md"]:
             assert "secret_place" not in path.read_text(), path
     config = json.loads((tmp_path / "export" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "bert"

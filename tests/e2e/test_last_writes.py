@@ -1,7 +1,9 @@
 """The last writes of a run: whatever breaks between the last step and the record, nothing that was trained is lost."""
 
 import errno
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import DiskError
 from petbench.record import Record, read_record
+from petbench.training.claim import claimed
+from petbench.training.claim_file import CLAIM_FILE, this_process
 from petbench.training.prepare import prepare
+from petbench.training.resume import RESUME_FILE
 from petbench.training.run import run
 from petbench.tuned import checkpoint
 
@@ -161,3 +166,30 @@ def test_a_mistake_leaves_nothing_that_was_not_there(capsys: pytest.CaptureFixtu
     assert run_command(["train", *SMALL, "init_from=other", "cache_dir=cache"]) == 2
     assert "other/adapter.safetensors" in capsys.readouterr().err
     assert not list(Path("results").glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        ({}, False),  # this process: it does not hold the lock, so it is dead
+        ({"pid": 2**22 - 1}, False),
+        ({"host": "other", "boot": "another boot"}, True),  # nobody can tell without watching it
+    ],
+)
+def test_a_finished_run_is_cleared_of_what_a_kill_left(change: dict[str, Any], stays: bool) -> None:
+    """A kill after the record, before the resume state and the claim go."""
+    train("left")
+    folder = folder_of("left")
+    (folder / RESUME_FILE).write_bytes(b"state")
+    (folder / CLAIM_FILE).write_text(json.dumps(asdict(this_process()) | {"since": 0.0} | change))
+    assert train("left").status == "done"
+    assert [(folder / name).exists() for name in (RESUME_FILE, CLAIM_FILE)] == [stays, stays]
+
+
+def test_a_finished_run_is_left_to_its_living_owner() -> None:
+    train("left")
+    folder = folder_of("left")
+    with claimed(folder):
+        (folder / RESUME_FILE).write_bytes(b"state")
+        assert train("left").status == "done"
+        assert (folder / RESUME_FILE).exists()

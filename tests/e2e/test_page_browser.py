@@ -1,6 +1,7 @@
 """The page in headless Chromium, from a file: no console error, tables sort, plots are drawn."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from petbench.record import Record
 from petbench.report.page.page import render
 from petbench.report.tables import build
+from petbench.report.write import load
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_records.py"
@@ -70,7 +72,7 @@ def test_it_draws_everything_without_a_word_on_the_console(page, tmp_path) -> No
     assert 'data-ready="true"' in dom[:300] and "data-error" not in dom[:300]
     shown = re.findall(r'<article class="card" id="chart-(\w+)"([^>]*)>', dom)
     assert [name for name, attributes in shown if "hidden" not in attributes] == [
-        "pareto", "time", "heat", "seeds", "curves", "reach", "low", "tuning", "budgets",
+        "pareto", "time", "heat", "seeds", "curves", "reach", "low", "tuning",
     ]  # fmt: skip
     assert not re.search(r'="[^"]*(?:NaN|undefined)', dom[: dom.index('id="data"')])
     averages = [float(value) for value in column(dom, 9)]
@@ -108,3 +110,85 @@ def test_one_task_has_its_trade_offs_and_order_without_an_average(records, tmp_p
     scores = [float(value) for value in column(dom, 1)]
     assert len(set(scores)) > 3
     assert scores == sorted(scores, reverse=True)
+
+
+EXAMPLES = SCRIPT.parents[1] / "results" / "examples"
+
+
+@pytest.fixture(scope="module")
+def forty() -> str:
+    """The committed examples: forty methods on one task."""
+    kept = load(EXAMPLES)
+    return render(build(kept), kept)
+
+
+def told(dom: str) -> str:
+    """What `act` wrote into the title."""
+    found = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert found is not None
+    return unescape(found[1])
+
+
+def test_of_forty_methods_ten_are_shown_and_three_take_four_clicks(forty, tmp_path) -> None:
+    dom, _ = browse(forty, tmp_path)
+    assert len(column(dom, 0)) == 11 and "Show all 40 methods" in dom and "28 of 40 methods tie" in dom
+    steps = "document.querySelector('[data-mode=none]').click();" + "".join(
+        f"document.querySelector('[data-methodchip=\"{name}\"]').click();"
+        for name in ("krona", "lora", "ia3")
+    )
+    dom, console = browse(forty, tmp_path, act=f"{steps}document.title = address();")
+    assert console == "" and sorted(column(dom, 0)) == ["ia3", "krona", "lora"]
+    dom, _ = browse(forty, tmp_path, told(dom))
+    assert sorted(column(dom, 0)) == ["ia3", "krona", "lora"]
+    chip = "document.querySelector('[data-methodchip=krona]')"
+    click = f"{chip}.dispatchEvent(new MouseEvent('click', {{bubbles: true, detail: 1}}));"
+    dom, _ = browse(forty, tmp_path, act=click * 2)
+    assert column(dom, 0) == ["krona"]
+    dom, _ = browse(forty, tmp_path, act="document.querySelector('[data-family=Kronecker]').click();")
+    assert sorted(column(dom, 0)) == [
+        "compacter",
+        "compacter_pp",
+        "krona",
+        "krona_b",
+        "krona_b_res",
+        "peft/lokr",
+        "phm_adapter",
+    ]
+
+
+def test_a_run_opens_with_its_command_and_can_be_copied(forty, tmp_path) -> None:
+    act = (
+        "document.querySelector('[data-run]').click(); const open = document.getElementById('drawer').open;"
+        "const command = commandOf(S.run); document.getElementById('close').click();"
+        "setTimeout(() => document.title = JSON.stringify([open, address(), latexOf(0), csvOf(0), command]), 300);"
+    )
+    dom, console = browse(forty, tmp_path, act=act)
+    was_open, hash_, latex, table, command = json.loads(told(dom))
+    assert console == "" and was_open is True and hash_ == ""
+    assert re.fullmatch(
+        r"petbench train adapter=\S+ task=sst2 model=minilm .*trainer\.epochs=2\.0 seed=\d", command
+    )
+    assert latex.count("\\\\") == 12 and "full & 22,713,216 & \\textbf{83.5}" in latex
+    heads, first, *_ = table.splitlines()
+    assert heads.startswith("method,setting,sst2 mean,sst2 std,sst2 n,tuned") and first.startswith(
+        "full,full,83.5"
+    )
+    dom, _ = browse(
+        forty,
+        tmp_path,
+        "#run=0c013d9b05ad",
+        act="document.title = document.querySelector('#drawer pre').textContent;",
+    )
+    assert "adapter=compacter_pp" in told(dom)
+
+
+ACCESSIBLE = (Path(__file__).parent / "page_accessible.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("address", ["#theme=light&show=all", "#theme=dark"])
+def test_names_regions_headings_focus_and_contrast(page, forty, tmp_path, address) -> None:
+    dom, console = browse(page, tmp_path, address, act=ACCESSIBLE)
+    assert (console, json.loads(told(dom))) == ("", [])
+    open_run = "document.querySelector('[data-run]').click();"
+    dom, _ = browse(forty, tmp_path, address, act=open_run + ACCESSIBLE)
+    assert json.loads(told(dom)) == []

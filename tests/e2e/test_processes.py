@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,45 @@ def test_with_dropout_two_processes_say_what_differs(tmp_path: Path) -> None:
     (change,) = record_in(tmp_path / "on").changes
     assert change.startswith("2 processes draw dropout apart, each for its own rows")
     assert done.stderr.count(change) == 1
+
+
+@pytest.mark.parametrize("adapter", ["hadamard", "peft/adalora"])
+def test_stages_and_tensors_at_rest_in_two_processes(adapter: str, tmp_path: Path) -> None:
+    """Hadamard trains the head, then the adapters; AdaLoRA prunes ranks, whose tensors may get no gradient."""
+    for count in (1, 2):
+        done = launched(tmp_path, count, *FEW, f"adapter={adapter}", f"results_dir=by{count}")
+        assert done.returncode == 0, done.stderr
+    one, two = record_in(tmp_path / "by1"), record_in(tmp_path / "by2")
+    assert [point.loss for point in two.curve] == pytest.approx([point.loss for point in one.curve], abs=1e-6)
+    name = f"runs/{one.run_id}/adapter/adapter.safetensors"
+    first, second = load_file(tmp_path / "by1" / name), load_file(tmp_path / "by2" / name)
+    assert max(float((first[key] - second[key]).abs().max()) for key in first) < 1e-5
+
+
+@pytest.mark.slow
+def test_two_stopped_processes_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    """With dropout: each process draws on as it would have."""
+    more = [f"++model.known.config.{name}=0.1" for name in NO_DROPOUT]
+    more = replacing(FEW, *more, "trainer.max_steps=80", "trainer.eval_every=4")
+    whole = launched(tmp_path, 2, *more, "results_dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    command += ["-m", "petbench.cli", *replacing(WORDS, *more, "results_dir=stopped")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PETBENCH_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as running:
+        end = time.monotonic() + 240
+        while not list(tmp_path.glob("stopped/runs/*/resume.safetensors")) and time.monotonic() < end:
+            time.sleep(0.05)
+        running.terminate()
+        running.communicate()
+    assert record_in(tmp_path / "stopped").status != "done"
+    again = launched(tmp_path, 2, *more, "results_dir=stopped")
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stdout
+    first, second = record_in(tmp_path / "whole"), record_in(tmp_path / "stopped")
+    assert first.adapter_sha256 == second.adapter_sha256

@@ -57,7 +57,27 @@ def test_wandb_file_and_record_agree(folder: Path) -> None:
     assert summary["step_seconds"] == record["cost"]["step_seconds_median"]
     assert summary["peak_memory_bytes"] == record["cost"]["peak_memory_bytes"]
     assert summary["status"] == record["status"] == "done"
+    assert summary["selection_score"] == record["metrics"]["selection"]["accuracy"]
+    assert summary["report/validation/accuracy"] == record["metrics"]["report"]["validation"]["accuracy"]
+    assert summary["majority"] == record["provenance"]["data"]["majority"]["validation"]
+    assert summary["collapsed"] is bool(record["metrics"]["constant"])
+    assert (summary["best_step"], summary["precision"]) == (
+        record["best"]["step"],
+        record["provenance"]["precision"],
+    )
+    assert summary["time_to_best_seconds"] == record["cost"]["time_to_best_seconds"]
+    scores = [row["selection/score"] for row in history(records) if "selection/score" in row]
+    assert max(scores) == summary["selection_score"] and len(scores) == len(record["curve"])
+    metrics = [item.metric for item in records if item.WhichOneof("record_type") == "metric"]
+    (aim,) = [metric for metric in metrics if metric.name == "selection/score"]
+    assert aim.summary.max and aim.step_metric == "step"
     config = latest(records, "config")
+    shorts = (config["method"], config["task"], config["lr"], config["run_id"])
+    assert shorts == ("krona", "rte", config["optim/lr"], folder.name)
+    assert "targets=query+value" in config["setting"]
+    assert not [
+        key for key in config if key.startswith(("logger", "results_dir", "model/known", "trainer/device"))
+    ]
     assert config["optim/lr"] == record["config"]["optim"]["lr"]
     assert config["adapter/method"] == "krona"
     assert record["wandb"]["mode"] == "offline"
@@ -85,6 +105,20 @@ def test_score_table_holds_the_records_metrics(folder: Path) -> None:
         for metric, value in values.items():
             assert found[(f"report/{name}", metric)] == value
     assert dict(zip(counts["columns"], counts["data"][0], strict=True)) == record["params"]
+
+
+def test_the_predictions_and_wandbs_own_matrix_are_the_runs_answers(folder: Path) -> None:
+    paths = folder.glob("wandb/offline-run-*/files/media/table/**/*.json")
+    tables = [json.loads(path.read_text()) for path in paths]
+    (said,) = [table["data"] for table in tables if table["columns"] == ["idx", "label", "answer"]]
+    lines = [json.loads(line) for line in next(folder.glob("predictions/report*")).read_text().splitlines()]
+    names = ["entailment", "not_entailment"]
+    assert said == [[line["idx"], names[line["label"]], names[line["prediction"]]] for line in lines]
+    (counts,) = [
+        table["data"] for table in tables if table["columns"] == ["Actual", "Predicted", "nPredictions"]
+    ]
+    right = sum(count for actual, answer, count in counts if actual == answer)
+    assert right == sum(line["label"] == line["prediction"] for line in lines)
 
 
 def test_pictures_are_in_the_runs_folder_and_in_wandb(folder: Path) -> None:
@@ -121,11 +155,12 @@ def test_the_report_in_wandb_holds_the_records_numbers(folder: Path) -> None:
 
 
 def test_the_members_of_a_sweep_share_a_group(tmp_path: Path) -> None:
-    groups = set()
+    groups, cells = set(), set()
     for folder in (folders := train(tmp_path, "-m", "seed=0,1", "tuning={role:trial}")):
         (run,) = [item.run for item in offline_file(folder) if item.WhichOneof("record_type") == "run"]
         groups.add(run.run_group)
         assert run.job_type == "trial"
-    assert len(folders) == 2
+        cells.add(latest(offline_file(folder), "config")["cell"])
+    assert len(folders) == 2 and len(cells) == 1
     assert len(groups) == 1
     assert groups.pop().startswith("20")  # no preset was chosen: the time it began

@@ -101,7 +101,7 @@ VALUES = [
     ("provenance.data.majority.validation", INF, "finite number"),
     ("provenance.data.rows", 3, "Extra inputs"),
     ("provenance.device", 3, "valid string"),
-    ("provenance.tuning", {"role": "best"}, "'trial' or 'final'"),
+    ("provenance.tuning", {"role": "best"}, "'trial', 'final' or 'cut'"),
     ("provenance.content", {"rows": "r"}, "Field required"),
     ("status", "finished", "'done'"),
     ("seed", "x", "valid integer"),
@@ -181,6 +181,27 @@ def answers(m: int = 300, logits: int | None = None) -> Answers:
         answers=(1 - labels).astype(np.float32),
         logits=random.normal(size=(m if logits is None else logits, 2)).astype(np.float16),
     )
+
+
+def test_every_wrong_bit_in_answers_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """Each byte in turn, another bit of it each time: names, sizes, flags, data and the directory at the end."""
+    written = answers(40, logits=2)
+    path = write_answers(tmp_path, {"validation": written})
+    whole, refused = path.read_bytes(), 0
+    for place in range(len(whole)):
+        broken = bytearray(whole)
+        broken[place] ^= 1 << place % 8
+        path.write_bytes(broken)
+        try:
+            read = read_answers(tmp_path, "validation")
+        except UserError as error:
+            assert "Move it away" in str(error)
+            refused += 1
+            continue
+        assert read is not None, place
+        for name, value in vars(written).items():
+            np.testing.assert_array_equal(getattr(read, name), value, err_msg=f"byte {place}")
+    assert refused > 0.5 * len(whole)
 
 
 def test_answers_come_back_as_they_were_written(tmp_path: Path) -> None:

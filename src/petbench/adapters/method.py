@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.hooks import install_hooks
 from petbench.adapters.peft_form import PeftForm, Ranks
+from petbench.adapters.peft_in import Foreign
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -72,6 +73,7 @@ class Method(ABC, Generic[S]):
 
     name: ClassVar[str]
     Spec: ClassVar[type[AdapterSpec]]
+    peft_type: ClassVar[str] = ""  # PEFT's type whose adapters are read into this method
 
     @abstractmethod
     def attachments(self, spec: S, layout: Layout) -> Iterable[Attachment]:
@@ -133,6 +135,19 @@ class Method(ABC, Generic[S]):
         raise UserError(
             f"{self.name} cannot be exported to PEFT: no method of PEFT computes the same.{instead}"
         )
+
+    def spec_of_peft(self, foreign: Foreign, layout: Layout) -> S:
+        """The spec that holds a PEFT adapter of `peft_type`. Raises UserError where there is none, saying why."""
+        raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: S, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """A PEFT adapter's values by the parameter names of this method, on a model that has it.
+
+        Raises UserError where sites, ranks or shapes are others, naming the setting that makes them agree.
+        """
+        raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
         """Put the method on the model. The default hangs the attachments on hooks."""

@@ -6,7 +6,7 @@ from petbench.errors import RunError
 
 
 def conformance_main(argv: list[str]) -> int:
-    """Print one line a check. Raises RunError (exit 1) when one fails, UserError when NAME is no method."""
+    """Print one line a check. Raises RunError (exit 1) when one fails, UserError when NAME is not a method."""
     parser = Arguments(
         prog="petbench conformance",
         description="Check every claim of a method on tiny models; no data, no network.",

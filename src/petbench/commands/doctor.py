@@ -9,8 +9,10 @@ from petbench.commands.arguments import Arguments, path
 from petbench.config.plugins import plugins
 from petbench.console import say
 from petbench.files import half_written
+from petbench.machine.gpus import present, turn, unseen, usable
 from petbench.machine.network import hub_reachable
 from petbench.machine.tested import installed, outside, ranges
+from petbench.record.units import size
 from petbench.tasks.encode.token_cache import cache_folder
 from petbench.tasks.glue import NAMES
 from petbench.training.claim import owner
@@ -41,6 +43,8 @@ def doctor_main(argv: list[str]) -> int:
         say(f"tested         {line}")
     device = choose_device("auto")
     say(f"device         {device.type}: {device_name(device)}, {torch.get_num_threads()} threads")
+    for line in _gpus(device.type):
+        say(f"gpus           {line}")
     say(f"precision      auto means {choose_precision('auto', device)} here")
     say(
         f"hub            {'in reach' if hub_reachable() else 'not in reach: use data.dir, data=toy, model=minilm'}"
@@ -60,8 +64,26 @@ def doctor_main(argv: list[str]) -> int:
         say(
             f"extra {extra:<8} {'installed' if find_spec(module) else f'missing: pip install petbench[{extra}]'}"
         )
-    say(f"disk           {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    say(f"disk           {size(shutil.disk_usage('.').free)} free here")
     return 0
+
+
+def _gpus(used: str) -> list[str]:
+    """Who would get which GPU, launcher by launcher."""
+    number = present()
+    gpus = usable(os.environ, number)
+    if not gpus:
+        return [unseen("auto", used, number, os.environ) or "none: every run trains on the CPU"]
+    turns = ", ".join(str(turn(gpus, job)) for job in range(len(gpus) + 2))
+    lines = [f"{number} in the machine; a single run gets {gpus[0]}"]
+    for name, plugin in plugins().items():
+        if plugin.group == "launcher" and not plugin.elsewhere and find_spec(plugin.module):
+            lines.append(
+                f"{name}: a share each, as it places them"
+                if plugin.gpus
+                else f"{name}: runs at once get {turns}, …"
+            )
+    return lines
 
 
 def _clean(results: Path, delete: bool) -> int:
@@ -75,15 +97,15 @@ def _clean(results: Path, delete: bool) -> int:
     total = 0
     for left in found:
         files = [left] if left.is_file() else [file for file in left.rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-        total += size
+        found_bytes = sum(file.stat().st_size for file in files)
+        total += found_bytes
         if not left.is_relative_to(cache):
-            say(f"{'deleted' if delete else 'would delete'} {left} ({size:,} bytes)")
+            say(f"{'deleted' if delete else 'would delete'} {left} ({found_bytes:,} bytes)")
         if delete:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     cached = sum(left.is_relative_to(cache) for left in found)
     say(f"{'deleted' if delete else 'would delete'} {cached} files of the cache {cache}")
-    say(f"{total / 2**20:.1f} MiB in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
+    say(f"{size(total)} in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
     return 0
 
 

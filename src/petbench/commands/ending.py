@@ -2,8 +2,8 @@
 
 from petbench.console import say
 from petbench.record import Record, run_folder
+from petbench.record.units import score, seconds, size
 from petbench.report.collapse import nothing_learnt
-from petbench.report.writers.numerals import score, seconds, size
 
 
 def say_end(record: Record, results_dir: str) -> None:

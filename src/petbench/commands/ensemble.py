@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from petbench.config.task import Task
+from petbench.config.task import Task, task_in
 from petbench.errors import UserError
 from petbench.record import read_record
-from petbench.tasks.task import task_in
 from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_config, require_run
 
 

@@ -1,11 +1,13 @@
 """`petbench merge` and `petbench export`: a finished run as files that need no petbench."""
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petbench.commands.arguments import Arguments, new_folder, path, whole
 from petbench.commands.predict import add_backbone_options
 from petbench.console import say
+from petbench.errors import UserError
 from petbench.files import replacing_folder
 from petbench.tuned.published import public_name
 
@@ -26,8 +28,9 @@ def merge_main(argv: list[str]) -> int:
     name_labels(loaded.tuned.model.config, loaded.task.labels)
     with replacing_folder(fresh(parsed.out), "--out") as half:
         line = merge_to_folder(loaded.tuned, loaded.tokenizer, half)
+        _write_card(loaded, half, merged=True)
     say(f"{line}: {parsed.out}")
-    return 0
+    return _pushed(parsed)
 
 
 def export_main(argv: list[str]) -> int:
@@ -53,8 +56,9 @@ def export_main(argv: list[str]) -> int:
         loaded.tokenizer.save_pretrained(half)
         if loaded.spec.model.weights == "random":
             _write_base(loaded, half / "base")
+        _write_card(loaded, half, merged=False)
     say(f"{line}: {parsed.out}")
-    return 0
+    return _pushed(parsed)
 
 
 def _parser(command: str, description: str) -> Arguments:
@@ -64,8 +68,35 @@ def _parser(command: str, description: str) -> Arguments:
     parser.add_argument(
         "--results-dir", type=path, default="results", help="where run ids are looked up (results)"
     )
+    parser.add_argument("--push", metavar="REPO", help="then upload the folder to owner/name on the hub")
     add_backbone_options(parser)
     return parser
+
+
+def _write_card(loaded: "Loaded", folder: Path, merged: bool) -> None:
+    """README.md, where the adapter lies beside its run's record; a published adapter alone has no scores to tell."""
+    from petbench.compose.command import in_shell, overrides_of
+    from petbench.export.card import published_config, record_of, write_card
+
+    record = record_of(loaded.folder)
+    if record is None:
+        return
+    try:
+        words = overrides_of(published_config(record.config), record.adapter, record.model)
+        command = f"petbench train {in_shell([*words, f'seed={record.seed}'])}"
+    except UserError as error:
+        command = f"(none: {error})"
+    model = loaded.spec.model
+    hub = model.weights == "pretrained" and public_name(model.name) == model.name and "/" in model.name
+    write_card(folder, record, command, model.name if hub else None, merged)
+
+
+def _pushed(parsed: argparse.Namespace) -> int:
+    if parsed.push is not None:
+        from petbench.export.push import push
+
+        say(f"pushed: {push(parsed.out, parsed.push)}")
+    return 0
 
 
 def _base_model(loaded: "Loaded", out: Path) -> str:

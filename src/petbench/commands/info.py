@@ -11,6 +11,7 @@ from petbench.commands.list import about
 from petbench.config.tree import option_path, options
 from petbench.console import busy, idle, say, spinning
 from petbench.errors import UserError
+from petbench.record.units import percent
 from petbench.report.published.numbers import lookup, recipes, target
 
 METHODS = Path(__file__).resolve().parents[1] / "adapters" / "methods"
@@ -122,7 +123,7 @@ def _on(name: str, model: str) -> Iterator[str]:
     beside += f" and {params.other:,} of the backbone" if params.other else ""
     yield (
         f"on {model}: {planned.sites} sites, {params.adapter:,} parameters of its own{beside}; "
-        f"tuned {params.tuned_percent:.3f} % of {params.backbone:,}"
+        f"tuned {percent(params.tuned_percent)} % of {params.backbone:,}"
     )
     yield "merge: exactly into the backbone's weights" if planned.mergeable else "merge: not possible"
     yield f"export: {_export(name)}"

@@ -73,7 +73,7 @@ def new_task_main(argv: list[str]) -> int:
 
 
 def _target(name: str, folder: Path) -> Path:
-    """The file to write. Raises UserError for a name that is none, or is taken."""
+    """The file to write. Raises UserError for a name that is not legal, or is taken."""
     if not name.isidentifier():
         raise UserError(f"petbench new task: got '{name}'. Legal: letters, digits and _, no digit first.")
     if name in options("task"):

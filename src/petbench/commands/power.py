@@ -10,6 +10,7 @@ from rich.table import Table
 from petbench.commands.arguments import Arguments, path
 from petbench.console import print_table, say
 from petbench.errors import UserError
+from petbench.record.units import fix, points, seconds
 from petbench.report.cells import group
 from petbench.report.planning import Plan, Spread, cost, plan, pooled
 from petbench.report.write import answers_in, load
@@ -70,7 +71,7 @@ def _options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     for text in options.settings:
         key, sign, value = text.partition("=")
         if not sign or not value:
-            raise UserError(f"'{text}' is no setting. Legal: task=NAME, seeds=3,5,10.")
+            raise UserError(f"'{text}' is not a setting. Legal: task=NAME, seeds=3,5,10.")
         settings[key] = value
     for name in ("difference", "seeds_std", "rows_std"):
         value = getattr(options, name)
@@ -108,9 +109,9 @@ def _show(spreads: list[Spread], plans: list[Plan], seeds: tuple[int, ...]) -> N
     for spread in spreads:
         mine = [each for each in plans if each.spread is spread]
         table.add_row(
-            spread.task, f"{spread.rows:,}", f"{100 * spread.seeds_variance**0.5:.2f}",
-            *(f"{_points(each.on_these_rows)} / {_points(each.at_all)}" for each in mine),
-            _points(mine[0].endless), f"{spread.cells} cells" if spread.cells else "given",
+            spread.task, f"{spread.rows:,}", fix(100 * spread.seeds_variance**0.5, 2),
+            *(f"{points(each.on_these_rows)} / {points(each.at_all)}" for each in mine),
+            points(mine[0].endless), f"{spread.cells} cells" if spread.cells else "given",
         )  # fmt: skip
     print_table(table)
     if any(spread.rows_variance is None for spread in spreads):
@@ -120,7 +121,7 @@ def _show(spreads: list[Spread], plans: list[Plan], seeds: tuple[int, ...]) -> N
 def _in_words(spread: Spread, wanted: float, found: Any) -> str:
     if found["seeds"] is None:
         return f"{spread.task}: no number of seeds shows {wanted:g} points on {spread.rows:,} rows."
-    hours = "" if found["hours"] is None else f", {found['hours']:.1f} hours of training here"
+    hours = "" if found["hours"] is None else f", {seconds(3600 * found['hours'])} of training here"
     return (
         f"{spread.task}: {wanted:g} points need {found['seeds']} seeds of each, {found['runs']} runs{hours}."
     )
@@ -132,7 +133,3 @@ def _plain(each: Plan) -> dict[str, Any]:
         "std_over_seeds": each.spread.seeds_variance**0.5, "least_on_these_rows": each.on_these_rows,
         "least_on_rows_of_the_kind": each.at_all, "least_with_endless_seeds": each.endless,
     }  # fmt: skip
-
-
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2g}" if value < 0.01 else f"{100 * value:.1f}"

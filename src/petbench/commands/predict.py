@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, new_file, path, whole
@@ -13,12 +14,14 @@ from petbench.config.task import Task
 from petbench.console import busy, spinning, tell, warn
 from petbench.errors import UserError
 from petbench.files import write_text
+from petbench.record.units import measured, seconds
 from petbench.tasks.metrics import score
 from petbench.tasks.rows.checks import empty_text_notes
 from petbench.tasks.rows.new_text import read_new_text, read_stream
 from petbench.tasks.splits import Split
 
-if TYPE_CHECKING:  # it loads torch
+if TYPE_CHECKING:  # both load torch
+    from petbench.config.spec import RunSpec
     from petbench.inference.predict import Predictions
 
 FORMS = (".tsv", ".csv", ".jsonl")
@@ -34,19 +37,24 @@ def predict_main(argv: list[str]) -> int:
     from petbench.commands.ensemble import runs_at
 
     # The rows are read before the model: a broken file is found in the first second.
-    runs, task = runs_at(asked.run, asked.results_dir)
+    spec = _foreign(asked)
+    runs, task = runs_at(asked.run, asked.results_dir) if spec is None else ([Path(asked.run)], spec.task)
     rows = _rows(asked, task)
     for note in empty_text_notes(rows):
         warn(f"{note}; they are labelled, too")
     with spinning():
         busy("loading torch and transformers")
         from petbench.inference.predict import ensemble, predict
+        from petbench.tuned.foreign import load_foreign
         from petbench.tuned.load import load_run
 
         members = []
         for number, run in enumerate(runs, start=1):
             busy(f"labelling {len(rows):,} rows with run {number} of {len(runs)}")
-            loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            if spec is None:
+                loaded = load_run(run, asked.results_dir, asked.model, asked.tokenizer)
+            else:
+                loaded = load_foreign(run, spec, asked.model, asked.tokenizer)
             members.append(predict(loaded, rows, device=asked.device, batch_size=asked.batch))
     found = ensemble(members)
     text = written(found, form, asked.probabilities)
@@ -69,7 +77,10 @@ def _parser() -> Arguments:
         epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
     )
     parser.add_argument(
-        "run", metavar="RUN", type=path, help="a run id, its folder, an adapter folder, or a folder of runs"
+        "run",
+        metavar="RUN",
+        type=path,
+        help="a run id, its folder, an adapter folder, a folder of runs, or an adapter that PEFT saved (--task)",
     )
     parser.add_argument("file", metavar="FILE", type=path)
     parser.add_argument(
@@ -86,6 +97,7 @@ def _parser() -> Arguments:
         metavar="COLUMN",
         help="the column of labels, for scores; default: the task's, if it is there",
     )
+    parser.add_argument("--task", metavar="NAME", help="of a PEFT adapter: its columns and label names")
     parser.add_argument("--probabilities", action="store_true", help="also the probability of every class")
     parser.add_argument(
         "--results-dir", metavar="DIR", type=path, default="results", help="results folder (default: results)"
@@ -109,6 +121,26 @@ def add_backbone_options(parser: Arguments) -> None:
     parser.add_argument("--tokenizer", metavar="FOLDER", help=where.format("tokenizer"))
 
 
+def _foreign(asked: argparse.Namespace) -> "RunSpec | None":
+    """Of a folder that PEFT saved the defaults of a run of `--task`; None of a run."""
+    from petbench.adapters.peft_in import is_foreign
+
+    if not is_foreign(Path(asked.run)):
+        if asked.task:
+            raise UserError("--task: a run knows its task. Leave it out.")
+        return None
+    if not asked.task:
+        raise UserError(
+            f"{asked.run} is an adapter of PEFT's, which names no columns and no labels. Say what it answers: "
+            "--task NAME (`petbench list tasks`)."
+        )
+    from petbench.compose.expand import expand
+    from petbench.training.plan import spec_from
+
+    (member,) = expand([f"task={asked.task}"])
+    return spec_from(member.values)
+
+
 def _rows(asked: argparse.Namespace, task: Task) -> Split:
     """The rows to label, with their labels where the file has them."""
     columns = None
@@ -126,16 +158,16 @@ def _rows(asked: argparse.Namespace, task: Task) -> Split:
 
 
 def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
-    """What a person should know, on standard error: scores, answers that are no label, time."""
+    """What a person should know, on standard error: scores, answers that are not labels, time."""
     if rows.labels is not None:
         scores, _ = score(task, found.answers, rows.labels)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        shown = ", ".join(f"{name} {measured(value)}" for name, value in scores.items())
         tell(f"scores on {len(rows)} labelled rows: {shown}")
     if lost := found.answers.count(None):
-        tell(f"{lost} of {len(rows)} answers are no label; their prediction is empty.")
+        tell(f"{lost} of {len(rows)} answers are not labels; their prediction is empty.")
     by = f" by {runs} runs" if runs > 1 else ""
     tell(
-        f"{len(rows)} rows{by} in {found.seconds:.2f} s, {found.seconds / len(rows):.2g} s a row (loading apart)"
+        f"{len(rows)} rows{by} in {seconds(found.seconds)}, {seconds(found.seconds / len(rows))} a row (loading apart)"
     )
 
 

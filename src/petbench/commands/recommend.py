@@ -11,10 +11,11 @@ from petbench.commands.arguments import Arguments, path
 from petbench.compose.command import in_shell, overrides_of
 from petbench.console import say
 from petbench.errors import UserError
+from petbench.record import read_records
+from petbench.record.units import points, seconds, signed
 from petbench.report.layout import Row
 from petbench.report.recommend import Answer, Limits, Step, mean, mergeable, recommend, served_latency
-from petbench.report.sentences import points, signed
-from petbench.report.settings import parse_where
+from petbench.report.settings import Where, parse_where
 from petbench.report.write import answers_in, derive
 
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -30,14 +31,24 @@ def recommend_main(argv: list[str]) -> int:
         options.max_train_seconds, options.mergeable,
     )  # fmt: skip
     folder = Path(options.results_dir)
+    if not any(True for _ in read_records(folder)):
+        raise UserError(
+            f"no records in {folder / 'runs'}. `petbench train sweep=choose data.file=FILE results_dir={folder} "
+            "--minutes 30` (or task=NAME) runs a first set of methods and answers."
+        )
+    say_answers(folder, parse_where(options.where), limits, options.json)
+    return 0
+
+
+def say_answers(folder: Path, where: Where, limits: Limits, as_json: bool = False) -> None:
+    """Print the answer of every table of these records. Raises UserError where there is none."""
     read = answers_in(folder)
-    report, _ = derive(folder, parse_where(options.where))
+    report, _ = derive(folder, where)
     answers = [recommend(table, limits, read) for table in report.tables]
-    if options.json:
+    if as_json:
         say(json.dumps([_plain(answer) for answer in answers], indent=2))
     else:
         say("\n\n".join("\n".join(_told(answer, limits)) for answer in answers))
-    return 0
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -117,7 +128,7 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
 def _row(row: Row, keys: list[str]) -> str:
     facts = [] if row.costs.tuned is None else [f"{row.costs.tuned.high:,} tuned parameters"]
     if (latency := served_latency(row)) is not None:
-        facts.append(f"{latency:.1f} ms an answer{' merged' if mergeable(row) else ''}")
+        facts.append(f"{seconds(latency / 1000)} an answer{' merged' if mergeable(row) else ''}")
     seeds = min(len(row.entries[key].cell.values) for key in keys)
     return f"{row.label} ({'; '.join([*facts, f'{points(mean(row, keys))} over {seeds} seeds'])})"
 

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 
 from petbench.commands.arguments import Arguments, new_folder, path
+from petbench.commands.texts import texts_of
 from petbench.config.values import wandb_name
 from petbench.console import Output, say
 from petbench.files import filling
 from petbench.report.settings import parse_where, select
 from petbench.report.wandb import send_report
-from petbench.report.write import derive, differences, write_page, write_plots, write_tables
+from petbench.report.write import answers_in, derive, differences, write_page, write_plots, write_tables
 from petbench.report.writers.terminal import print_report
 
 EXAMPLES, TABLES = Path("results/examples"), Path("results/tables")
@@ -29,7 +30,9 @@ def report_main(argv: list[str]) -> int:
     with filling(out, "--out") as half:
         paths = write_tables(report, half, options.cite)
         if not options.tables_only:
-            paths.append(write_page(report, shown, half))
+            paths.append(
+                write_page(report, shown, half, answers_in(folder), texts_of if options.texts else None)
+            )
             if options.plots or options.wandb:
                 paths += write_plots(report, shown, half)
     paths = [out / path.relative_to(half) for path in paths]
@@ -93,6 +96,9 @@ def _report_parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="compare written tables with the records; exit 1 if not"
     )
     parser.add_argument("--include-wnli", action="store_true", help="count WNLI in the average")
+    parser.add_argument(
+        "--texts", action="store_true", help="in the page also the texts of rows on which methods disagree"
+    )
     parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
     parser.add_argument(
         "--plots", action="store_true", help="also plots as PNG and SVG (takes seconds; the page has its own)"

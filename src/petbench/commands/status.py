@@ -52,7 +52,7 @@ def status_main(argv: list[str]) -> int:
 
 
 def _watch_plainly(view: "View", every: int) -> int:
-    """Where the output is no terminal: one line of counts whenever they change."""
+    """Where the output is not a terminal: one line of counts whenever they change."""
     before = ""
     while True:
         shown_now = view.look()
@@ -67,7 +67,7 @@ def _watch_plainly(view: "View", every: int) -> int:
 
 
 def _print(what: RenderableType) -> None:
-    """At its natural width where the output is no terminal."""
+    """At its natural width where the output is not a terminal."""
     (out if out.is_terminal else Console(width=200, highlight=False, markup=False, emoji=False)).print(what)
 
 
@@ -106,7 +106,7 @@ class View:
 
 
 def _as_it_is(sweep: Sweep, watch: Watch) -> Status:
-    """The sweep's runs; what waits for a sweep that is over is stopped: nobody will start it."""
+    """The sweep's runs; what waits for a sweep that has ended is stopped: nobody will start it."""
     status = watch.look(sweep.runs, sweep.since)
     if sweep.alive is not False or status.of("running"):
         return status

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, folder
@@ -13,7 +14,8 @@ from petbench.errors import UserError
 from petbench.sweep.launch import launch, require_precision
 from petbench.sweep.trials import is_tuned
 
-if TYPE_CHECKING:  # both load torch
+if TYPE_CHECKING:  # all load torch
+    from petbench.compose.expand import Member
     from petbench.sweep.members import Cell
     from petbench.sweep.sweep import Start
 
@@ -28,6 +30,7 @@ def sweep_main(argv: list[str]) -> int:
         members = [] if searched else expand(overrides, flags.config_dir, _start_id)
         check_members(member.values for member in members)
         busy("loading torch and transformers")
+        from petbench.sweep.choose import is_choice
         from petbench.sweep.outcome import exit_status
         from petbench.sweep.searched import run_searched
         from petbench.sweep.sweep import sweep
@@ -36,9 +39,26 @@ def sweep_main(argv: list[str]) -> int:
         return exit_status(run_searched(overrides, flags.config_dir))
     require_precision(overrides, [member.values for member in members], flags.config_dir)
     start = starter(overrides, flags.config_dir)
+    if is_choice(members):
+        return _choose(members, start, flags.config_dir)
     if is_tuned(members):
         return exit_status(run_tuned(members, start, flags.config_dir))
     return exit_status(sweep(members, start))
+
+
+def _choose(members: "Sequence[Member]", start: "Start", config_dir: str | None) -> int:
+    """`sweep=choose`: the runs, then the answer that `petbench recommend` gives of their table."""
+    from petbench.commands.recommend import say_answers
+    from petbench.report.recommend import Limits
+    from petbench.sweep.choose import run_choice
+    from petbench.sweep.outcome import exit_status
+
+    cells = run_choice(members, start, config_dir)
+    done = [record for cell in cells if (record := cell.record) and record.status == "done"]
+    if done and not any(cell.spec.plan for cell in cells):
+        where = {key: (str(getattr(done[0], key)),) for key in ("task", "model", "protocol")}
+        say_answers(Path(cells[0].spec.results_dir), where, Limits())
+    return exit_status(cells)
 
 
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
@@ -65,7 +85,9 @@ def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("-m", "--multirun", action="store_true", help="multiply out the values")
     parser.add_argument("--config-dir", "-cd", type=folder, help="a folder with more config groups")
     parser.add_argument("--no-retry", action="store_true", help="leave cells that failed before")
+    parser.add_argument("--minutes", help="of sweep=choose")
     flags, overrides = parser.parse_known_args(list(argv))
+    overrides += [] if flags.minutes is None else [f"minutes={flags.minutes}"]
     unknown = [text for text in overrides if text.startswith("-")]
     if unknown:
         raise UserError(f"unknown flags in a sweep: {' '.join(unknown)}. `petbench train --help` lists them.")

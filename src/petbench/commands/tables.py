@@ -6,6 +6,7 @@ from rich.table import Table
 
 from petbench.console import Grid
 from petbench.record import Record
+from petbench.record.units import measured, percent
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
@@ -32,7 +33,7 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     for row in rows:
         p = row["params"]
         parts = [f"{p[k]:,}" for k in ("adapter", "norm", "other", "head", "trainable", "backbone")]
-        cells = [f"{p['tuned']:,}", f"{p['tuned_percent']:.4f}", *parts]
+        cells = [f"{p['tuned']:,}", percent(p["tuned_percent"]), *parts]
         table.add_row(row["adapter"], *cells, *(_cell(row.get(key)) for key in extra))
     return table
 
@@ -58,7 +59,7 @@ def scores_table(record: Record) -> Table:
         table.add_row(
             part,
             str(count),
-            *(f"{values[name]:.4f}" if name in values else "" for name in dict.fromkeys(names)),
+            *(measured(values[name]) if name in values else "" for name in dict.fromkeys(names)),
         )
     return table
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from petbench.config.sections import DataSpec
+from petbench.config.task import task_in
 from petbench.errors import UserError
 from petbench.record import Record
 from petbench.report.disagreement import Texts
 from petbench.tasks.rows.load import load_splits
-from petbench.tasks.task import task_in
 
 
 def label_names(record: Record) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ examples
   petbench train adapter=lora adapter.rank=4 optim.lr=1e-3 task=rte   settings of the method and the optimiser
   petbench train -m adapter=krona,lora seed=0,1,2 task=rte            2 x 3 runs; done ones are skipped
   petbench train -m adapter=krona,lora seed=0,1,2 task=rte hydra/launcher=joblib hydra.launcher.n_jobs=4
+  petbench train sweep=choose data.file=tickets.csv --minutes 30
   petbench train sweep=tuned budget_runs=8 adapter=krona,lora task=rte
   petbench train adapter=krona task=rte plan=true                     what would run; nothing does
 

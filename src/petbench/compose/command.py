@@ -2,13 +2,14 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from petbench.compose.expand import expand
 from petbench.compose.overrides import written
 from petbench.config.spec import NOT_IDENTITY
 from petbench.config.tree import option_path
-from petbench.config.values import flat
+from petbench.config.values import as_override, flat, inside
 from petbench.errors import UserError
 
 _NEVER = (*(".".join(path) for path in NOT_IDENTITY if path[0] != "data"), "seed", "recipe", "task.name")
@@ -31,9 +32,9 @@ def overrides_of(
     (composed,) = expand(chosen)
     preset, left_out = flat(composed.values), (*_NEVER, *without)
     told = [
-        f"{key}={_written(key, value)}"
+        f"{key}={as_override(value, partial(written, key))}"
         for key, value in flat(config).items()
-        if key in preset and value != preset[key] and not any(_inside(key, other) for other in left_out)
+        if key in preset and value != preset[key] and not inside(key, left_out)
     ]
     return [*chosen, *told]
 
@@ -66,20 +67,3 @@ def _is_preset(group: str, name: str) -> bool:
     except UserError:
         return False
     return True
-
-
-def _inside(key: str, other: str) -> bool:
-    return key == other or key.startswith(f"{other}.")
-
-
-def _written(key: str, value: Any) -> str:
-    """A value as Hydra reads it back."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{_written(key, each)}" for name, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_written(key, each) for each in value)}]"
-    return written(key, value) if isinstance(value, str) else str(value)

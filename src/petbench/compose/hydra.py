@@ -41,7 +41,7 @@ def forgiving(argv: Sequence[str]) -> list[str]:
     grammar cannot read is quoted (`overrides.readable`). Rows of one's own make their own task.
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
-        return list(argv)  # `query=bash` is no config value
+        return list(argv)  # `query=bash` is not a config value
     roots = conf_roots()
     out = []
     keys = {key_of(argument) for argument in argv if "=" in argument}

@@ -55,18 +55,28 @@ def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices,
 
 def preset_of(overrides: Sequence[str], roots: Sequence[Path]) -> Any:
     """The config of a command line without its sweeps, Hydra's own part with it: what recipe and which parameters of
-    the sweeper were chosen. Values that cannot change these are left out. Not to be changed."""
+    the sweeper were chosen. Of shipped files, whose sweeps read no other value, values that cannot change these are
+    left out; a file of the user's may read any (`params: {optim.lr: ${lrs}}`)."""
     choices, values = _split(overrides, roots)
-    if any(key_of(text).startswith(("recipe", "table")) for text in values):
+    if not _only_shipped(choices, roots) or any(
+        key_of(text).startswith(("recipe", "table")) for text in values
+    ):
         choices = tuple(overrides)
     return composed(choices, roots, with_hydra=True)
 
 
 def composed(choices: Choices, roots: Sequence[Path], *, with_hydra: bool = False) -> Any:
     """What Hydra composes of these overrides; of shipped files alone once a process, since nobody edits them."""
-    if len(roots) == 1 and not any("hydra.searchpath" in text for text in choices):
+    if _only_shipped(choices, roots):
         return copy.deepcopy(_shipped(choices, with_hydra))
     return compose(CONFIG_NAME, overrides=list(choices), return_hydra_config=with_hydra)
+
+
+def _only_shipped(choices: Choices, roots: Sequence[Path]) -> bool:
+    """Whether nothing but petbench's own files is read, and Hydra's own settings are theirs."""
+    return len(roots) == 1 and not any(
+        key_of(text).startswith(("hydra.searchpath", "hydra.sweeper")) for text in choices
+    )
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
-# Keys whose value is text whatever it looks like: `model.revision=1234567` is no number, `adapter.name=[a]` no list.
+# Keys whose value is text whatever it looks like: `model.revision=1234567` is not a number, and `adapter.name=[a]` is
+# not a list.
 TEXT_KEYS = (
     *PATH_KEYS,
     *("adapter.name", "model.label", "model.revision", "task.name", "data.hub", "data.label"),

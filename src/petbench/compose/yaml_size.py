@@ -9,7 +9,7 @@ import yaml
 
 @cache
 def expanded_size(path: Path, changed: int) -> int:
-    """Values in a file whose time of change is `changed`; 0 for one that is no YAML, which others report."""
+    """Values in a file whose time of change is `changed`; 0 for one that is not YAML, which others report."""
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.CSafeLoader) if "&" in text else None

@@ -15,7 +15,8 @@ class Plugin(Frozen):
     extra: of petbench, which brings it. module: there when it is installed. target: how its `_target_` ends.
     jobs: the key of hydra.launcher with the number of runs at once; or `fit`: it starts all that it is given, so it is
     given as many as fit; or `scheduled`: it counts cores itself. threads: the key with the cores of a run;
-    threads_unset: their number where that key is not set. elsewhere: its runs are on other machines.
+    threads_unset: their number where that key is not set. gpus: the key with a run's share of a GPU, for a launcher
+    that hides them all from a run that asks for none. elsewhere: its runs are on other machines.
     """
 
     extra: str
@@ -25,6 +26,7 @@ class Plugin(Frozen):
     jobs: str = ""
     threads: str = ""
     threads_unset: int | None = None
+    gpus: str = ""
     elsewhere: bool = False
 
 

@@ -68,7 +68,7 @@ class ModelSpec(Frozen):
 
 
 # What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
-ABOUT_THE_METHOD = ("tuning", "citation")
+ABOUT_THE_METHOD = ("tuning", "citation", "family")
 
 
 def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +213,6 @@ class LoggerSpec(Frozen):
 class TuningNote(Frozen):
     """What a run was to a tuning sweep, and what choosing its setting cost."""
 
-    role: Literal["trial", "final"]
+    role: Literal["trial", "final", "cut"]  # cut: a trial of `sweep=choose`, cut short
     runs: int | None = None
     seconds: float | None = None

@@ -114,6 +114,13 @@ class RunSpec(Frozen):
         whole = {"schema": RUN_SCHEMA, "config": self.identity(), "content": dict(content)}
         return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
 
+    def cell_id(self, content: Mapping[str, Any]) -> str:
+        """As `run_id`, the same for all seeds: those rows are left out that the seed draws."""
+        drawn = {"split", "sample"} & set(self.vary)
+        same = {key: value for key, value in content.items() if key != "rows" or not drawn}
+        whole = {"config": {**self.identity(), "seed": None}, "content": same}
+        return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:8]
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""

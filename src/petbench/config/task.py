@@ -118,6 +118,14 @@ class Task(Frozen):
 DEFINED = tuple(name for name in Task.model_fields if name != "name")  # the keys that a task's YAML fixes
 
 
+def task_in(config: Mapping[str, Any], name: str) -> Task:
+    """The task of a recorded config; older records say its name alone."""
+    known = config.get("task") or {}
+    return Task.model_validate(
+        {"name": name, **{key: value for key, value in known.items() if key in Task.model_fields}}
+    )
+
+
 @cache
 def task_values(name: str) -> dict[str, Any]:
     """What the YAML of a task says; nothing for a name that has none."""

@@ -1,6 +1,6 @@
 """What a value of the config may be (seeds, paths, names, numbers that are no truth values), and all by their paths."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -22,6 +22,24 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = value
     return out
+
+
+def inside(path: str, others: Iterable[str]) -> bool:
+    """Whether a dotted path is one of the others or lies below one."""
+    return any(path == other or path.startswith(f"{other}.") for other in others)
+
+
+def as_override(value: Any, text: Callable[[str], str]) -> str:
+    """A value as Hydra's grammar reads it back. text: how text is written, with quotes where it needs them."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{as_override(each, text)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(as_override(each, text) for each in value)}]"
+    return text(value) if isinstance(value, str) else str(value)
 
 
 def wandb_name(text: str) -> str:

@@ -18,7 +18,7 @@ from petbench.models.precision import in_float32
 from petbench.tasks.encode.encode import Encoded, collate, target_ids
 from petbench.tasks.wording import wording_of
 
-Answer = int | float | None  # None: a written answer that is no label
+Answer = int | float | None  # None: a written answer that is not a label
 
 
 class Reply(NamedTuple):

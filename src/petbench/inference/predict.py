@@ -27,7 +27,7 @@ class Predictions:
 
     @property
     def shown(self) -> list[str]:
-        """The label name of every row, or its number; empty where a written answer is no label."""
+        """The label name of every row, or its number; empty where a written answer is not a label."""
         return [_shown(answer, self.labels) for answer in self.answers]
 
     @property

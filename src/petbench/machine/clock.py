@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,25 +17,26 @@ from petbench.machine.devices import T
 class StepClock:
     """Seconds of each training step, from drawing its batch on; evaluation excluded.
 
-    On CUDA it waits for the device at both ends.
+    On CUDA the device notes the times as it comes by, and is waited for only when `seconds` is read.
     """
 
     def __init__(
         self,
         device: torch.device,
         earlier: list[float] | None = None,
-        now: Callable[[], float] = time.perf_counter,
+        host: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """now: the seconds that count."""
-        self.seconds: list[float] = list(earlier or [])
-        self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-        self._now, self._started = now, 0.0
+        """earlier: seconds of steps before a stop. host: the clock, in seconds, of a device that keeps none."""
+        self._seconds: list[float] = list(earlier or [])
+        self._on_cuda = device.type == "cuda"
+        self._host = host
+        self._started: Any = None
+        self._unread: list[tuple[Any, Any]] = []  # of steps on CUDA: two events each
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """`batches`, each drawn after the clock has started: collating and moving them is part of the step."""
         source = iter(batches)
         while True:
-            self._wait()
             self._started = self._now()
             try:
                 batch = next(source)
@@ -44,8 +46,26 @@ class StepClock:
 
     def stop(self) -> None:
         """The step is done."""
-        self._wait()
-        self.seconds.append(self._now() - self._started)
+        if self._on_cuda:
+            self._unread.append((self._started, self._now()))
+        else:
+            self._seconds.append(self._now() - self._started)
+
+    def _now(self) -> Any:
+        if not self._on_cuda:
+            return self._host()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of each step so far."""
+        if self._unread:
+            self._unread[-1][1].synchronize()
+            self._seconds += [start.elapsed_time(stop) / 1000 for start, stop in self._unread]
+            self._unread.clear()
+        return self._seconds
 
     @property
     def total(self) -> float:
@@ -54,7 +74,8 @@ class StepClock:
 
     def median(self, skip: int = 3) -> float | None:
         """Median step, the first steps (warm-up of caches and allocators) left out where there are enough."""
-        steps = sorted(self.seconds[skip:] if len(self.seconds) > 2 * skip else self.seconds)
+        seconds = self.seconds
+        steps = sorted(seconds[skip:] if len(seconds) > 2 * skip else seconds)
         if not steps:
             return None
         middle = len(steps) // 2

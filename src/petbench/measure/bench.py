@@ -52,7 +52,7 @@ def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
 
     Each has a copy of the weights of its own, so that none finds them in the cache.
     """
-    found = [Candidate(BARE, _backbone(specs[0]))]
+    found = [Candidate(BARE, backbone(specs[0]))]
     for spec in specs:
         _, tuned = load_and_attach(spec, None)
         found.append(Candidate(spec.adapter.label, tuned.model))
@@ -62,16 +62,17 @@ def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
                     f"{spec.adapter.label} merged", _served(load_and_attach(spec, None)[1]), merged=True
                 )
             )
-    return [*found, Candidate(AGAIN, _backbone(specs[0]))]
+    return [*found, Candidate(AGAIN, backbone(specs[0]))]
 
 
-def _backbone(spec: RunSpec) -> nn.Module:
+def backbone(spec: RunSpec) -> nn.Module:
+    """The frozen backbone of a run with a head for two classes."""
     model = load(spec.model, resolve_form(spec.model, spec.task.form), 2, False, 0).model
     model.requires_grad_(False)
     return model
 
 
-def _pass_gradients(model: Any) -> None:
+def pass_gradients(model: Any) -> None:
     """The yardstick of a step: a backward pass through every activation, as a method in layer 0 needs it.
 
     Every stack's own embedding is hooked: T5's `shared`, which `get_input_embeddings` gives, is never called.
@@ -115,7 +116,7 @@ def measure(
     for row, model in zip(rows_trained, models, strict=True):
         row["trainable"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     for bare in (models[0], models[-1]):
-        _pass_gradients(bare)
+        pass_gradients(bare)
     if "step" in parts:
         _fill(rows_trained, "step", _step_times(models, shape, device))
     if "memory" in parts:

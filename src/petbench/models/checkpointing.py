@@ -1,4 +1,4 @@
-"""Gradient checkpointing: whether a backbone has it, and switching it on."""
+"""Gradient checkpointing: whether a backbone has it, switching it on, and whether it is on."""
 
 from typing import Any
 
@@ -17,3 +17,9 @@ def enable_checkpointing(model: Any) -> None:
     silence_cache_notices()
     # Older releases of transformers know the old name alone.
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+
+
+def is_checkpointing(model: Any) -> bool:
+    """Whether layers run again in the backward pass."""
+    name = "is_activation_checkpointing"
+    return bool(getattr(model, name if hasattr(type(model), name) else "is_gradient_checkpointing", False))

@@ -73,7 +73,7 @@ def _t5_outside(stack: Stack) -> tuple[Place, ...]:
 
 
 _POST_NORM = {"final_norm": "it is post-norm, so the last layer's ffn_norm is its last norm."}
-_NO_BLOCK = {"ffn_block": "its FFN is no module of its own; use ffn_input or ffn_output."}
+_NO_BLOCK = {"ffn_block": "its FFN is not a module of its own; use ffn_input or ffn_output."}
 
 _BERT = _bert_like(
     "attention.self.query",

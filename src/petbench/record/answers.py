@@ -1,9 +1,10 @@
 """Answers beside a record: what a run said of every report row, as arrays."""
 
 import ast
+import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -17,6 +18,14 @@ from petbench.errors import UserError
 from petbench.files import replacing
 
 ANSWERS_FILE = "answers.npz"
+ALWAYS = ("ids.npy", "labels.npy", "answers.npy")
+LOGITS = "logits.npy"
+# What a file with wrong bits makes zipfile raise, by where they are: sizes, flags (encrypted, compressed by another
+# method), the compressed stream, names; and what the header of an array makes the parser of literals raise.
+UNREADABLE = (
+    OSError, ValueError, KeyError, SyntaxError, EOFError, NotImplementedError, RuntimeError, OverflowError,
+    MemoryError, TypeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Answers:
 
     ids: NDArray[np.int64]  # (m,) the rows' `idx`
     labels: NDArray[np.float32]  # (m,) class codes, or the numbers of a regression
-    answers: NDArray[np.float32]  # (m,) the same; -1 for a written answer that is no label
+    answers: NDArray[np.float32]  # (m,) the same; -1 for a written answer that is not a label
     logits: NDArray[np.float16] | None = None  # (m, classes), of a head or of the label strings
 
 
@@ -56,22 +65,35 @@ def read_answers(folder: Path, split: str, *, logits: bool = True) -> Answers | 
         return None
     try:
         with zipfile.ZipFile(BytesIO(path.read_bytes())) as arrays:  # one reading instead of a dozen
-            there = set(arrays.namelist())
-            if f"{split}/ids.npy" not in there:
+            if any(info.comment for info in arrays.infolist()):
+                raise ValueError("an entry has taken the next for its comment")
+            there = _by_split(arrays.namelist())
+            if split not in there:
                 return None
-            ids, labels, answers = (
-                _array(arrays.read(f"{split}/{n}.npy")) for n in ("ids", "labels", "answers")
-            )
-            odds = f"{split}/logits.npy"
-            kept = _array(arrays.read(odds)) if logits and odds in there else None
-    except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is not a file of answers: {error}. Move it away.") from error
+            ids, labels, answers = (_array(arrays.read(f"{split}/{name}")) for name in ALWAYS)
+            kept = _array(arrays.read(f"{split}/{LOGITS}")) if logits and LOGITS in there[split] else None
+    except UNREADABLE as error:
+        raise UserError(
+            f"{path} is not a file of answers: {error or 'it ends too early'}. Move it away."
+        ) from error
     counts = {"ids": len(ids), "labels": len(labels), "answers": len(answers)}
     counts |= {} if kept is None else {"rows of logits": len(kept)}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise UserError(f"{path}: {found}. Move it away.")
     return Answers(ids, labels, answers, kept)
+
+
+def _by_split(names: Iterable[str]) -> Mapping[str, set[str]]:
+    """The arrays of every split. Raises ValueError where one lacks some or has another: a name with a wrong bit."""
+    there: dict[str, set[str]] = {}
+    for name in names:
+        split, _, array = name.partition("/")
+        there.setdefault(split, set()).add(array)
+    for split, arrays in there.items():
+        if not set(ALWAYS) <= arrays <= {*ALWAYS, LOGITS}:
+            raise ValueError(f"of '{split}' it holds {', '.join(sorted(arrays))}")
+    return there
 
 
 def _array(file: bytes) -> NDArray[Any]:

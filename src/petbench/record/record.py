@@ -60,9 +60,14 @@ class Record(Part):
 
     @property
     def is_trial(self) -> bool:
-        """Whether the run was a trial of a tuning sweep, and so no result."""
+        """Whether the run was a trial of a tuning sweep or a cut-short one of `sweep=choose`, and so no result."""
         tuning = self.provenance.tuning
-        return tuning is not None and tuning.role == "trial"
+        return tuning is not None and tuning.role != "final"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was a cut-short trial, which no tuning budget counts."""
+        return self.is_trial and self.provenance.tuning is not None and self.provenance.tuning.role == "cut"
 
     @property
     def collapsed(self) -> bool:

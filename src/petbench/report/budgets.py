@@ -31,7 +31,7 @@ def searched(records: Sequence[Record]) -> tuple[Searched, ...]:
     """All methods and tasks with two trials or more, one of them with a score; by model, protocol, task, method."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        if record.is_trial and record.status in ENDED:
+        if record.is_trial and not record.is_cut and record.status in ENDED:
             task = record.config.get("task")
             size = task.get("train_examples") if isinstance(task, Mapping) else None
             name = record.task + ("" if size is None else f" n={size}") + (" (toy)" if record.is_toy else "")

@@ -1,7 +1,8 @@
-"""BibTeX of the methods and tasks in a report. A method's is in its YAML: `citation` in `conf/adapter`."""
+"""What a method's YAML says of it for a report: BibTeX of its paper (`citation`), and its `family`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
 import yaml
 
@@ -20,14 +21,31 @@ def citation_of(adapter: str) -> tuple[str, ...] | None:
 
     Raises UserError for a `citation` that is neither BibTeX nor `unpublished` nor the name of a choice with one.
     """
+    choice = _choice_of(adapter)
+    return None if choice is None else _entries(choice, ())
+
+
+@cache
+def family_of(adapter: str) -> str:
+    """The family of a method, as its YAML says it (`low-rank`, `prompts`, …); `other` where it says none."""
+    choice = _choice_of(adapter)
+    return "other" if choice is None else str(_values(choice).get("family", "other"))
+
+
+def _choice_of(adapter: str) -> str | None:
     known = [name for name in options("adapter") if adapter == name or adapter.startswith(f"{name}_")]
-    return _entries(max(known, key=len), ()) if known else None
+    return max(known, key=len) if known else None
+
+
+@cache
+def _values(choice: str) -> Mapping[str, Any]:
+    return yaml.safe_load(option_path("adapter", choice).read_text(encoding="utf-8")) or {}
 
 
 def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
     """The entries of a choice. asked: the choices that refer to it."""
     path = option_path("adapter", choice)
-    given = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("citation")
+    given = _values(choice).get("citation")
     if given is None:
         return None
     found: list[str] = []

@@ -7,6 +7,7 @@ import numpy as np
 from petbench.errors import UserError
 from petbench.record import Record, read_answers
 from petbench.record.metrics.by_row import NO_LABEL
+from petbench.record.units import score
 from petbench.tasks.glue import TASKS
 
 
@@ -17,12 +18,12 @@ def nothing_learnt(record: Record, folder: Path) -> str | None:
         return None
     share = majority(record)
     if record.collapsed:
-        beside = "" if share is None else f"; the majority class is {100 * share:.1f}"
+        beside = "" if share is None else f"; the majority class is {score(share)}"
         return f"collapsed: {one_answer(record, folder) or 'the answers say nothing of the rows'}{beside}"
     accuracy = record.metrics.report.get(record.headline.split, {}).get("accuracy")
     if share is None or accuracy is None or accuracy >= share:
         return None
-    return f"accuracy {100 * accuracy:.1f} is below the majority class, {100 * share:.1f}: little was learnt"
+    return f"accuracy {score(accuracy)} is below the majority class, {score(share)}: little was learnt"
 
 
 def majority(record: Record) -> float | None:

@@ -37,7 +37,7 @@ class Disagreement:
     runs: tuple[int, int]
     numbers: bool  # answers are numbers, not classes
     rows: tuple[Row, ...]
-    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a written answer that is no label
+    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a written answer that is not a label
     confusion: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # (label, answer), over all runs
 
     @property
@@ -73,7 +73,7 @@ def disagreement(where: str, a: Cell, b: Cell, read: Read) -> Disagreement:
         return Disagreement(where, a.task, len(ids), runs, True, rows)
     codes = np.unique(np.concatenate([labels, *(side.ravel() for side in said)])).astype(int)
     classes = (*(int(c) for c in codes if c != NO_LABEL), *([NO_LABEL] if NO_LABEL in codes else []))
-    tables = _confusion(labels, said[0], classes), _confusion(labels, said[1], classes)
+    tables = confusion(labels, said[0], classes), confusion(labels, said[1], classes)
     return Disagreement(where, a.task, len(ids), runs, False, rows, classes, tables)
 
 
@@ -90,7 +90,7 @@ def _answers(cell: Cell, read: Read) -> list[Answers]:
     return [answers for _, answers in kept if answers is not None]
 
 
-def _confusion(labels: NDArray[Any], said: NDArray[Any], classes: Sequence[int]) -> NDArray[np.int64]:
+def confusion(labels: NDArray[Any], said: NDArray[Any], classes: Sequence[int]) -> NDArray[np.int64]:
     """Counts by label (down) and answer (across), over all runs."""
     return np.array(
         [[int((said[:, labels == row] == answer).sum()) for answer in classes] for row in classes]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isinf, sqrt
 from typing import Any
 
+from petbench.record.units import fix, score
 from petbench.report.cells import COMPARED_VERSIONS, Cell
 from petbench.report.labels import differing, shown_paths
 from petbench.report.layout import Row
@@ -78,7 +79,7 @@ def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
         where = "" if shared else f" on {label}"
         worth = "all cells scatter alike" if isinf(prior.d0) else f"worth {prior.d0:.1f} degrees of freedom"
         yield (
-            f"spread of seeds{where}: every cell's is drawn toward {100 * sqrt(prior.s0_squared):.2f} points, "
+            f"spread of seeds{where}: every cell's is drawn toward {fix(100 * sqrt(prior.s0_squared), 2)} points, "
             f"{worth} (empirical Bayes over {prior.cells} cells)"
         )
 
@@ -91,7 +92,7 @@ def _collapses(rows: Sequence[Row]) -> Iterator[str]:
             if k:
                 low, high = share_interval(k, n)
                 rest = entry.mean_of_the_rest
-                others = "" if rest is None else f"; the others' mean is {100 * rest:.1f}"
+                others = "" if rest is None else f"; the others' mean is {score(rest)}"
                 yield (
                     f"{row.label} on {entry.cell.task}: {k} of {n} runs collapsed "
                     f"({100 * low:.0f}% to {100 * high:.0f}% of runs do, 95% interval){others}"

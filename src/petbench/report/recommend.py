@@ -86,7 +86,7 @@ def recommend(table: Table, limits: Limits, read: Read) -> Answer:
     if not able:
         return Answer(table, tuple(wanted), None, (), 0, False, left_out)
     verdicts = _verdicts(able, keys, _cells(table.rows), read)
-    group = sorted((row for row in able if verdicts[row.label][0] != "behind"), key=_price)
+    group = sorted((row for row in able if verdicts[row.label][0] != "behind"), key=price)
     told = any(standing == "behind" for standing, _, _ in verdicts.values())
     steps = _steps(group[0], able, table, keys, read)
     return Answer(table, tuple(wanted), group[0], tuple(group), len(able), told, left_out, steps)
@@ -141,7 +141,8 @@ def _most(span: Span | None) -> float | None:
     return None if span is None else span.high
 
 
-def _price(row: Row) -> tuple[float, float, str]:
+def price(row: Row) -> tuple[float, float, str]:
+    """What rows are cheap by: tuned parameters, then latency, then the name."""
     tuned = row.costs.tuned
     return (float("inf") if tuned is None else tuned.high, served_latency(row) or float("inf"), row.label)
 
@@ -165,10 +166,10 @@ def _verdicts(
 def _steps(pick: Row, able: Sequence[Row], table: Table, keys: Sequence[str], read: Read) -> tuple[Step, ...]:
     """What is bought by going up: from the recommended row on, each larger row that beats all before it."""
     allowed = {row.label for row in able}
-    larger = [row for row in table.rows if not _unfit(row, keys) and _price(row) > _price(pick)]
+    larger = [row for row in table.rows if not _unfit(row, keys) and price(row) > price(pick)]
     steps: list[Step] = []
     highest = mean(pick, keys)
-    for row in sorted(larger, key=_price):
+    for row in sorted(larger, key=price):
         if mean(row, keys) > highest:
             highest = mean(row, keys)
             larger_side, side = ([each.entries[key].cell for key in keys] for each in (row, pick))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 
+from petbench.record.units import points, probability, signed
 from petbench.report.cells import Cell
 from petbench.report.settings import labelled, varying
 from petbench.report.statistics.difference import (
@@ -43,7 +44,7 @@ def sentence(judged: Judged, first: str, second: str) -> str:
         share = "" if won is None else f"; wins {100 * max(won.share, 1 - won.share):.0f}% of runs"
         return (
             f"{on}, {ahead} is ahead of {behind} by {points(abs(found.value))} points (95% interval "
-            f"{points(low)} to {points(high)} {_over(found)}; {_p(judged.p)}{share})."
+            f"{points(low)} to {points(high)} {_over(found)}; p {probability(judged.p)}{share})."
         )
     margin = f"{100 * judged.margin:g}"
     if judged.word == "equal":
@@ -55,7 +56,7 @@ def sentence(judged: Judged, first: str, second: str) -> str:
     low, high = found.interval()
     return (
         f"{on}, open: {first} {signed(found.value)} points against {second} ({points(low)} to {points(high)} "
-        f"{_over(found)}; {_p(judged.p)}; margin {margin})."
+        f"{_over(found)}; p {probability(judged.p)}; margin {margin})."
     )
 
 
@@ -92,18 +93,8 @@ def _over_tasks(judged: Sequence[Judged], first: str, second: str) -> list[str]:
         return []
     p = shape_p(tasks, [0.0] * len(tasks), paired=True)
     ahead = sum(value > 0 for value in tasks)
-    told = "" if p is None else f" (signed-rank over tasks, {_p(p)})"
+    told = "" if p is None else f" (signed-rank over tasks, p {probability(p)})"
     return [f"Over tasks, {first} has the higher mean on {ahead} of {len(tasks)}{told}."]
-
-
-def points(value: float) -> str:
-    """A score as points with one digit, two below a tenth."""
-    return f"{100 * value:.1f}" if abs(100 * value) >= 0.095 or value == 0 else f"{100 * value:.2f}"
-
-
-def signed(value: float) -> str:
-    """The same with its sign."""
-    return points(value) if value < 0 else f"+{points(value)}"
 
 
 def _over(found: Difference) -> str:
@@ -141,7 +132,3 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
         lines.append(f"Caution: {collapsed} runs collapsed (counted), {lost} failed or diverged (left out).")
     marks = dict.fromkeys(mark for cell in both for mark in cell.marks)
     return [*lines, *(f"Caution: {mark}." for mark in marks)]
-
-
-def _p(value: float) -> str:
-    return "p < .001" if value < 0.001 else f"p {value:.3f}".replace(" 0.", " .")

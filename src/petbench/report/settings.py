@@ -7,6 +7,7 @@ from petbench.config.spec import NOT_IDENTITY
 from petbench.config.values import flat
 from petbench.errors import UserError, nearest
 from petbench.record import Record
+from petbench.record.units import rate
 
 _LEFT_OUT = frozenset(".".join(path) for path in NOT_IDENTITY)
 _LEFT_OUT_BELOW = tuple(f"{path}." for path in sorted(_LEFT_OUT))
@@ -53,19 +54,11 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return show_float(value)
+        return rate(value)
     if isinstance(value, list | tuple):
         pair = len(value) == 2 and all(isinstance(part, int) for part in value)
         return ("x" if pair else "+").join(show(part) for part in value)
     return str(value)
-
-
-def show_float(value: float) -> str:
-    """`0.06`, `1e-3`, `1.5e-4`: short, and a power of ten below 0.01."""
-    if value == 0 or 0.01 <= abs(value) < 1e5:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.4e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def short(path: str) -> str:
@@ -95,7 +88,9 @@ def parse_where(clauses: Iterable[str]) -> dict[str, tuple[str, ...]]:
         for part in filter(None, (piece.strip() for piece in clause.split(","))):
             key, sign, values = part.partition("=")
             if not sign or not key.strip() or not values.strip():
-                raise UserError(f"'{part}' is no clause. Write key=value, such as task=rte or optim.lr=1e-3.")
+                raise UserError(
+                    f"'{part}' is not a clause. Write key=value, such as task=rte or optim.lr=1e-3."
+                )
             where[key.strip()] = tuple(value.strip() for value in values.split("|"))
     return where
 

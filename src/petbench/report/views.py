@@ -11,6 +11,7 @@ from typing import Any
 
 from petbench.record import Record
 from petbench.record.metrics.table import METRICS
+from petbench.record.units import fix, probability
 from petbench.report.cells import Cell
 from petbench.report.costs import LORA
 from petbench.report.layout import Entry, Report, Row, Span, Table
@@ -124,9 +125,9 @@ def _ranks(table: Table) -> str | None:
     ranks = table.ranks
     if ranks is None:
         return None
-    said = f"two rows differ when their ranks do by more than {ranks.critical_difference:.2f}"
+    said = f"two rows differ when their ranks do by more than {fix(ranks.critical_difference, 2)}"
     tasks, p = len(ranks.tasks), ranks.friedman_p
-    return f"average ranks over {tasks} tasks, 1 is best: {said} (Nemenyi); Friedman p = {p:.2g}"
+    return f"average ranks over {tasks} tasks, 1 is best: {said} (Nemenyi); Friedman p {probability(p)}"
 
 
 def _row(

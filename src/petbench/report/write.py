@@ -11,6 +11,7 @@ from petbench.report.citations import report_bibtex
 from petbench.report.figures import files as figures
 from petbench.report.layout import Report
 from petbench.report.page import page
+from petbench.report.page.answers import TextsOf
 from petbench.report.settings import Where
 from petbench.report.sides import Read
 from petbench.report.tables import build
@@ -76,9 +77,11 @@ def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
     return paths
 
 
-def write_page(report: Report, records: Sequence[Record], out: Path) -> Path:
-    """Write the one self-contained page."""
-    page.write_page(report, list(records), out / PAGE)
+def write_page(
+    report: Report, records: Sequence[Record], out: Path, read: Read, texts_of: TextsOf | None = None
+) -> Path:
+    """Write the one self-contained page. read: a run's kept answers; texts_of: for `--texts`."""
+    page.write_page(report, list(records), out / PAGE, read, texts_of)
     return out / PAGE
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from petbench.console import Grid, out, shown
-from petbench.sweep.status import RunState, Status, Watch, duration
+from petbench.record.units import seconds
+from petbench.sweep.status import RunState, Status, Watch
 
 LOOK_SECONDS = 1.0  # between looks at the folder
 MOST_RUNNING = 12  # lines of running runs
@@ -38,7 +39,7 @@ def bar(status: Status, since: float, *, with_owner: bool = False) -> Group:
     left = status.seconds_left(since)
     said = f"{status.ended} of {len(status.runs)} runs ({status.counts})"
     if left is not None:
-        said += f", about {duration(left)} left"
+        said += f", about {seconds(left, 0)} left"
     line = Table.grid(padding=(0, 1))
     line.add_row(ProgressBar(total=max(1, len(status.runs)), completed=status.moved, width=30), Text(said))
     failed = [
@@ -53,7 +54,7 @@ def running_table(runs: tuple[RunState, ...], *, with_owner: bool) -> Table:
     for _ in range(4 + with_owner):
         grid.add_column()
     for run in runs[:MOST_RUNNING]:
-        for_ = "" if run.since is None else f"for {duration(max(0.0, time.time() - run.since))}"
+        for_ = "" if run.since is None else f"for {seconds(max(0.0, time.time() - run.since), 0)}"
         cells = (f"  {run.label or run.run_id}", f"{100 * run.part:3.0f} %", run.said, for_)
         grid.add_row(*cells, *([run.owner] if with_owner else []))
     if len(runs) > MOST_RUNNING:

@@ -13,7 +13,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from petbench.compose.expand import without_sweeps
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
@@ -22,6 +22,7 @@ from petbench.config.plugins import Plugin, launcher_of
 from petbench.config.tree import conf_dir
 from petbench.console import warn
 from petbench.errors import RunError, UserError
+from petbench.machine.gpus import present, usable
 from petbench.machine.signals import before_stopping
 from petbench.sweep.workers import stop_workers, worker
 
@@ -48,6 +49,7 @@ def launch(
     with _engine(argv, config_dir) as (config, context):
         share = share_of(config.hydra.launcher, len(members), cores())
         _tidy(config, argv)
+        _ask_for_gpus(config.hydra.launcher, len(members))
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
         task = _bound(task, config)
@@ -161,6 +163,21 @@ def _at(launcher: Any, key: str) -> Any:
     for part in filter(None, key.split(".")):
         launcher = (launcher or {}).get(part)
     return launcher if key else None
+
+
+def _ask_for_gpus(launcher: Any, members: int) -> None:
+    """Where a launcher shows its runs only the GPUs that they ask for, ask: for as much as there is for each."""
+    known = _known(launcher)
+    gpus = len(usable(os.environ, present()))
+    if known is None or not known.gpus or not gpus or _at(launcher, known.gpus) is not None:
+        return
+    at_once = max(1, min(members, cores() // int(_at(launcher, known.threads) or known.threads_unset or 1)))
+    OmegaConf.update(launcher, known.gpus, gpu_share(gpus, at_once), force_add=True)
+
+
+def gpu_share(gpus: int, at_once: int) -> float:
+    """Of a GPU, for each of so many runs at once: one, or the even part that lets all of them have some."""
+    return 1 if gpus >= at_once else 1 / -(-at_once // gpus)
 
 
 def _tidy(config: Any, argv: Overrides) -> None:

@@ -9,6 +9,7 @@ from petbench.compose.hydra import plain_values
 from petbench.config.spec import RunSpec
 from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
+from petbench.record.units import score
 from petbench.training.claim import Busy
 from petbench.training.lanes.lane import current
 from petbench.training.plan import spec_from
@@ -48,11 +49,11 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
         return None
     if record.headline is None:
         return None
-    trial = spec.tuning is not None and spec.tuning.role == "trial"  # its report rows choose nothing
+    trial = spec.tuning is not None and spec.tuning.role != "final"  # its report rows choose nothing
     name, value = record.headline.name.replace("_", " "), record.headline.value
     if trial and record.selection_score is not None:
         value = record.selection_score
-    say(f"{record.run_id} done: {'selection ' if trial else ''}{name} {100 * value:.1f}")
+    say(f"{record.run_id} done: {'selection ' if trial else ''}{name} {score(value)}")
     return record.selection_score
 
 

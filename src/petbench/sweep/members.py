@@ -16,7 +16,7 @@ from petbench.training.prepare import Prepared, prepare, run_id_of
 
 @dataclass
 class Cell:
-    """One member on its way. A run that is over already needs no plan; one that cannot be has no run id."""
+    """One member on its way. A finished run needs no plan; a run that cannot be planned has no run id."""
 
     member: Member
     spec: RunSpec
@@ -123,7 +123,7 @@ def validated(members: Sequence[Member]) -> list[Cell]:
 
 
 def _place(cell: Cell) -> None:
-    """Fill in the run id and what is there of it; plan it unless it is over."""
+    """Fill in the run id and what is there of it; plan the run unless it is finished."""
     run_id = run_id_of(cell.spec)
     if run_id is not None:
         cell.run_id = run_id

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 from petbench.console import Grid, print_table, say
 from petbench.record import Record
+from petbench.record.units import NOTHING, score, seconds, whole
 from petbench.report.collapse import nothing_learnt
-from petbench.report.writers.numerals import NOTHING, score, seconds, whole
 from petbench.sweep.members import Cell
 from petbench.sweep.tables import settings_of
 

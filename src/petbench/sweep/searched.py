@@ -6,6 +6,7 @@ from petbench.compose.expand import expand, recompose, without_sweeps
 from petbench.config.tree import key_of
 from petbench.console import say, warn
 from petbench.errors import UserError
+from petbench.record.units import measured
 from petbench.sweep.launch import search
 from petbench.sweep.member import member_job
 from petbench.sweep.members import Cell, cells_of
@@ -45,7 +46,7 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
         tried = [record for cell in cells if (record := cell.record)]
         note = final_note(len(cells), sum(record.cost.seconds for record in tried)).lstrip("+")
-        say(f"best on the selection rows: {best.run_id}, {score:.4f}: {' '.join(own)}")
+        say(f"best on the selection rows: {best.run_id}, {measured(score)}: {' '.join(own)}")
         say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
     return cells

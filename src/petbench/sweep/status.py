@@ -16,6 +16,7 @@ import yaml
 
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
+from petbench.record.units import measured
 from petbench.tracking.log import read_metrics
 from petbench.training.claim import owner
 from petbench.training.claim_file import CLAIM_FILE
@@ -136,7 +137,7 @@ def progress(folder: Path) -> tuple[float, str]:
     for line in lines:
         values |= line["values"]
     scores = [
-        f"{name.partition('/')[2].replace('_', ' ')} {value:.3f}"
+        f"{name.partition('/')[2].replace('_', ' ')} {measured(value)}"
         for name, value in values.items()
         if name.startswith("selection/") and value is not None
     ]
@@ -179,15 +180,6 @@ def _claimed_at(folder: Path) -> float | None:
         return float(json.loads((folder / CLAIM_FILE).read_text(encoding="utf-8"))["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.4 h`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def owners(runs: Iterable[RunState]) -> str:

@@ -70,7 +70,7 @@ def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
 def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, str] | None = None) -> None:
     """Remove the notes of sweeps of which nothing is left, or only runs that this one takes over.
 
-    also: the runs of this process's own sweep, once it is over.
+    also: the runs of this process's own sweep, once the sweep has ended.
     """
     watch = Watch(folder)
     for sweep in ledger.sweeps(folder):

@@ -10,9 +10,9 @@ from petbench.errors import UserError
 from petbench.machine.devices import choose_device
 from petbench.machine.provenance import device_name
 from petbench.record import read_records
+from petbench.record.units import seconds, size
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
-from petbench.sweep.status import duration
 
 ROWS_SHOWN = 40  # lines of a plan that runs at once
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
@@ -59,7 +59,7 @@ def _planned(cells: Sequence[Cell], estimates: dict[str, Estimate]) -> tuple[str
     first = cells[0].prepared
     assert first is not None
     params, found = first.plan.params, [estimates[cell.run_id] for cell in cells]
-    seconds = [estimate.seconds for estimate in found if estimate.seconds is not None]
+    times = [estimate.seconds for estimate in found if estimate.seconds is not None]
     steps = sum(cell.prepared.steps for cell in cells if cell.prepared)
     states = Counter(map(_planned_state, cells))
     return (
@@ -68,8 +68,8 @@ def _planned(cells: Sequence[Cell], estimates: dict[str, Estimate]) -> tuple[str
         f"{params.tuned:,}",
         f"{params.trainable:,}",
         f"{steps:,}",
-        _approximate(found[0], duration(sum(seconds) if seconds else None)),
-        _approximate(found[0], _memory(found[0].memory_bytes)),
+        _approximate(found[0], seconds(sum(times), 0) if times else ""),
+        _approximate(found[0], "" if found[0].memory_bytes is None else size(found[0].memory_bytes)),
         ", ".join(state if len(cells) == 1 else f"{number} {state}" for state, number in states.items()),
     )
 
@@ -103,14 +103,14 @@ def _sums(waiting: Sequence[Cell], estimates: dict[str, Estimate]) -> str:
     if not waiting:
         return "Nothing to run."
     steps = sum(cell.prepared.steps for cell in waiting if cell.prepared)
-    seconds = [estimates[cell.run_id].seconds for cell in waiting]
-    known = [value for value in seconds if value is not None]
+    times = [estimates[cell.run_id].seconds for cell in waiting]
+    known = [value for value in times if value is not None]
     text = f"{len(waiting)} runs to train, {steps:,} steps"
     if not known:
         return f"{text}; time and memory not measured: no like run is in the results folder yet."
-    rest = len(seconds) - len(known)
+    rest = len(times) - len(known)
     more = f", and {rest} without a like run to measure by" if rest else ""
-    return f"{text}; about {duration(sum(known))} one after another{more}."
+    return f"{text}; about {seconds(sum(known), 0)} one after another{more}."
 
 
 def settings_of(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
@@ -141,10 +141,6 @@ def _planned_state(cell: Cell) -> str:
 
 def _approximate(estimate: Estimate, text: str) -> str:
     return f"≈ {text}" if text and estimate.near else text or "not measured"
-
-
-def _memory(count: int | None) -> str:
-    return "" if count is None else f"{count / 2**20:,.0f} MiB"
 
 
 def say_what_is_left_out(cells: Sequence[Cell]) -> None:

@@ -6,6 +6,7 @@ from petbench.compose.expand import Member, recompose
 from petbench.console import say, warn
 from petbench.errors import UserError
 from petbench.record import write_record
+from petbench.record.units import measured, seconds
 from petbench.sweep.members import Cell, why_not
 from petbench.sweep.sweep import Start, sweep
 from petbench.sweep.trials import (
@@ -56,7 +57,7 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
 
 def _in_words(chosen: Chosen) -> str:
     setting = " ".join(override.lstrip("+") for override in as_overrides(chosen.setting))
-    return f"{setting} (selection {chosen.score:.4f}, {chosen.runs} trials, {chosen.seconds:.0f} s)"
+    return f"{setting} (selection {measured(chosen.score)}, {chosen.runs} trials, {seconds(chosen.seconds)})"
 
 
 def _note_tuning(cell: Cell) -> None:

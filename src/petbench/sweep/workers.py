@@ -4,6 +4,8 @@ A worker asks once a second whether its parent is still there (by number and sta
 system and for grandchildren: submitit puts a process between), and takes the parent's end as SIGTERM. A parent
 that is stopped itself asks its workers to stop and waits until they have saved; joblib would kill them.
 Jobs of a cluster have no parent here: they go on, and `scancel` stops them (SIGTERM).
+
+The parent's GPUs take turns: a worker process gets one for all its runs, by the number of its first one.
 """
 
 import os
@@ -18,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from hydra.core.hydra_config import HydraConfig
 
+from petbench.machine.gpus import present, take, turn, usable
 from petbench.machine.signals import exit_status, stop_signals
 from petbench.training.claim import owner_here
 from petbench.training.claim_file import started
 
 LOOK_SECONDS = 1.0  # between a worker's looks at its parent
+_gpu: str | None = None  # that this process took
+
 SAVE_SECONDS = 30.0  # that a parent waits for its workers; as long as SLURM and torchrun wait after SIGTERM
 
 
@@ -34,10 +40,12 @@ class Worker:
     task: Callable[[Any], Any]
     parent: int  # number of the process
     started: float | None  # when it started
+    gpus: tuple[str, ...] = ()  # that it may use
 
     def __call__(self, config: Any) -> Any:
         if os.getpid() == self.parent:
             return self.task(config)
+        _take_turn(self.gpus)
         try:
             with stop_signals(), _ending_with(self.parent, self.started):
                 return self.task(config)
@@ -50,8 +58,16 @@ class Worker:
 
 
 def worker(task: Callable[[Any], Any]) -> Worker:
-    """The task, to end with this process."""
-    return Worker(task, os.getpid(), started(os.getpid()))
+    """The task, to end with this process and to share its GPUs."""
+    return Worker(task, os.getpid(), started(os.getpid()), usable(os.environ, present()))
+
+
+def _take_turn(gpus: tuple[str, ...]) -> None:
+    """See the GPU whose turn it is, whatever the launcher hid: submitit hides all, or shows each job the first."""
+    global _gpu
+    if gpus and _gpu is None:  # a process that has runs behind it has started CUDA, and keeps its own
+        _gpu = turn(gpus, HydraConfig.get().job.num)
+        take(str(_gpu))
 
 
 def stop_workers(results_dir: Path) -> None:

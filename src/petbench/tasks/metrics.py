@@ -11,7 +11,7 @@ from petbench.config.task import Task
 from petbench.errors import RunError, UserError
 from petbench.record.metrics.table import METRICS
 
-Prediction = int | float | None  # None: an answer that is no label
+Prediction = int | float | None  # None: an answer that is not a label
 
 
 def score(

@@ -1,10 +1,8 @@
 """Where a task comes from: its YAML says it, or it is read off the user's own rows. Nothing else knows."""
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from petbench.config.sections import DataSpec, TaskSpec
 from petbench.config.spec import RunSpec
@@ -66,14 +64,6 @@ def own(name: str, data: DataSpec) -> Task:
     """The task that the rows of `data.file` or `data.hub` make; see `petbench.tasks.rows.own`."""
     stamps = tuple(map(stamp, files_of(data.file).values())) if data.file is not None else ()
     return _task_of(name, data, stamps)
-
-
-def task_in(config: Mapping[str, Any], name: str) -> Task:
-    """The task of a recorded config; older records say its name alone."""
-    known = config.get("task") or {}
-    return Task.model_validate(
-        {"name": name, **{key: value for key, value in known.items() if key in Task.model_fields}}
-    )
 
 
 def name_of(data: DataSpec) -> str:

@@ -19,7 +19,7 @@ from petbench.config.sections import TaskSpec
 from petbench.config.task import Task
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
-NO_NUMBER = -1.0  # what the Compacter code takes for a written STS-B answer that is no number
+NO_NUMBER = -1.0  # what the Compacter code takes for a written STS-B answer that is not a number
 _NAMED = ("compacter_named", "t5")  # wordings with the task's name in front
 OWN_STEPS = 25  # of the grid of a number that is not STS-B's
 
@@ -97,7 +97,7 @@ class Wording:
         return f"{round(label * per_unit) / per_unit:.1f}"
 
     def parse(self, text: str) -> int | float | None:
-        """The label that an answer stands for; None when it is no label.
+        """The label that an answer stands for; None when it is not a label.
 
         A number: any, clamped to the label's range. Else the exact label string, blanks around it aside.
         """
@@ -112,7 +112,7 @@ class Wording:
 
     def parse_literally(self, text: str) -> int | float | None:
         """As `parse`, but STS-B's numbers are taken as the Compacter code takes them: whatever Python reads as a
-        number (1e3 too), and not clamped. What is not finite is no number here either."""
+        number (1e3 too), and not clamped. What is not finite is not a number here either."""
         if not self.task.regression:
             return self.parse(text)
         try:

@@ -31,8 +31,19 @@ class Tracker(Protocol):
     def image(self, name: str, path: Path) -> None:
         """A picture file."""
 
-    def artifact(self, name: str, folder: Path) -> None:
-        """A folder of files, such as the adapter."""
+    def answers(
+        self,
+        names: Sequence[str],
+        ids: Sequence[int],
+        labels: Sequence[float],
+        answers: Sequence[int | float | None],
+    ) -> None:
+        """Label and answer of every row behind the headline number; names: the classes', none of a regression."""
+
+    def artifact(
+        self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
+    ) -> None:
+        """A folder of files, such as the adapter; what is known of it, and names besides `latest`."""
 
     def finish(self, status: str) -> None:
         """Close: `done`, `failed`, `diverged` or `interrupted`."""
@@ -76,7 +87,18 @@ class JsonlTracker:
     def image(self, name: str, path: Path) -> None:
         """Nothing: the file is already there."""
 
-    def artifact(self, name: str, folder: Path) -> None:
+    def answers(
+        self,
+        names: Sequence[str],
+        ids: Sequence[int],
+        labels: Sequence[float],
+        answers: Sequence[int | float | None],
+    ) -> None:
+        """Nothing: they lie in `answers.npz`."""
+
+    def artifact(
+        self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
+    ) -> None:
         """Nothing: the folder is already there."""
 
     def finish(self, status: str) -> None:
@@ -118,10 +140,23 @@ class Fanout:
         for tracker in self.trackers:
             tracker.image(name, path)
 
-    def artifact(self, name: str, folder: Path) -> None:
+    def answers(
+        self,
+        names: Sequence[str],
+        ids: Sequence[int],
+        labels: Sequence[float],
+        answers: Sequence[int | float | None],
+    ) -> None:
         """See Tracker."""
         for tracker in self.trackers:
-            tracker.artifact(name, folder)
+            tracker.answers(names, ids, labels, answers)
+
+    def artifact(
+        self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
+    ) -> None:
+        """See Tracker."""
+        for tracker in self.trackers:
+            tracker.artifact(name, folder, facts, aliases)
 
     def finish(self, status: str) -> None:
         """See Tracker."""

@@ -14,7 +14,7 @@ from petbench.tracking.log import Tracker, read_metrics
 if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
-NO_LABEL = "no label"  # what a text model wrote that is none
+NO_LABEL = "no label"  # what a text model wrote that is not a label
 
 
 def send_pictures(
@@ -43,7 +43,7 @@ def send_pictures(
 
 
 def confusion(labels: Sequence[float], answers: Sequence[Any], classes: int) -> list[list[int]]:
-    """Counts, [true class][answer]; the last column, there when it is needed, holds answers that are no label."""
+    """Counts, [true class][answer]; the last column, there when it is needed, holds answers that are not labels."""
     columns = classes + (None in answers)
     counts = [[0] * columns for _ in range(classes)]
     for label, answer in zip(labels, answers, strict=True):

@@ -17,6 +17,8 @@ from petbench.files import write_json
 from petbench.tracking.sync import MARKER, base_url, has_key, offline_folders, reachable
 
 INIT_SECONDS = 5.0  # of W&B's own waiting; it adds about 10 of its own
+SELECTION = "selection/score"  # the headline metric on the selection rows, under one name for all tasks
+MOST_PREDICTIONS = 10_000  # rows of the table of predictions
 FINISH_SECONDS = 15.0  # to send the rest at the end of a run
 
 _said: set[str] = set()  # a sweep of 100 runs in one process says why it is offline once
@@ -47,7 +49,7 @@ class WandbTracker:
         arguments = {
             "project": spec.project,
             "entity": spec.entity,
-            "id": run_id,
+            "id": os.environ.get("WANDB_RUN_ID", run_id) if in_a_sweep() else run_id,
             "name": name,
             "group": spec.group or group,
             "job_type": job_type,
@@ -60,6 +62,7 @@ class WandbTracker:
             folder.mkdir(parents=True, exist_ok=True)
             self.run, self.mode = _init(wanted_mode(spec), arguments)
             self.run.define_metric("*", step_metric="step")
+            self.run.define_metric(SELECTION, step_metric="step", summary="max")
         except Exception as error:  # a guest's failure, of whatever kind, is a warning
             self._give_up(error)
 
@@ -100,7 +103,40 @@ class WandbTracker:
 
         self._try(send)
 
-    def artifact(self, name: str, folder: Path) -> None:
+    def answers(
+        self,
+        names: Sequence[str],
+        ids: Sequence[int],
+        labels: Sequence[float],
+        answers: Sequence[int | float | None],
+    ) -> None:
+        """W&B's own confusion matrix, where there are classes, and the table `predictions`, of ids and no texts."""
+        said = [(None if answer is None else names[int(answer)]) if names else answer for answer in answers]
+        right = [names[int(label)] if names else label for label in labels]
+        lines = list(zip(ids, right, said, strict=True))[:MOST_PREDICTIONS] if right else []
+        if lines:
+            self.table("predictions", ["idx", "label", "answer"], lines)
+        if not (names and right):
+            return
+
+        def send() -> None:
+            import wandb  # wandb takes seconds
+
+            codes = [len(names) if answer is None else int(answer) for answer in answers]
+            classes = [*names, *(["no label"] if None in answers else [])]
+            plot = wandb.plot.confusion_matrix(
+                y_true=[int(label) for label in labels],
+                preds=codes,
+                class_names=classes,
+                title="answers by label",
+            )
+            self.run.log({"confusion": plot})
+
+        self._try(send)
+
+    def artifact(
+        self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
+    ) -> None:
         """The folder as an artifact of type `adapter`, when `logger.artifact=true`."""
         if not self._artifacts:
             return
@@ -108,9 +144,9 @@ class WandbTracker:
         def send() -> None:
             import wandb  # wandb takes seconds
 
-            artifact = wandb.Artifact(name=name.replace("/", "-"), type="adapter")
+            artifact = wandb.Artifact(name=name.replace("/", "-"), type="adapter", metadata=dict(facts or {}))
             artifact.add_dir(str(folder))
-            self.run.log_artifact(artifact)
+            self.run.log_artifact(artifact, aliases=["latest", *aliases])
 
         self._try(send)
 
@@ -157,6 +193,11 @@ class WandbTracker:
         self._dead = True
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         _say(f"error: {reason}", f"W&B logging stopped: {reason}. The run goes on; its record is complete.")
+
+
+def in_a_sweep() -> bool:
+    """Whether an agent of a W&B sweep started this process: the run then has the id that the sweep gave it."""
+    return bool(os.environ.get("WANDB_SWEEP_ID"))
 
 
 def flat_keys(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

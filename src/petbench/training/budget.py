@@ -9,6 +9,7 @@ from petbench.adapters.method import Method
 from petbench.config.sections import AdapterSpec, BudgetSpec
 from petbench.errors import UserError
 from petbench.models.sites import Layout
+from petbench.record.units import percent
 from petbench.tuned.attach import attach
 from petbench.tuned.params import count_params
 
@@ -53,7 +54,7 @@ def fit_budget(
     shown = ", ".join(f"{name}={_plain(value)}" for name, value in changed.items())
     line = (
         f"budget {wanted:,}: {method.name} {shown or 'as it is'} tunes {best:,} parameters "
-        f"({100 * best / parts.backbone:.4f} % of the backbone), {wanted - best:,} under"
+        f"({percent(100 * best / parts.backbone)} % of the backbone), {wanted - best:,} under"
     )
     return chosen, (line,)
 

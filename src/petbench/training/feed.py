@@ -1,6 +1,7 @@
 """Feed: the micro-batches of every step, this process's share of them, in an order that its seed and the epoch fix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -10,28 +11,39 @@ from petbench.tasks.encode.batches import batch_order
 from petbench.tasks.encode.encode import Encoded, collate
 from petbench.training.draws import order_seed
 from petbench.training.loop import MicroBatches
+from petbench.training.processes import seed_draws
+
+T = TypeVar("T")
 
 
 class Feed:
     """Hands out the batches of one run. `accumulation`: micro-batches a step."""
 
     def __init__(self, spec: RunSpec, rows: Encoded, pad_id: int, accelerator: Accelerator) -> None:
-        self._trainer, self._seed = spec.trainer, order_seed(spec)
+        self._spec, self._trainer, self._seed = spec, spec.trainer, order_seed(spec)
         self._train, self._pad_id, self._accelerator = rows, pad_id, accelerator
         self.accumulation = spec.trainer.gradient_accumulation
         self.steps_per_epoch = -(-len(rows) // spec.trainer.batch_size)
         self._rows: list[int] = []
+        self._on_device = accelerator.device.type != "cpu"
 
     def batches(self, start: int, stop: int) -> Iterator[MicroBatches]:
         """The micro-batches of the steps from `start` to before `stop`."""
+        steps = zip(range(start, stop), self._drawn(start, stop), strict=True)
+        # A device works on one step while the next one's batch is made and sent.
+        for step, (rows, batches) in _one_ahead(steps) if self._on_device else steps:
+            self._rows = rows
+            seed_draws(self._spec.seed, self._accelerator.process_index, step)
+            yield batches
+
+    def _drawn(self, start: int, stop: int) -> Iterator[tuple[list[int], MicroBatches]]:
         order: list[list[int]] = []
         size, bucket = self._trainer.batch_size, self._trainer.bucket
         for step in range(start, stop):
             epoch, place = divmod(step, self.steps_per_epoch)
             if not order or place == 0:
                 order = batch_order(self._train.lengths, size, self._seed, epoch, bucket)
-            self._rows = order[place]
-            yield self._micro_batches(self._rows)
+            yield order[place], self._micro_batches(order[place])
 
     def taken(self) -> tuple[int, int]:
         """Examples and tokens of the step that was handed out last, over all processes."""
@@ -63,4 +75,20 @@ class Feed:
 
     def _tensors(self, rows: list[int]) -> dict[str, Tensor]:
         batch = collate(self._train, rows, self._pad_id)
-        return {name: tensor.to(self._accelerator.device) for name, tensor in batch.items()}
+        if not self._on_device:
+            return batch
+        # From pinned memory the copy is queued, and this process goes on.
+        return {
+            name: tensor.pin_memory().to(self._accelerator.device, non_blocking=True)
+            for name, tensor in batch.items()
+        }
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each handed out when the next one is made."""
+    source = iter(items)
+    for held in source:
+        for following in source:
+            yield held
+            held = following
+        yield held

@@ -14,14 +14,15 @@ from petbench.adapters.method import Stage
 from petbench.console import say, warn
 from petbench.errors import Diverged, RunError, TakeAgain
 from petbench.machine import signals
-from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
 from petbench.tracking.log import Tracker, drop_after
+from petbench.tracking.wandb import SELECTION
 from petbench.training.feed import Feed
 from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import train
 from petbench.training.optim import make_optimizer, make_schedule
+from petbench.training.processes import averaged
 from petbench.training.resume import (
     BrokenState,
     Progress,
@@ -53,7 +54,7 @@ class Fit:
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = StepClock(self.accelerator.device, now=session.now)
+        self.clock = session.step_clock()
         self.rate = self.spec.optim.lr  # of the last step
         self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
         self._resumed: Any = None
@@ -71,7 +72,7 @@ class Fit:
         require_same(self._resumed, self.prepared.folder, self.prepared.identity)
         self.progress = self._resumed.progress
         self.best = self._resumed.part("best")
-        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds, self.session.now)
+        self.clock = self.session.step_clock(self.progress.step_seconds)
         self.tuned.load_state(self._resumed.part("trained"))
         self.feed.accumulation = self.progress.accumulation or self.feed.accumulation
         drop_after(self.prepared.folder, self.progress.step)
@@ -129,13 +130,15 @@ class Fit:
         if progress.due_loss is not None:  # the run was stopped in an evaluation
             self._settle(tracker, screen, optimizer, schedule)
         guard = Guard(self.tuned, stage, progress.step - start)
+        rests = any(self.tuned.method.may_rest(self.tuned.spec, name) for name in self.tuned.names_in(stage))
+        model = averaged(self.session.model, self.accelerator, rests)
 
         def on_gradients(loss: Tensor) -> None:
             self.rate, self._graded = optimizer.param_groups[0]["lr"], progress.step
             guard.gradients(loss, optimizer)
 
         going_on = partial(
-            train, self.accelerator, self.session.model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
+            train, self.accelerator, model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
             clock=self.clock, on_loss=guard.loss, on_gradients=on_gradients, after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
         )  # fmt: skip
@@ -269,7 +272,7 @@ class Fit:
         progress.curve.append(
             {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
         )
-        shown = {f"selection/{key}": value for key, value in scores.items()}
+        shown = {f"selection/{key}": value for key, value in scores.items()} | {SELECTION: scores[name]}
         tracker.log(progress.step, shown, epoch, seconds)
         screen.evaluated(progress.step, epoch, loss, name, scores[name], better)
 

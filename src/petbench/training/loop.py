@@ -35,8 +35,12 @@ def train(
     device, so that nobody waits for it who does not need it.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    model.train()
+    inner = accelerator.unwrap_model(model)  # what an evaluation switches
     for micro_batches in clock.timed(batches):
-        model.train()
+        # Only after an evaluation: going through all modules costs as much as a small step.
+        if not inner.training:
+            model.train()
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=accelerator.device)
         for number, (share, batch) in enumerate(micro_batches, start=1):

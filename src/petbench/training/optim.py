@@ -29,6 +29,8 @@ def make_optimizer(
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
+        # One operation for all tensors; on a CPU the plain form is kept, whose numbers are on file.
+        fused=True if all(parameter.is_cuda for parameter in decayed + left) else None,
         lr=spec.lr,
         betas=(spec.beta1, spec.beta2),
         eps=spec.eps,

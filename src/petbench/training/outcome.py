@@ -26,7 +26,6 @@ from petbench.record import (
 )
 from petbench.record.metrics.by_row import NO_LABEL
 from petbench.tasks.metrics import as_scored
-from petbench.tracking.log import Tracker
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
@@ -124,36 +123,6 @@ def finished_record(
     )
 
 
-def tell(tracker: Tracker, record: Record) -> None:
-    """Tables and summary fields, the same numbers as in the record."""
-    params, cost = record.params, record.cost
-    assert params is not None and record.headline is not None
-    counts = params.model_dump()
-    tracker.table("parameters", list(counts), [list(counts.values())])
-    rows = [["selection", name, value] for name, value in record.metrics.selection.items()]
-    rows += [
-        [f"report/{s}", name, v] for s, values in record.metrics.report.items() for name, v in values.items()
-    ]
-    tracker.table("scores", ["rows", "metric", "value"], rows)
-    tracker.summary(
-        {
-            "score": record.headline.value,
-            "score_name": record.headline.name,
-            "tuned_params": params.tuned,
-            "tuned_percent": params.tuned_percent,
-            "trainable_params": params.trainable,
-            "step_seconds": cost.step_seconds_median,
-            "train_seconds": cost.train_seconds,
-            "peak_memory_bytes": cost.peak_memory_bytes,
-            "adapter_bytes": cost.adapter_bytes,
-            "latency_unmerged_ms": cost.latency_unmerged_ms,
-            "latency_merged_ms": cost.latency_merged_ms,
-            "protocol": record.protocol,
-            "status": record.status,
-        }
-    )
-
-
 def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
     """`predictions/<part>.jsonl`, one answer a row; `answers.npz`, what the report rows' statistics need of them; and
     `row_ids.json`: which rows were used for what."""
@@ -175,7 +144,7 @@ def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
 
 
 def _kept(task: Task, part: Scored, no_number: float | None) -> Answers:
-    """A part's answers as they were scored; -1 for a written answer that is no class."""
+    """A part's answers as they were scored; -1 for a written answer that is not a class."""
     assert part.rows.labels is not None
     if task.regression:
         said = as_scored(task, part.answers, part.rows.labels, no_number)

@@ -17,13 +17,14 @@ from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
 from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
-from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed
+from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
 from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
 from petbench.training.session import SOLO, Solo
 from petbench.training.space import warn_of_space
+from petbench.training.told import tell_again
 from petbench.training.train import train_and_score
 
 FOLDERS = ("adapter", "predictions", "plots")  # in a run's folder
@@ -60,6 +61,7 @@ def run(
         raise NotHere("\n".join(prepared.content.missing))
     was_there = prepared.folder.exists()
     if (earlier := _done(prepared, since)) is not None:
+        _clear_up(prepared.folder)
         return earlier
     with (
         signals.stop_signals(),
@@ -77,6 +79,17 @@ def run(
             if not was_there and is_main_process():
                 _remove_unfinished(prepared.folder)
             raise
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what a kill between the record and the run's end left: the resume state and the dead owner's claim."""
+    left = any((folder / name).exists() for name in (RESUME_FILE, CLAIM_FILE))
+    if left and is_main_process() and owner(folder) is None:
+        with (
+            contextlib.suppress(RunError, UserError),
+            claimed(folder),
+        ):  # a folder that is only read stays as it is
+            (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
 def note_failure(prepared: Prepared, reason: str) -> None:
@@ -98,6 +111,8 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
     if record.status != "done":
         return None
+    if is_main_process():
+        tell_again(prepared, record)
     say(
         f"{prepared.run_id} is done already ({record.adapter}, {record.task}, seed {record.seed}): nothing to run."
     )

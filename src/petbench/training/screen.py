@@ -6,6 +6,7 @@ import time
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from petbench.console import busy, idle, is_main_process, is_member, out, say, shown
+from petbench.record.units import measured
 
 
 class RunScreen:
@@ -34,18 +35,19 @@ class RunScreen:
     def step(self, step: int, loss: float | None) -> None:
         """After every step; loss is None where nobody has asked the device for it."""
         if self._bar is not None:
-            fields = {} if loss is None else {"loss": f"{loss:.4f}"}
+            fields = {} if loss is None else {"loss": measured(loss)}
             self._bar.update(self._task, completed=step, **fields)  # type: ignore[arg-type]
         elif loss is not None and time.monotonic() - self._last_line > self.LINE_EVERY_SECONDS:
-            self.line(f"step {step}/{self.steps}  loss {loss:.4f}")
+            self.line(f"step {step}/{self.steps}  loss {measured(loss)}")
 
     def evaluated(self, step: int, epoch: float, loss: float, name: str, score: float, best: bool) -> None:
         """After every evaluation on the selection rows."""
         mark = "  best so far" if best else ""
         if self._bar is not None:
-            self._bar.update(self._task, loss=f"{loss:.4f}", score=f"{score:.4f}")
+            self._bar.update(self._task, loss=measured(loss), score=measured(score))
         self.line(
-            f"step {step}/{self.steps}  epoch {epoch:.2f}  loss {loss:.4f}  selection {name} {score:.4f}{mark}"
+            f"step {step}/{self.steps}  epoch {epoch:.2f}  loss {measured(loss)}  "
+            f"selection {name} {measured(score)}{mark}"
         )
 
     def line(self, text: str) -> None:

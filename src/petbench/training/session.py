@@ -1,5 +1,6 @@
 """A session: one run with its weights in memory, opened for training and closed again."""
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,12 @@ from accelerate import Accelerator
 
 from petbench.config.spec import RunSpec
 from petbench.config.task import Task
-from petbench.console import say
+from petbench.console import say, warn
 from petbench.inference.ask import Answerer
 from petbench.machine.accelerator import accelerator_for
+from petbench.machine.clock import StepClock
 from petbench.machine.devices import require_threads
+from petbench.machine.gpus import present, unseen
 from petbench.models.checkpointing import enable_checkpointing
 from petbench.models.checks import check_first_rows
 from petbench.models.load import Backbone
@@ -21,6 +24,7 @@ from petbench.training.resume import drop_resume
 from petbench.tuned.attach import Tuned
 from petbench.tuned.checkpoint import adapter_folder
 from petbench.tuned.content import content_of, refuse_another
+from petbench.tuned.held import hold_frozen
 from petbench.tuned.load import load_and_attach
 from petbench.tuned.start import start_from
 
@@ -50,7 +54,7 @@ class Session:
     precision: str  # the one that is used, never `auto`
     backbone: Backbone
     tuned: Tuned
-    model: Any  # the tuned model as Accelerate wraps it: what trains and answers
+    model: Any  # the tuned model as Accelerate wraps it: on the device, autocast as the precision says
     claim: Claim | None = None  # on the run's folder: what the main process holds
 
     def require_claim(self) -> None:
@@ -80,6 +84,10 @@ class Session:
         """Seconds of a clock that counts what this run costs."""
         return time.perf_counter()
 
+    def step_clock(self, earlier: list[float] | None = None) -> StepClock:
+        """A clock of this run's training steps; earlier: seconds of those before a stop."""
+        return StepClock(self.accelerator.device, earlier)
+
     def saves(self, is_time: bool) -> bool:
         """Whether the resume state is written between two evaluations; is_time: the last one is old enough."""
         return is_time
@@ -95,6 +103,8 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     spec = prepared.spec
     require_threads(spec.trainer)
     accelerator, precision = accelerator_for(spec.trainer, spec.trainer.device)
+    if note := unseen(spec.trainer.device, accelerator.device.type, present(), os.environ):
+        warn(note)
     backbone, tuned = load_and_attach(spec, prepared.plan.task)
     if spec.init_from:
         start_from(tuned, adapter_folder(spec.init_from, spec.results_dir), backbone.digest)
@@ -106,7 +116,10 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
     )
     if spec.trainer.gradient_checkpointing:
         enable_checkpointing(backbone.model)
-    model = accelerator.prepare(tuned.model)
+    if precision == "bf16":
+        hold_frozen(tuned.model)
+    # Not for training, says Accelerate: several processes are joined stage by stage (`processes.averaged`).
+    model = accelerator.prepare_model(tuned.model, evaluation_mode=True)
     for note in backbone.notes:
         say(note)
     check_first_rows(spec.model, prepared.rows.train, backbone.tokenizer)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from petbench.console import warn
+from petbench.record.units import size
 from petbench.training.prepare import Prepared
 
 BYTES_A_VALUE = 4  # float32
@@ -22,10 +23,6 @@ def warn_of_space(prepared: Prepared) -> None:
     free, needed = shutil.disk_usage(above).free, needed_bytes(prepared)
     if free < needed:
         warn(
-            f"run {prepared.run_id} needs up to {_mib(needed)} in {Path(prepared.spec.results_dir)}, and {_mib(free)} "
+            f"run {prepared.run_id} needs up to {size(needed)} in {Path(prepared.spec.results_dir)}, and {size(free)} "
             "are free there. Free space, or give another results_dir; `petbench doctor --clean` shows what caches hold."
         )
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

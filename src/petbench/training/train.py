@@ -14,10 +14,11 @@ from petbench.tracking.pictures import send_pictures
 from petbench.training.claim import Claim
 from petbench.training.fit import Fit
 from petbench.training.measure import measure
-from petbench.training.outcome import Outcome, finished_record, tell, write_predictions
+from petbench.training.outcome import Outcome, finished_record, write_predictions
 from petbench.training.prepare import Prepared
 from petbench.training.scoring import Scorer
 from petbench.training.session import Session, Solo, close_session
+from petbench.training.told import send_adapter, settings_of, tell
 from petbench.tuned.checkpoint import publish, save_adapter
 
 
@@ -81,11 +82,12 @@ def _record(session: Session, outcome: Outcome, tracker: Tracker) -> Record:
     if record.headline is not None and spec.logger.name == "wandb":
         answered = outcome.scored[f"report/{record.headline.split}"]
         labels = answered.rows.labels or ()
+        tracker.answers(session.task.labels, answered.rows.idx, labels, answered.answers)
         send_pictures(tracker, record, prepared.folder, session.task.labels, labels, answered.answers)
     if spec.logger.artifact and main:
         with TemporaryDirectory() as public:
             publish(prepared.folder / "adapter", Path(public))
-            tracker.artifact("adapter", Path(public))
+            send_adapter(tracker, record, settings_of(prepared), Path(public))
     session.require_claim()
     if main:
         write_record(record, spec.results_dir)
@@ -101,10 +103,10 @@ def _tracker(session: Session, group: str | None, resumed: bool) -> Tracker:
         spec.logger,
         prepared.folder,
         prepared.run_id,
-        spec.canonical(),
+        settings_of(prepared),
         tags=(spec.adapter.label, spec.task.name, spec.model.label),
         group=group,
-        job_type="trial" if spec.tuning is not None and spec.tuning.role == "trial" else "train",
+        job_type="trial" if spec.tuning is not None and spec.tuning.role != "final" else "train",
         name=f"{spec.adapter.label}-{spec.task.name}-{spec.model.label}-s{spec.seed}",
         resume=resumed,
     )

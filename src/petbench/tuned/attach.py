@@ -48,7 +48,7 @@ class Tuned:
             "other": self.other_names,
             "head": self.head_names,
         }
-        train = ", ".join(f"{sum(map(sizes.get, n)):,} {part}" for part, n in parts.items() if n)
+        train = ", ".join(f"{sum(sizes[name] for name in n):,} {part}" for part, n in parts.items() if n)
         places = len(self.installed.attachments)
         on = f" at {places} sites" if places else ""
         return (
@@ -160,9 +160,8 @@ class Tuned:
         Raises UserError while the adapters are merged: the backbone is not itself then.
         """
         self._require_unmerged("tuned.save()")
-        save_attached(
-            Path(folder), self.spec, self.state(), str(self.model.config._name_or_path), self.frozen()
-        )
+        model: Any = self.model
+        save_attached(Path(folder), self.spec, self.state(), str(model.config._name_or_path), self.frozen())
 
     def frozen(self) -> dict[str, Tensor]:
         """What does not train, by parameter name: the backbone as it came."""

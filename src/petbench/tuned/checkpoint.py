@@ -70,7 +70,7 @@ def save_adapter(
 def save_attached(
     folder: Path, spec: AdapterSpec, state: dict[str, Tensor], model: str, frozen: Mapping[str, Tensor]
 ) -> None:
-    """Write what was trained on a model of the caller's own, which is no run: no task, no rows, no backbone to find.
+    """Write what was trained on a model of the caller's own, which is not a run: no task, no rows, no backbone to find.
 
     model: the name that its config has. frozen: the rest of it, whose digest tells it from others.
     """
@@ -89,7 +89,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -125,7 +125,9 @@ def load_adapter(folder: Path) -> dict[str, Tensor]:
     """
     path = folder / WEIGHTS_FILE
     wanted = {folder / CONFIG_FILE: read_adapter_config(folder).get("weights_sha256")}
-    with contextlib.suppress(UserError):  # a folder that is no run's, or a record that says nothing any more
+    with contextlib.suppress(
+        UserError
+    ):  # a folder that is not a run's, or a record that says nothing any more
         record = read_record(folder.parent)
         if record is not None and record.status == "done":
             wanted[folder.parent / RECORD_FILE] = record.adapter_sha256
@@ -163,7 +165,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def require_run(saved: Mapping[str, Any], folder: Path) -> None:
-    """Raise UserError for an adapter that was saved in Python and is no run."""
+    """Raise UserError for an adapter that was saved in Python and is not a run."""
     if FROZEN in saved:
         raise UserError(
             f"{folder} was saved by tuned.save(): it names no task and no backbone to load. In Python, "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petbench.adapters.peft_in import PEFT_CONFIG, PEFT_WEIGHTS, is_foreign
 from petbench.config.sections import ModelSpec
 from petbench.config.spec import RunSpec
 from petbench.errors import NotHere, UserError
@@ -46,13 +47,21 @@ def content_of(spec: RunSpec, rows: str) -> Content:
     if spec.init_from:
         try:
             folder = adapter_folder(spec.init_from, spec.results_dir)
-            start = remembered_sha256(folder / WEIGHTS_FILE, spec.cache_dir)
+            start = _start(folder, spec.cache_dir)
         except (UserError, OSError) as error:
             missing.append(f"init_from: {error}")
             start = f"not here: {spec.init_from}"
     task = None if is_glue(spec.task) else content_digest(spec.task.definition())
     facts = ContentFacts(rows=rows, **backbone, precision=_precision(spec), start=start, task=task)
     return Content(facts, tuple(missing))
+
+
+def _start(folder: Path, cache_dir: str | None) -> str:
+    """Of a PEFT adapter its config counts, too: it holds the scaling."""
+    if not is_foreign(folder):
+        return remembered_sha256(folder / WEIGHTS_FILE, cache_dir)
+    files = (folder / PEFT_CONFIG, folder / PEFT_WEIGHTS)
+    return content_digest({path.name: remembered_sha256(path, cache_dir) for path in files})
 
 
 def _precision(spec: RunSpec) -> str:

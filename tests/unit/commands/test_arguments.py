@@ -60,12 +60,12 @@ TABLE: list[tuple[str, str]] = [
     ("report taken", r"no records in taken/runs"),
     ("report --out taken", OUT_IS_FILE),
     ("report --out taken/x", BELOW_FILE),
-    ("report --where rte", r"'rte' is no clause\. Write key=value"),
+    ("report --where rte", r"'rte' is not a clause\. Write key=value"),
     *(
         (f"report --wandb {name}", WANDB)
         for name in ("a/b/c", "a#b", "a?b", "a%b", "a:b", "a\\b", "x" * 129, "/b", "a/")
     ),
-    ("power nowhere", r"'nowhere' is no setting\. Legal: task=NAME, seeds=3,5,10"),
+    ("power nowhere", r"'nowhere' is not a setting\. Legal: task=NAME, seeds=3,5,10"),
     ("power seeds=1", r"seeds: got '1'\. Legal: whole numbers from 2 to 1,000"),
     ("power --seeds-std 1", r"--seeds-std needs the number of report rows, at least 2"),
     ("power --difference 0", r"--difference: got 0\. Legal: points above 0, up to 100"),
@@ -92,6 +92,7 @@ TABLE: list[tuple[str, str]] = [
     ("new method My-Method --dir made", r"NAME: got 'My-Method'\. Legal: lower-case letters"),
     ("new task x --dir made", r"the following arguments are required: --from"),
     ("doctor now", r"unrecognized arguments: now"),
+    ("wandb page me/mine", r"argument kind: invalid choice: 'page'"),
     ("reproduce", r"name a recipe: petbench reproduce recipe=NAME\. Legal: "),
     ("reproduce recipe=kronna", r"recipe: 'kronna' is unknown"),
     ("reproduce recipe=krona_table1 --only task=rte task=rte", r"task is given twice"),

@@ -49,7 +49,7 @@ def test_what_runs_in_words(arguments: list[str], line: str) -> None:
 
 def test_a_product_on_standard_output_stays_alone(capsys: pytest.CaptureFixture[str]) -> None:
     opening("predict", ["3f2a", "new.tsv", "--out", "labels.tsv"])
-    opening("params", ["adapter=krona", "--json"])  # standard error is no terminal here
+    opening("params", ["adapter=krona", "--json"])  # standard error is not a terminal here
     opening("report", ["results"])
     opening("train", ["adapter=krona", "--cfg", "job"])
     printed = capsys.readouterr()

@@ -123,3 +123,15 @@ def test_unknown_choices_and_bad_syntax_are_the_users_mistakes() -> None:
         expand(["adapter=krona,kronna"])
     with pytest.raises(UserError, match="cannot read"):
         expand(["adapter=krona", "seed=[1,2"])
+
+
+@pytest.mark.parametrize(("more", "rates"), [([], [0.1, 0.2]), (["lrs='0.3,0.4,0.5'"], [0.3, 0.4, 0.5])])
+def test_a_sweep_of_ones_own_may_read_any_value_of_the_line(
+    more: list[str], rates: list[float], tmp_path: Path
+) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "mine.yaml").write_text(
+        "# @package _global_\nlrs: '0.1,0.2'\nhydra: {sweeper: {params: {optim.lr: '${lrs}'}}}\n"
+    )
+    members = expand(["sweep=mine", "adapter=krona", "task=rte", *more], str(tmp_path))
+    assert [member.values["optim"]["lr"] for member in members] == rates

@@ -102,8 +102,8 @@ def test_the_yardstick_passes_gradients_in_every_family(model: str) -> None:
 
 def test_the_yardsticks_backward_pass_reaches_both_stacks_of_a_t5() -> None:
     (member,) = expand(["model=tiny_t5", "adapter=lora"])
-    backbone = bench._backbone(plan(parse(member.values, spec_of)).spec)
-    bench._pass_gradients(backbone)
+    backbone = bench.backbone(plan(parse(member.values, spec_of)).spec)
+    bench.pass_gradients(backbone)
     reached: list[str] = []
     for name, module in backbone.named_modules():
         if name.endswith("layer.0.SelfAttention.q"):

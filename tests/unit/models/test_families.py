@@ -219,7 +219,7 @@ def test_bart_has_heads_and_layers_of_its_own_in_each_stack() -> None:
         f"model.decoder.layers.{i}.encoder_attn.v_proj" for i in (0, 1)
     ]
     assert [s.d_out for s in layout.sites("ffn_input")] == [64, 64, 64, 48, 48]
-    with pytest.raises(UserError, match="a bart model has no ffn_block: its FFN is no module of its own"):
+    with pytest.raises(UserError, match="a bart model has no ffn_block: its FFN is not a module of its own"):
         layout.sites("ffn_block")
 
 

@@ -42,7 +42,7 @@ def test_a_failed_trial_scores_as_the_worst_and_costs_its_time(make) -> None:
 
 def test_what_is_no_search_is_not_there(make) -> None:
     assert searched([make("lora"), make("krona")]) == ()
-    assert searched([trial(make, 0.6, 1e-3), make("lora")]) == ()  # one trial is no choice
+    assert searched([trial(make, 0.6, 1e-3), make("lora")]) == ()  # one trial is not a choice
     assert searched([trial(make, None, 1e-3), trial(make, None, 1e-2)]) == ()
     two = searched(
         [*(trial(make, 0.5, lr) for lr in (1, 2)), *(trial(make, 0.6, lr, 1.0, "krona") for lr in (1, 2))]

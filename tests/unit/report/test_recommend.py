@@ -106,7 +106,7 @@ def test_the_command_says_which_what_more_would_buy_and_how_to_train_it(
         write_record(record.model_copy(update={"config": config, "run_id": run_id}), tmp_path)
     assert run_command(["recommend", str(tmp_path), "--max-params", "60k"]) == 0
     text = capsys.readouterr().out
-    assert "Use small (1,005 tuned parameters; 1.0 ms an answer merged; 70.0 over 6 seeds) on rte." in text
+    assert "Use small (1,005 tuned parameters; 1 ms an answer merged; 70.0 over 6 seeds) on rte." in text
     assert "smallest of 3 methods (of 4 under the limits)" in text
     assert "+10.0 (" in text and "over the limits" in text
     assert "petbench train adapter=krona task=rte model=minilm adapter.layers=last:2 optim.lr=0.007\n" in text

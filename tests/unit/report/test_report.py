@@ -90,7 +90,7 @@ def test_compare(results: Path, capsys) -> None:
     )
     out = capsys.readouterr().out
     assert out.startswith(
-        "On rte, krona is ahead of lora by 10.0 points (95% interval 9.5 to 10.5 over seeds, on these rows; p < .001; "
+        "On rte, krona is ahead of lora by 10.0 points (95% interval 9.5 to 10.5 over seeds, on these rows; p < 0.001; "
         "wins 100% of runs).\n"
     )
 

@@ -35,7 +35,7 @@ def test_three_seeds_name_a_clear_winner(make) -> None:
     records = two(make, [0.832, 0.836, 0.838], [0.55, 0.552, 0.56])
     text = said(records)
     assert text.startswith("On rte, krona is ahead of lora by 28.1 points (95% interval ")
-    assert "over seeds, on these rows; p < .001)" in text
+    assert "over seeds, on these rows; p < 0.001)" in text
     turned = said(records, "adapter=lora", "adapter=krona")
     assert turned.splitlines()[0] == text.splitlines()[0]  # whichever is named first
 
@@ -107,7 +107,7 @@ def test_over_eight_tasks(make) -> None:
         )
     text = said(records)
     assert text.startswith("On the mean of 8 tasks, krona is ahead of lora by 2.0 points")
-    assert "Over tasks, krona has the higher mean on 8 of 8 (signed-rank over tasks, p .008)." in text
+    assert "Over tasks, krona has the higher mean on 8 of 8 (signed-rank over tasks, p 0.008)." in text
     assert "corrected over these 9 tests" in text
 
 

@@ -9,7 +9,6 @@ from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.record import Cost, Point, Record
 from petbench.sweep.estimate import Estimate, Measured
-from petbench.sweep.status import duration
 
 
 def spec(*overrides: str) -> RunSpec:
@@ -72,11 +71,3 @@ def test_other_devices_and_unfinished_runs_measure_nothing() -> None:
     failed = record(KRONA, step=1.0, status="failed")
     assert Measured([failed], "cpu").of(KRONA, 10) == Estimate()
     assert Measured([record(KRONA, step=1.0, curve=())], "cpu").of(KRONA, 10) == Estimate()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.4, "0 s"), (89, "89 s"), (90, "2 min"), (720, "12 min"), (12240, "3.4 h")],
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text

@@ -14,7 +14,8 @@ from petbench.config import tree
 from petbench.config.plugins import plugins
 from petbench.config.tree import conf_dir
 from petbench.errors import UserError
-from petbench.sweep.launch import Share, own_overrides, share_of
+from petbench.sweep import launch
+from petbench.sweep.launch import Share, gpu_share, own_overrides, share_of
 
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -44,6 +45,30 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 )
 def test_share_of_the_machine(launcher: dict[str, Any], members: int, cores: int, share: Share) -> None:
     assert share_of(OmegaConf.create(launcher), members, cores) == share
+
+
+@pytest.mark.parametrize(
+    ("gpus", "at_once", "share"), [(4, 2, 1), (2, 2, 1), (2, 3, 0.5), (2, 4, 0.5), (1, 3, 1 / 3)]
+)
+def test_gpus_asked_for_a_run_serve_all_at_once(gpus: int, at_once: int, share: float) -> None:
+    assert gpu_share(gpus, at_once) == share
+    assert share == 1 or gpus * round(1 / share) >= at_once
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "gpus", "found"),
+    [(RAY, None, 2, 0.25), (RAY, None, 0, None), (RAY, 1, 2, 1), (JOBLIB, None, 2, None)],
+)
+def test_a_launcher_that_hides_gpus_is_asked_for_them(
+    target: str, asked: float | None, gpus: int, found: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "usable", lambda environment, number: tuple(map(str, range(gpus))))
+    monkeypatch.setattr(launch, "cores", lambda: 16)
+    config = OmegaConf.create({"_target_": target, "n_jobs": 2, "ray": {"remote": {"num_cpus": 2}}})
+    if asked is not None:
+        config.ray.remote.num_gpus = asked
+    launch._ask_for_gpus(config, 9)
+    assert config.ray.remote.get("num_gpus") == found
 
 
 def test_a_job_gets_its_threads_and_none_of_hydras_own_overrides() -> None:

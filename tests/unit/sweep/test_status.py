@@ -64,7 +64,7 @@ def test_states_progress_and_the_time_left(tmp_path: Path) -> None:
             "waiting",
         ]
         found = status.runs[3]
-        assert (found.part, found.said) == (0.5, "step 10 of 20, accuracy 0.625")
+        assert (found.part, found.said) == (0.5, "step 10 of 20, accuracy 0.6250")
         assert f"process {os.getpid()}" in found.owner and found.since == pytest.approx(time.time(), abs=5)
         assert status.counts == "1 running, 3 waiting, 1 done, 1 failed"
         # 2.5 of 6 runs in 30 s: the other 3.5 take 42 s.
@@ -81,7 +81,7 @@ def test_progress_by_epochs_and_a_label_from_the_config(tmp_path: Path) -> None:
     folder = begun(tmp_path, "aa", step=40, epoch=1.5)
     with claimed(folder):
         (run,) = Watch(tmp_path).look({"aa": "x"}).runs
-    assert (run.part, run.said) == (0.5, "step 40, epoch 1.5 of 3, accuracy 0.625")
+    assert (run.part, run.said) == (0.5, "step 40, epoch 1.5 of 3, accuracy 0.6250")
     assert label_of(folder) == "krona rte minilm seed 3"
     assert label_of(tmp_path) == ""
 

@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from filelock import FileLock
+
+from petbench.sweep import workers
 
 # A parent in its launcher, and a worker in a claimed run's held loop; between them, for `deep`, one more process,
 # as submitit has it. Names of files say how far each is.
@@ -40,6 +43,7 @@ sys.exit(run_command(["doctor"]))
 CHILD = """
 import os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from petbench.machine import signals
 from petbench.training.claim import claimed
 from petbench.sweep.workers import Worker
@@ -131,3 +135,24 @@ def test_workers_of_another_parent_are_left_alone(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
     assert started(other) == claim["started"]
     assert (folder / CLAIM_FILE).exists()
+
+
+def test_a_worker_process_takes_one_gpu_for_all_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its first run's number, whatever the launcher hid; with no GPU nothing is set."""
+    monkeypatch.setattr(workers, "_gpu", None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as submitit leaves it
+    monkeypatch.setattr(workers.HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=number)))
+    number = 3
+    workers._take_turn(())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    workers._take_turn(("0", "1"))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    number = 4
+    workers._take_turn(("0", "1"))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_the_parents_own_gpus_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "present", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert workers.worker(print).gpus == ("2", "3")

@@ -262,7 +262,7 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
         "a.csv",
         csv_rows(*(f"w {n},{n}.5" for n in range(9)), "w,high"),
         {"kind": "number"},
-        "label 'high' in 'label' is no number",
+        "label 'high' in 'label' is not a number",
     ),
     "numbers that are all one": (
         "a.csv",

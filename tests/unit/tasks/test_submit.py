@@ -135,8 +135,8 @@ def test_runs_that_do_not_fit_are_refused(results: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([(0, 0), (1, None), (2, 1), (3, None), (4, 0)], "2 of 5 RTE answers are no label"),
-        ([(0, 0), (1, 7), (2, 1), (3, 1), (4, 0)], "1 of 5 RTE answers are no label .the first: 7"),
+        ([(0, 0), (1, None), (2, 1), (3, None), (4, 0)], "2 of 5 RTE answers are not labels"),
+        ([(0, 0), (1, 7), (2, 1), (3, 1), (4, 0)], "1 of 5 RTE answers are not labels .the first: 7"),
         ([(0, 0), (1, 1), (2, 1), (3, 1), (5, 0)], "none with idx 4"),
         ([(0, 0), (1, 1), (1, 1), (3, 1), (4, 0)], "none with idx 2: rows are missing or doubled"),
     ],
@@ -156,7 +156,7 @@ BREAKS: dict[str, tuple[str, Change, str]] = {
     "wrong order": ("MRPC", lambda t: [t[0], t[2], t[1], *t[3:]], "MRPC.tsv, line 2: index '1', expected 0"),
     "other header": ("CoLA", lambda t: ["id\tlabel", *t[1:]], "CoLA.tsv, line 1: the header is 'id\\tlabel'"),
     "no header": ("CoLA", lambda t: t[1:], "CoLA.tsv, line 1: the header is '0\\t0'"),
-    "a word for a number": ("STS-B", lambda t: [*t[:5], "4\thigh"], "STS-B.tsv, line 6: 'high' is no number"),
+    "a word for a number": ("STS-B", lambda t: [*t[:5], "4\thigh"], "STS-B.tsv, line 6: 'high' is not a number"),
     "too large": ("STS-B", lambda t: [*t[:5], "4\t5.1"], "STS-B.tsv, line 6: 5.1 is not from 0 to 5"),
     "not a number": ("STS-B", lambda t: [*t[:5], "4\tnan"], "STS-B.tsv, line 6: nan is not from 0 to 5"),
     "comma": ("AX", lambda t: [t[0], "0,neutral", *t[2:]], "AX.tsv, line 2: 1 fields, expected 2"),

@@ -39,7 +39,7 @@ def test_a_run_says_what_it_needs_where_less_is_free(
     warn_of_space(prepared)
     assert asked == [tmp_path]  # the nearest folder that is there
     said = capsys.readouterr().err
-    mib = f"{needed / 2**20:,.0f} MiB"
+    mib = f"{needed / 2**20:.1f} MiB"
     assert (f"run {prepared.run_id} needs up to {mib} in {tmp_path}/new/one, and" in said) == (share < 1)
 
 

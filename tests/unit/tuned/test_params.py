@@ -5,7 +5,7 @@ import json
 import pytest
 
 from petbench.cli import run_command
-from petbench.record import Params
+from petbench.record import Params, units
 
 
 def params(capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, int]:
@@ -88,7 +88,10 @@ def test_every_method_has_one_size_and_a_percent_of_it(
     by_name = {item["adapter"]: item["params"] for item in shown}
     for line in (line for line in text.splitlines() if line.startswith("│")):
         name, tuned, percent, *parts = [cell.strip() for cell in line.strip("│").split("│")]
-        assert (tuned, percent) == (f"{by_name[name]['tuned']:,}", f"{by_name[name]['tuned_percent']:.4f}")
+        assert (tuned, percent) == (
+            f"{by_name[name]['tuned']:,}",
+            units.percent(by_name[name]["tuned_percent"]),
+        )
         assert int(tuned.replace(",", "")) == sum(int(part.replace(",", "")) for part in parts[:3])
 
 

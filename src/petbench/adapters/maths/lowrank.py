@@ -22,3 +22,12 @@ def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: fl
     wide = up.t().contiguous()
     flat = torch.addmm(base.reshape(-1, up.shape[0]), middle.reshape(-1, up.shape[1]), wide, alpha=scale)
     return flat.view_as(base)
+
+
+def thin_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, constant: Tensor | None = None) -> Tensor:
+    """base + (x downᵀ + constant) upᵀ in two operations. x (..., d_in), down (k, d_in), up (d_out, k), all of one
+    format, constant (k), base (..., d_out)."""
+    middle = F.linear(x, down, constant).reshape(-1, len(down))
+    if base.dtype != up.dtype:
+        return base + (middle @ up.t()).view_as(base)
+    return torch.addmm(base.reshape(-1, len(up)), middle, up.t()).view_as(base)

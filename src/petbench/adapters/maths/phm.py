@@ -15,6 +15,12 @@ def phm_weight(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("iac,ipq->apcq", a, b).reshape(n * p, n * q)
 
 
+def phm_weights(a: Tensor, b: Tensor) -> Tensor:
+    """The W of m modules, (m, n·p, n·q), from a (m, n, n, n) and b (m, n, p, q)."""
+    m, n, p, q = b.shape
+    return torch.einsum("miac,mipq->mapcq", a, b).reshape(m, n * p, n * q)
+
+
 def phm_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """x W. x (..., n·p) -> (..., n·q).
 

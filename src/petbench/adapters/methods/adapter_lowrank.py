@@ -52,6 +52,10 @@ class LowRankProjection(Projection):
     def factors(self) -> tuple[Tensor, ...]:
         return self.S, self.T
 
+    def all_dense(self, *factors: Tensor) -> Tensor:
+        s, t = factors
+        return (s @ t).transpose(1, 2)
+
 
 @register
 class AdapterLowRank(AbstractBottleneck[LowRankSpec]):

@@ -71,6 +71,9 @@ class DenseProjection(Projection):
     def factors(self) -> tuple[Tensor, ...]:
         return (self.weight,)
 
+    def all_dense(self, *factors: Tensor) -> Tensor:
+        return factors[0]
+
 
 class AbstractDenseBottleneck(AbstractBottleneck[B]):
     """D and U held as they are."""

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.folding import FoldingAdapter, may_fold
 from petbench.adapters.method import Method
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -87,8 +88,12 @@ class Projection(nn.Module, ABC):
     def factors(self) -> tuple[Tensor, ...]:
         """What W is made from."""
 
+    @abstractmethod
+    def all_dense(self, *factors: Tensor) -> Tensor:
+        """`dense` of m projections alike, (m, d_out, d_in), from their factors, each stacked (m, …)."""
 
-class BottleneckAdapter(FoldingAdapter):
+
+class BottleneckAdapter(FoldingAdapter, TogetherAdapter):
     """target + up(σ(down(target))); (batch, tokens, d) in and out. The source is not used."""
 
     def __init__(self, down: Projection, up: Projection, nonlinearity: Nonlinearity) -> None:
@@ -100,6 +105,9 @@ class BottleneckAdapter(FoldingAdapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         down, up = self.down, self.up
+        if (given := self.given()) is not None:
+            middle = self.activation(F.linear(target, *given[:2]))
+            return target + F.linear(middle, *given[2:])
         if not (self._folds and may_fold(self)):
             return target + up(self.activation(down(target)))
         dense_down, dense_up = self.folded(
@@ -107,6 +115,19 @@ class BottleneckAdapter(FoldingAdapter):
         )
         middle = self.activation(F.linear(target, dense_down, down.bias))
         return target + F.linear(middle, dense_up, up.bias)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return (*self.down.factors(), self.down.bias, *self.up.factors(), self.up.bias)
+
+    def kind(self) -> tuple[type, type]:
+        return type(self.down), type(self.up)
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """Dᵀ (n, b, d), b_D (n, b), Uᵀ (n, d, b) and b_U (n, d)."""
+        middle = len(self.down.factors())
+        *downs, down_bias = stacked[: middle + 1]
+        *ups, up_bias = stacked[middle + 1 :]
+        return self.down.all_dense(*downs), down_bias, self.up.all_dense(*ups), up_bias
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         middle = self.activation(target @ self.down.dense().t() + self.down.bias)

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from petbench.adapters.maths.phm import phm_product_lowrank, phm_weight
+from petbench.adapters.maths.phm import phm_product_lowrank, phm_weight, phm_weights
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     BottleneckSpec,
@@ -68,6 +68,10 @@ class LowRankPHMProjection(Projection):
 
     def factors(self) -> tuple[Tensor, ...]:
         return self.slow, self.S, self.T
+
+    def all_dense(self, *factors: Tensor) -> Tensor:
+        a, s, t = factors
+        return phm_weights(a, s @ t).transpose(1, 2)
 
 
 class AbstractCompacter(AbstractBottleneck[CompacterSpec]):

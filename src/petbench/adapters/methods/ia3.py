@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.hooks import OWNER
 from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import PeftForm, Ranks, ia3_form
+from petbench.adapters.peft_in import Foreign, places, require_neutral, require_shape, roles_and_layers
 from petbench.adapters.registry import register
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError
@@ -59,6 +61,7 @@ class IA3(Method[IA3Spec]):
 
     name = "ia3"
     Spec = IA3Spec
+    peft_type = "IA3"
 
     def _places(self, spec: IA3Spec, layout: Layout) -> tuple[list[Site], list[Site]]:
         """(scaled at the output, scaled at the input)."""
@@ -95,3 +98,40 @@ class IA3(Method[IA3Spec]):
             assert isinstance(adapter, ScaleAdapter)
             scales.append((attachment.site, attachment.at, adapter.l))
         return ia3_form(scales, layout)
+
+    def spec_of_peft(self, foreign: Foreign, layout: Layout) -> IA3Spec:
+        def touches(site: Site) -> bool:
+            start, stop = site.columns or (0, site.d_out)
+            return bool((foreign.part(site, "ia3_l")[0][start:stop] != 1).any())
+
+        def scaled_at(site: Site) -> str:
+            return "input" if len(foreign.part(site, "ia3_l")[0]) == 1 else "output"
+
+        sites = places(foreign, layout, touches)
+        where = roles_and_layers(foreign, layout, sites)
+        sides = {role: {scaled_at(site) for site in sites if site.role == role} for role in where["targets"]}
+        if mixed := [role for role, found in sides.items() if len(found) > 1]:
+            raise foreign.refusal(
+                f"{mixed[0]} is scaled at its input in some layers and at its output in others"
+            )
+        outputs, inputs = (
+            tuple(role for role, found in sides.items() if found == {side}) for side in ("output", "input")
+        )
+        return IA3Spec(method="ia3", name="ia3", targets=outputs, feedforward=inputs, layers=where["layers"])
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: IA3Spec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        fields = "adapter.targets or adapter.feedforward"
+        require_neutral(foreign, [a.site for a in installed.attachments], "ia3_l", 1.0, fields)
+        values = {}
+        for attachment in installed.attachments:
+            site, at_input = attachment.site, attachment.at == "input"
+            (scale,) = foreign.part(site, "ia3_l")
+            start, stop = (0, 1) if at_input else site.columns or (0, site.d_out)
+            shape = (1, site.d_in) if at_input else (site.d_out, 1)
+            require_shape(
+                foreign, site, scale[start:stop], shape, f"Name the role in the right one of {fields}."
+            )
+            values[f"{OWNER}.{attachment.key}.l"] = scale[start:stop].flatten()
+        return values

@@ -27,9 +27,10 @@ from torch.nn import functional as F
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.folding import FoldingAdapter
-from petbench.adapters.maths.lowrank import lowrank_product
+from petbench.adapters.maths.lowrank import lowrank_product, thin_product
 from petbench.adapters.method import Method, target_sites
 from petbench.adapters.registry import register
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec, Fraction, PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Layout, Site
@@ -51,7 +52,7 @@ class KernelMixSpec(AdapterSpec):
     dropout: Fraction = 0.0
 
 
-class KernelMixAdapter(FoldingAdapter):
+class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
     """target + [drop(source) A_i B_i for each head i] + drop(source) C D + b, as two thin products.
 
     A (heads, r, width of one head's input), B (heads, p, r) or, with `mixes`, (d_out, heads·r); C (s, d_in),
@@ -112,11 +113,47 @@ class KernelMixAdapter(FoldingAdapter):
         downs, ups = zip(*self.pairs(), strict=True)
         return torch.cat(downs), torch.cat(ups, dim=1)
 
+    def parts(self) -> tuple[Tensor, ...]:
+        return tuple(p for p in (*self._pairs_of_parameters(), self.b) if p is not None)
+
+    def _pairs_of_parameters(self) -> list[Tensor]:
+        heads: list[Tensor] = [self.A, self.B] if self.has_heads else []
+        return heads + ([self.C, self.D] if self.has_shared else [])
+
+    def kind(self) -> tuple[bool, ...]:
+        return self.splits, self.mixes, self.has_heads, self.has_shared
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """All pairs of n adapters and their bias as one: down (n, k + 1, d_in), up (n, d_out, k + 1) and what is
+        added in between (n, k + 1), zero but for the last, a one that the bias is multiplied with."""
+        left = list(stacked)
+        downs, ups = [], []
+        if self.has_heads:
+            a, b = left.pop(0), left.pop(0)
+            downs.append(_block_diagonal(a) if self.splits else a.flatten(1, 2))
+            ups.append(b if self.mixes else _block_diagonal(b))
+        if self.has_shared:
+            downs.append(left.pop(0))
+            ups.append(left.pop(0))
+        n, d_in = len(downs[0]), downs[0].shape[-1]
+        if left:  # the bias
+            downs.append(downs[0].new_zeros(n, 1, d_in))
+            ups.append(left.pop(0)[:, :, None])
+        down, up = torch.cat(downs, 1), torch.cat(ups, 2)
+        constant = down.new_zeros(n, down.shape[1])
+        if self.b is not None:
+            constant[:, -1] = 1
+        return down, up, constant
+
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        masked = bool(self.dropout and self.training)
+        if (self.has_heads or self.has_shared) and not masked and (given := self.given()) is not None:
+            down, up, constant = given
+            return thin_product(self.lowered(source, down), down, up, target, constant)
         base = target if self.b is None else target + self.b
         if not (self.has_heads or self.has_shared):
             return base
-        if self.dropout and self.training:  # a mask for each pair, as the authors draw them
+        if masked:  # a mask for each pair, as the authors draw them
             for down, up in self.pairs():
                 base = lowrank_product(F.dropout(source, self.dropout), down, up, base)
             return base
@@ -154,10 +191,10 @@ class KernelMixAdapter(FoldingAdapter):
 
 
 def _block_diagonal(blocks: Tensor) -> Tensor:
-    """(n, rows, columns) -> (n·rows, n·columns) with the blocks on the diagonal."""
-    n, rows, columns = blocks.shape
+    """(..., n, rows, columns) -> (..., n·rows, n·columns) with the blocks on the diagonal."""
+    *lead, n, rows, columns = blocks.shape
     eye = torch.eye(n, dtype=blocks.dtype, device=blocks.device)
-    return (blocks[:, :, None, :] * eye[:, None, :, None]).reshape(n * rows, n * columns)
+    return (blocks[..., None, :] * eye[:, None, :, None]).reshape(*lead, n * rows, n * columns)
 
 
 @register

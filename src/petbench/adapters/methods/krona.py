@@ -13,13 +13,14 @@ Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from petbench.adapters.adapter import Adapter, Affine, Attachment
+from petbench.adapters.adapter import Affine, Attachment
+from petbench.adapters.hooks import OWNER
 from petbench.adapters.maths.kronecker import (
     Shape,
     cheaper_order,
@@ -34,7 +35,9 @@ from petbench.adapters.maths.kronecker import (
 from petbench.adapters.maths.kronecker_svd import KroneckerSVD
 from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import ROOT, LowRank, PeftForm, Ranks, lora_form
+from petbench.adapters.peft_in import Foreign, places, require_shape, roles_and_layers
 from petbench.adapters.registry import register
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec
 from petbench.errors import UserError, unknown
 from petbench.models.sites import Layout, Site
@@ -97,7 +100,7 @@ def init_factors(a: Tensor, b: Tensor, init: str, d_in: int) -> None:
         nn.init.normal_(b, std=d_in**-0.5)
 
 
-class KronAAdapter(Adapter):
+class KronAAdapter(TogetherAdapter):
     """target + s · source (A ⊗ B); source (batch, tokens, d_in), target (batch, tokens, d_out)."""
 
     def __init__(self, d_in: int, d_out: int, shape: Shape, scale: float, init: str) -> None:
@@ -109,8 +112,22 @@ class KronAAdapter(Adapter):
         init_factors(self.A, self.B, init, d_in)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        if (given := self.given()) is not None:
+            a, b = given
+            return kron_product(self.lowered(source, a), a, b, self.order, target)
         a = self.A if self.scale == 1.0 else self.A * self.scale
         return kron_product(source, a, self.B, self.order, target)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return self.A, self.B
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """s·A (n, a1, a2) and B (n, b1, b2)."""
+        a, b = stacked
+        return a if self.scale == 1.0 else a * self.scale, b
+
+    def kind(self) -> float:
+        return self.scale
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scale * dense_product(source, self.A, self.B)
@@ -125,6 +142,7 @@ class KronA(Method[KronASpec]):
 
     name = "krona"
     Spec = KronASpec
+    peft_type = "LOKR"
 
     def attachments(self, spec: KronASpec, layout: Layout) -> Iterable[Attachment]:
         for site, shape in shapes_of(spec, layout):
@@ -160,6 +178,42 @@ class KronA(Method[KronASpec]):
             return replace(form, note=f"exact LoRA: rank(A ⊗ B) is at most {rank}")
         error = f"relative error of the changes {form.relative_error:.3f}"
         return replace(form, note=f"LoRA of rank {kept}, the nearest: {error}")
+
+    def spec_of_peft(self, foreign: Foreign, layout: Layout) -> KronASpec:
+        """Factor shapes by role and layer; the largest scaling."""
+        sites = places(foreign, layout, lambda site: True)
+        where = roles_and_layers(foreign, layout, sites)
+        found = {site: tuple(_lokr_pair(foreign, site)[0].shape) for site in sites}
+        by_place = {f"{site.role}.{site.layer}": shape for site, shape in found.items()}
+        if any(by_place[f"{site.role}.{site.layer}"] != shape for site, shape in found.items()):
+            raise foreign.refusal("its factors differ between two places of one role and layer")
+        same = len(set(found.values())) == 1
+        scale = max(foreign.scaling(site.module, "alpha") for site in sites)
+        factor_shape: Any = next(iter(found.values())) if same else by_place
+        return KronASpec(
+            method="krona", name="krona", **where, factor_shape=factor_shape, scale=scale, train_norms=False
+        )
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: KronASpec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """A = w1ᵀ, and B = w2ᵀ by their scaling over ours; factors of factors are multiplied."""
+        sites = {attachment.site.module for attachment in installed.attachments}
+        if extra := foreign.parts.keys() - sites:
+            raise UserError(
+                f"{foreign.folder}: {min(extra)} is adapted there, too. Name its role in adapter.targets."
+            )
+        values: dict[str, Tensor] = {}
+        for attachment in installed.attachments:
+            site, own = attachment.site, attachment.adapter
+            assert isinstance(own, KronAAdapter)
+            a, b = _lokr_pair(foreign, site)
+            fix = f"Set adapter.factor_shape={list(a.shape)}."
+            require_shape(foreign, site, a, tuple(own.A.shape), fix)
+            require_shape(foreign, site, b, tuple(own.B.shape), "It is of another model.")
+            scaled = b * (foreign.scaling(site.module, "alpha") / own.scale)
+            values |= {f"{OWNER}.{attachment.key}.A": a, f"{OWNER}.{attachment.key}.B": scaled}
+        return values
 
     def sizes(self, spec: KronASpec, layout: Layout) -> Iterable[KronASpec]:
         """Every shape that divides all target sites, the squarest first."""
@@ -200,3 +254,22 @@ def _lokr(found: list[tuple[Site, KronAAdapter]], factor: int) -> PeftForm:
         "target_modules": [site.module for site, _ in found],
     }
     return PeftForm("LOKR", arguments, values, f"LoKr with decompose_factor {factor}")
+
+
+def _lokr_pair(foreign: Foreign, site: Site) -> tuple[Tensor, Tensor]:
+    """A and B of PEFT's LoKr at a site. Raises UserError where the layer is fused or not linear."""
+    if site.columns or site.transposed:
+        raise foreign.refusal(f"{site.module} is a fused projection, which KronA adapts in parts")
+    factors = []
+    for name in ("lokr_w1", "lokr_w2"):
+        if name in foreign.parts.get(site.module, {}):
+            (factor,) = foreign.part(site, name)
+        else:
+            left, right = foreign.part(site, f"{name}_a", f"{name}_b")
+            if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[0]:
+                raise UserError(f"{foreign.folder}: the factors of {site.module} do not fit each other.")
+            factor = left @ right
+        if factor.dim() != 2:
+            raise foreign.refusal(f"{name} of {site.module} has {factor.dim()} dimensions")
+        factors.append(factor.t().contiguous())
+    return factors[0], factors[1]

@@ -17,14 +17,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petbench.adapters.adapter import Adapter, Affine, Attachment
-from petbench.adapters.maths.lowrank import lowrank_product
+from petbench.adapters.adapter import Affine, Attachment
+from petbench.adapters.hooks import OWNER
+from petbench.adapters.maths.lowrank import lowrank_product, thin_product
 from petbench.adapters.method import Installed, Method, target_sites
 from petbench.adapters.peft_form import LowRank, PeftForm, Ranks, lora_form
+from petbench.adapters.peft_in import Foreign, places, require_neutral, require_shape, roles_and_layers
 from petbench.adapters.registry import register
+from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec, Fraction
 from petbench.errors import UserError
-from petbench.models.sites import Layout
+from petbench.models.sites import Layout, Site
 
 
 class LoRASpec(AdapterSpec):
@@ -36,7 +39,7 @@ class LoRASpec(AdapterSpec):
     dropout: Fraction = 0.0
 
 
-class LoRAAdapter(Adapter):
+class LoRAAdapter(TogetherAdapter):
     """target + scaling · drop(source) A B. A and B are stored as PyTorch stores linear weights:
     A (rank, d_in), B (d_out, rank)."""
 
@@ -50,7 +53,21 @@ class LoRAAdapter(Adapter):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
+        if (given := self.given()) is not None:
+            down, up = given
+            return thin_product(self.lowered(x, down), down, up, target)
         return lowrank_product(x, self.A, self.B, target, self.scaling)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return self.A, self.B
+
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """A (n, r, d_in) and s·B (n, d_out, r)."""
+        a, b = stacked
+        return a, b * self.scaling
+
+    def kind(self) -> float:
+        return self.scaling
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scaling * (source @ (self.B @ self.A).t())
@@ -65,6 +82,7 @@ class LoRA(Method[LoRASpec]):
 
     name = "lora"
     Spec = LoRASpec
+    peft_type = "LORA"
 
     def attachments(self, spec: LoRASpec, layout: Layout) -> Iterable[Attachment]:
         for site in target_sites(spec.targets, spec, layout):
@@ -91,6 +109,41 @@ class LoRA(Method[LoRASpec]):
             assert isinstance(adapter, LoRAAdapter)
             changes.append(LowRank(attachment.site, adapter.A.detach(), adapter.B.detach() * adapter.scaling))
         return lora_form(changes, layout)
+
+    def spec_of_peft(self, foreign: Foreign, layout: Layout) -> LoRASpec:
+        """The largest rank and scaling of its modules; `values_of_peft` makes the others equal to these."""
+
+        def touches(site: Site) -> bool:
+            start, stop = site.columns or (0, site.d_out)
+            return bool(foreign.part(site, "lora_B")[0][start:stop].any())
+
+        where = roles_and_layers(foreign, layout, places(foreign, layout, touches))
+        ranks = {module: len(part["lora_A"]) for module, part in foreign.parts.items()}
+        scaling = max(foreign.scaling(module, "lora_alpha", rank) for module, rank in ranks.items())
+        rank = max(ranks.values())
+        return LoRASpec(method="lora", name="lora", **where, rank=rank, alpha=scaling * rank)
+
+    def values_of_peft(
+        self, foreign: Foreign, spec: LoRASpec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """A as it is, and B by their scaling over ours; a smaller rank is filled up: A as it starts, B with zeros."""
+        require_neutral(foreign, [a.site for a in installed.attachments], "lora_B", 0.0)
+        values: dict[str, Tensor] = {}
+        for attachment in installed.attachments:
+            site, own = attachment.site, attachment.adapter
+            assert isinstance(own, LoRAAdapter)
+            down, up = foreign.part(site, "lora_A", "lora_B")
+            rank = len(down)
+            if rank > spec.rank:
+                raise UserError(f"{foreign.folder}: {site} has rank {rank}. Set adapter.rank={rank} or more.")
+            start, stop = site.columns or (0, site.d_out)
+            require_shape(foreign, site, down, (rank, site.d_in), "It is of another model.")
+            require_shape(foreign, site, up[start:stop], (site.d_out, rank), "It is of another model.")
+            a, b = own.A.detach().clone(), torch.zeros_like(own.B)
+            a[:rank] = down
+            b[:, :rank] = up[start:stop] * (foreign.scaling(site.module, "lora_alpha", rank) / own.scaling)
+            values |= {f"{OWNER}.{attachment.key}.A": a, f"{OWNER}.{attachment.key}.B": b}
+        return values
 
     def sizes(self, spec: LoRASpec, layout: Layout) -> Iterable[LoRASpec]:
         """Every rank up to the smallest target layer, alpha / rank kept."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from petbench.adapters.maths.kronecker import divisors
-from petbench.adapters.maths.phm import phm_product, phm_weight
+from petbench.adapters.maths.phm import phm_product, phm_weight, phm_weights
 from petbench.adapters.methods.bottleneck_base import (
     AbstractBottleneck,
     BottleneckSpec,
@@ -75,6 +75,9 @@ class PHMProjection(Projection):
 
     def factors(self) -> tuple[Tensor, ...]:
         return self.A, self.B
+
+    def all_dense(self, *factors: Tensor) -> Tensor:
+        return phm_weights(*factors).transpose(1, 2)
 
 
 @register

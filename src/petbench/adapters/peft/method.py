@@ -20,7 +20,10 @@ from torch import Tensor, nn
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.method import Installed, Method
 from petbench.adapters.peft.config import PeftSpec, count_peft, peft_config, target_modules
+from petbench.adapters.peft.heads import check_prompt_head, keep_one_head, unwrap_heads
+from petbench.adapters.peft.own_form import values_by_name
 from petbench.adapters.peft_form import PeftForm, Ranks
+from petbench.adapters.peft_in import Foreign
 from petbench.adapters.registry import register
 from petbench.errors import UserError
 from petbench.models.notices import without_notices
@@ -95,7 +98,7 @@ class PeftInstalled:
         """Take PEFT's layers out of the model that was wrapped."""
         self.enable(True)
         base = self.model.get_base_model() if self._is_prompt else self.model.unload()
-        _unwrap_heads(base)
+        unwrap_heads(base)
         base.__dict__.pop("peft_config", None)
 
     def start(self, total_steps: int) -> None:
@@ -196,12 +199,18 @@ class Peft(Method[PeftSpec]):
         arguments = {key: value for key, value in config.items() if key not in _OF_THE_MODEL}
         return PeftForm(spec.kind, arguments, {n: own[n].detach() for n in installed.adapter_names})
 
+    def values_of_peft(
+        self, foreign: Foreign, spec: PeftSpec, layout: Layout, installed: Installed
+    ) -> dict[str, Tensor]:
+        """What it is, under PEFT's names in memory."""
+        return values_by_name(foreign, spec, installed)
+
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
         """Wrap the model. Raises UserError when PEFT refuses, or adapts other modules than were asked for."""
         from peft import get_peft_model  # peft takes seconds
 
         if spec.is_prompt and layout.head_modules:
-            _check_prompt_head(spec, layout)
+            check_prompt_head(spec, layout)
         body = {id(parameter): name for name, parameter in model.named_parameters()}
         config = peft_config(spec, layout)
         try:
@@ -211,7 +220,7 @@ class Peft(Method[PeftSpec]):
             raise UserError(
                 f"adapter={spec.label}: PEFT cannot put {spec.kind} on this {layout.family} model: {error}"
             ) from error
-        _keep_one_head(wrapped)
+        keep_one_head(wrapped)
         _check(wrapped, spec, layout, body)
         added = {
             name: parameter for name, parameter in wrapped.named_parameters() if id(parameter) not in body
@@ -245,42 +254,6 @@ def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
         return ""
     versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "transformers"))
     return f"PEFT's keys and values do not get into a {wrapped.config.model_type} model here ({versions}): {trouble}"
-
-
-def _check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
-    """Raise UserError where PEFT's prompt learners would silently read the head at a wrong place."""
-    decoder_only = set(layout.layers) == {"decoder"}
-    prefix = spec.kind == "PREFIX_TUNING"
-    if layout.encoder_decoder:
-        reason, instead = "takes no input vectors", "adapter=prompt_tuning or adapter=prefix_tuning"
-    elif decoder_only and not prefix:
-        reason, instead = "no longer knows which tokens are padding", "adapter=prompt_tuning"
-    elif prefix and not decoder_only and not layout.pooled_head:
-        reason, instead = (
-            "is not called by PEFT's prefix tuning",
-            ("adapter=prefix_tuning" if layout.more_keys else "adapter=prompt_tuning"),
-        )
-    else:
-        return
-    raise UserError(f"adapter={spec.label}: under PEFT the head of {layout.family} {reason}. Use {instead}.")
-
-
-def _keep_one_head(wrapped: nn.Module) -> None:
-    """Let PEFT's copy of a head be the head itself: it trains, is counted and is saved once."""
-    from peft.utils import ModulesToSaveWrapper  # peft takes seconds
-
-    for module in wrapped.modules():
-        if isinstance(module, ModulesToSaveWrapper):
-            module.modules_to_save["default"] = module.original_module
-
-
-def _unwrap_heads(base: nn.Module) -> None:
-    """Put heads back into the places where PEFT wrapped them."""
-    from peft.utils import ModulesToSaveWrapper
-
-    for name, module in list(base.named_modules()):
-        if isinstance(module, ModulesToSaveWrapper):
-            base.set_submodule(name, module.original_module)
 
 
 def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 Formula = Callable[[Values, Values], Values]
-NO_LABEL = -1  # the code of a written answer that is no label: another class than every label
+NO_LABEL = -1  # the code of a written answer that is not a label: another class than every label
 
 
 def accuracy(labels: Values, answers: Values) -> Values:

@@ -137,7 +137,7 @@ def one_answer(name: str, value: float, majority: float | None) -> bool:
 def row_values(name: str, labels: Values, answers: Values) -> Values | None:
     """(m,) jackknife values of a metric on m rows; None for a metric without a formula for them.
 
-    labels, answers: class codes, or numbers for the correlations. A code that is no label counts as wrong.
+    labels, answers: class codes, or numbers for the correlations. A code that is not a label counts as wrong.
     """
     metric = METRICS.get(name)
     if metric is None or metric.by_row is None:

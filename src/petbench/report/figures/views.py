@@ -8,6 +8,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from petbench.plot_style import INK, SOFT
+from petbench.record.units import compact, fix
 from petbench.report.costs import LORA
 from petbench.report.figures.look import Data, Panel, look
 
@@ -152,7 +153,7 @@ def _heat_map(data: Data, table: Data, axes: "Axes") -> None:
                     axes.text(
                         j,
                         i,
-                        f"{value + 0.0:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0"),
+                        f"{'+' if value > 0.05 else ''}{fix(value)}",
                         ha="center",
                         va="center",
                         fontsize=6,
@@ -208,7 +209,7 @@ def _reach(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
             axes.plot([0, middle], [place, place], color=colour, linewidth=1.2, alpha=0.5)
     _by_method(axes, cells)
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"seconds to a selection score of {goal:.1f}")
+    axes.set_xlabel(f"seconds to a selection score of {fix(goal)}")
 
 
 def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
@@ -228,7 +229,7 @@ def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
     axes.set_ylabel("score")
     if any(point["x"] is None for line in lines for point in line["points"]):
         ticks = sorted(set(known))
-        axes.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), "all"])
+        axes.set_xticks([*ticks, end], [*(compact(tick) for tick in ticks), "all"])
         axes.minorticks_off()
 
 

@@ -2,7 +2,8 @@
 "use strict";
 function scale(kind, lo, hi, from, to) {
   if (kind === "log") {
-    const a = Math.log10(lo), b = Math.log10(hi);
+    const a = Math.log10(lo),
+      b = Math.log10(hi);
     return Object.assign((v) => from + ((Math.log10(v) - a) / (b - a || 1)) * (to - from), { ticks: logTicks(lo, hi), ends: [lo, hi] });
   }
   return Object.assign((v) => from + ((v - lo) / (hi - lo || 1)) * (to - from), { ticks: linearTicks(lo, hi), ends: [lo, hi] });
@@ -32,7 +33,8 @@ function timeTicks(lo, hi) {
 }
 function extent(values, kind, pad = 0.06) {
   const list = values.filter((v) => !nil(v) && (kind !== "log" || v > 0));
-  let lo = Math.min(...list), hi = Math.max(...list);
+  let lo = Math.min(...list),
+    hi = Math.max(...list);
   if (kind === "log") return lo === hi ? [lo / 2, hi * 2] : [lo / (hi / lo) ** pad, hi * (hi / lo) ** pad];
   if (lo === hi) [lo, hi] = [lo - 1, hi + 1];
   return [lo - (hi - lo) * pad, hi + (hi - lo) * pad];
@@ -51,7 +53,9 @@ function frame(width, height, m, x, y) {
   const out = [];
   for (const v of y.scale.ticks) {
     const at = y.scale(v).toFixed(1);
-    out.push(`<line class="grid-line" x1="${m.left}" x2="${width - m.right}" y1="${at}" y2="${at}"/><text x="${m.left - 7}" y="${at}" dy=".35em" text-anchor="end">${esc(y.write(v))}</text>`);
+    out.push(
+      `<line class="grid-line" x1="${m.left}" x2="${width - m.right}" y1="${at}" y2="${at}"/><text x="${m.left - 7}" y="${at}" dy=".35em" text-anchor="end">${esc(y.write(v))}</text>`,
+    );
   }
   let last = -99;
   for (const v of x.scale.ticks) {
@@ -66,6 +70,8 @@ function frame(width, height, m, x, y) {
   if (y.label) out.push(`<text x="2" y="11">${esc(y.label)}</text>`);
   return out.join("");
 }
+// Room for the labels of so many lines, as far as a screen goes.
+const tallEnough = (lines, least) => Math.max(least, Math.min(900, 14 * lines + 70));
 class Marks {
   // Collects what is drawn, its tooltips, and the data table of one plot.
   constructor() {
@@ -83,8 +89,12 @@ class Marks {
   }
   point(method, x, y, tip, { r = 5, hollow = false, ring = false } = {}) {
     const [colour, shape] = look(method);
-    const style = hollow ? `fill="var(--card)" stroke="${colour}" stroke-width="1.8"` : `fill="${colour}" stroke="var(--card)" stroke-width="1"`;
-    const ringSvg = ring ? `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${r + 4.5}" fill="none" stroke="${colour}" stroke-width="1.5"/>` : "";
+    const style = hollow
+      ? `fill="var(--card)" stroke="${colour}" stroke-width="1.8"`
+      : `fill="${colour}" stroke="var(--card)" stroke-width="1"`;
+    const ringSvg = ring
+      ? `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${r + 4.5}" fill="none" stroke="${colour}" stroke-width="1.5"/>`
+      : "";
     this.add(`${ringSvg}${glyph(shape, x, y, r, style)}${this.hit(x, y, tip)}`, method);
   }
   hit(x, y, tip, r = 11) {
@@ -93,45 +103,75 @@ class Marks {
   }
   bar(method, x, low, high, faint = false) {
     if (nil(low) || nil(high)) return;
-    this.add(`<line x1="${x.toFixed(1)}" x2="${x.toFixed(1)}" y1="${low.toFixed(1)}" y2="${high.toFixed(1)}" stroke="${look(method)[0]}" stroke-width="1.5" opacity="${faint ? 0.3 : 0.55}"/>`, method);
+    this.add(
+      `<line x1="${x.toFixed(1)}" x2="${x.toFixed(1)}" y1="${low.toFixed(1)}" y2="${high.toFixed(1)}" stroke="${look(method)[0]}" stroke-width="1.5" opacity="${faint ? 0.3 : 0.55}"/>`,
+      method,
+    );
   }
   line(method, points, { width = 1.8 } = {}) {
     const dash = YARD[method] ? "5 3" : "";
     const d = points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-    this.add(`<path d="${d}" fill="none" stroke="${look(method)[0]}" stroke-width="${width}" stroke-dasharray="${dash}" stroke-linejoin="round"${this.clip}/>`, method);
+    this.add(
+      `<path d="${d}" fill="none" stroke="${look(method)[0]}" stroke-width="${width}" stroke-dasharray="${dash}" stroke-linejoin="round"${this.clip}/>`,
+      method,
+    );
   }
   labelsAt(list, box) {
     // Labels beside points: right, left, above, below; one that fits nowhere is left to the tooltip.
     const taken = this.places.map(([x, y]) => [x - 5, y - 5, x + 5, y + 5]);
     for (const { text, x, y, method, first } of list.sort((a, b) => (b.first ? 1 : 0) - (a.first ? 1 : 0))) {
       const w = text.length * 6.4 + 4;
-      const spots = [[x + 9, y + 4, "start", x + 9, y - 6], [x - 9, y + 4, "end", x - 9 - w, y - 6], [x, y - 10, "middle", x - w / 2, y - 20], [x, y + 19, "middle", x - w / 2, y + 9]];
-      const spot = spots.find(([, , , a, b]) => a >= box[0] && a + w <= box[2] && b >= box[1] && b + 12 <= box[3] &&
-        !taken.some((t) => a < t[2] && a + w > t[0] && b < t[3] && b + 12 > t[1]));
+      const spots = [
+        [x + 9, y + 4, "start", x + 9, y - 6],
+        [x - 9, y + 4, "end", x - 9 - w, y - 6],
+        [x, y - 10, "middle", x - w / 2, y - 20],
+        [x, y + 19, "middle", x - w / 2, y + 9],
+      ];
+      const spot = spots.find(
+        ([, , , a, b]) =>
+          a >= box[0] &&
+          a + w <= box[2] &&
+          b >= box[1] &&
+          b + 12 <= box[3] &&
+          !taken.some((t) => a < t[2] && a + w > t[0] && b < t[3] && b + 12 > t[1]),
+      );
       if (!spot) continue;
       taken.push([spot[3], spot[4], spot[3] + w, spot[4] + 12]);
-      this.add(`<text class="lab" x="${spot[0].toFixed(1)}" y="${spot[1].toFixed(1)}" text-anchor="${spot[2]}"${first ? ' font-weight="600"' : ""}>${esc(text)}</text>`, method);
+      this.add(
+        `<text class="lab" x="${spot[0].toFixed(1)}" y="${spot[1].toFixed(1)}" text-anchor="${spot[2]}"${first ? ' font-weight="600"' : ""}>${esc(text)}</text>`,
+        method,
+      );
     }
   }
   labelsRight(list, x, top, bottom, width) {
     // Labels at line ends, pushed apart, with a thin leader when moved. Too many: the lines with the best ends keep theirs.
     const room = Math.floor((width - x - 26) / 6.3);
-    const kept = list.sort((a, b) => a.y - b.y).slice(0, Math.max(1, Math.floor((bottom - top) / 14)));
+    const fit = Math.max(1, Math.floor((bottom - top) / 14));
+    const kept = list.sort((a, b) => a.y - b.y).slice(0, list.length > fit ? fit - 1 : fit);
+    if (kept.length < list.length) this.add(`<text x="${x + 26}" y="${bottom + 4}">and ${list.length - kept.length} more</text>`);
     kept.forEach((l, i) => (l.at = Math.max(l.y, i ? kept[i - 1].at + 14 : top)));
     for (let i = kept.length - 1, limit = bottom; i >= 0; i--, limit -= 14) kept[i].at = Math.min(kept[i].at, limit);
     for (const l of kept) {
-      const leader = Math.abs(l.at - l.y) > 3 ? `<line x1="${x + 3}" y1="${l.y.toFixed(1)}" x2="${x + 13}" y2="${l.at.toFixed(1)}" stroke="${look(l.method)[0]}" opacity=".5"/>` : "";
+      const leader =
+        Math.abs(l.at - l.y) > 3
+          ? `<line x1="${x + 3}" y1="${l.y.toFixed(1)}" x2="${x + 13}" y2="${l.at.toFixed(1)}" stroke="${look(l.method)[0]}" opacity=".5"/>`
+          : "";
       const [colour, shape] = look(l.method);
-      this.add(`${leader}${glyph(shape, x + 19, l.at, 3.6, `fill="${colour}"`)}<text class="lab" x="${x + 26}" y="${(l.at + 4).toFixed(1)}">${esc(short(l.text, room))}</text>`, l.method);
+      this.add(
+        `${leader}${glyph(shape, x + 19, l.at, 3.6, `fill="${colour}"`)}<text class="lab" x="${x + 26}" y="${(l.at + 4).toFixed(1)}">${esc(short(l.text, room))}</text>`,
+        l.method,
+      );
     }
   }
 }
-const short = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
+const short = (text, n) => (text.length > n ? `${text.slice(0, n - 1)}…` : text);
 
 // ---- cards ---------------------------------------------------------------------------------------
 function choice(chart, key, text, options) {
   const now = S.chart[chart.id][key];
-  const list = options.map(([v, label]) => `<option value="${esc(v)}"${String(now) === String(v) ? " selected" : ""}>${esc(label)}</option>`).join("");
+  const list = options
+    .map(([v, label]) => `<option value="${esc(v)}"${String(now) === String(v) ? " selected" : ""}>${esc(label)}</option>`)
+    .join("");
   return `<label class="inline">${esc(text)} <select data-chart="${chart.id}" data-choice="${key}">${list}</select></label>`;
 }
 function taskChoice(chart, t, names, withAverage) {
@@ -149,11 +189,12 @@ function drawChart(chart, t) {
   const there = chart.has(t, state);
   card.hidden = !there;
   if (!there) return;
-  if (!card.contains(document.activeElement) || document.activeElement.closest("details")) card.querySelector(".controls").innerHTML = controls;
+  if (!card.contains(document.activeElement) || document.activeElement.closest("details"))
+    card.querySelector(".controls").innerHTML = controls;
   const host = card.querySelector(".plot");
   const width = Math.max(260, host.clientWidth);
   const drawn = chart.draw(t, state, width);
-  card.querySelector(".hint").textContent = drawn.hint || chart.hint;
+  card.querySelector(".hint").textContent = [drawn.hint || chart.hint, drawn.note].filter(Boolean).join(" ");
   if (drawn.html !== undefined) {
     host.innerHTML = drawn.html;
   } else {
@@ -168,9 +209,14 @@ function drawChart(chart, t) {
 }
 function fillData(card) {
   const [headRow, ...rows] = card.rows;
-  card.querySelector("details .scroll").innerHTML = `<table><thead><tr>${headRow.map((h) => `<th scope="col">${esc(h)}</th>`).join("")}</tr></thead><tbody>${rows.map((r) => `<tr>${r.map((v) => `<td>${esc(v)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
+  card.querySelector("details .scroll").innerHTML =
+    `<table><thead><tr>${headRow.map((h) => `<th scope="col">${esc(h)}</th>`).join("")}</tr></thead><tbody>${rows.map((r) => `<tr>${r.map((v) => `<td>${esc(v)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
 }
 function buildCards() {
-  $("grid").innerHTML = CHARTS.map((c) => `<article class="card" id="chart-${c.id}" aria-label="${esc(c.title)}"><h3>${esc(c.title)}</h3><p class="hint">${esc(c.hint)}</p><div class="controls"></div><div class="plot"></div><details><summary>Data</summary><div class="scroll" tabindex="0"></div></details></article>`).join("");
-  for (const card of document.querySelectorAll(".card details")) card.addEventListener("toggle", () => card.open && fillData(card.closest(".card")));
+  $("grid").innerHTML = CHARTS.map(
+    (c) =>
+      `<article class="card" id="chart-${c.id}" aria-label="${esc(c.title)}"><h3>${esc(c.title)}</h3><p class="hint">${esc(c.hint)}</p><div class="controls"></div><div class="plot"></div><details><summary>Data</summary><div class="scroll" tabindex="0"></div></details></article>`,
+  ).join("");
+  for (const card of document.querySelectorAll(".card details"))
+    card.addEventListener("toggle", () => card.open && fillData(card.closest(".card")));
 }

@@ -2,7 +2,9 @@
 "use strict";
 function drawFacts() {
   $("lede").textContent = D.lede;
-  const facts = D.facts.map(([value, text, bad]) => `<div class="fact${bad ? " bad" : ""}"><b>${esc(value)}</b><span>${esc(text)}</span></div>`);
+  const facts = D.facts.map(
+    ([value, text, bad]) => `<div class="fact${bad ? " bad" : ""}"><b>${esc(value)}</b><span>${esc(text)}</span></div>`,
+  );
   $("facts").innerHTML = facts.join("");
   $("glossary").innerHTML = D.glossary.map(([term, text]) => `<dt>${esc(term)}</dt><dd>${esc(text)}</dd>`).join("");
   $("foot").textContent = D.foot;
@@ -11,15 +13,6 @@ function fillPickers() {
   const names = D.tables.map((t, i) => `<option value="${i}">${esc(t.name)}</option>`).join("");
   $("pick").innerHTML = (D.tables.length === 1 ? "" : '<option value="">all</option>') + names;
   $("plotpick").innerHTML = names;
-}
-function drawChips() {
-  const tasks = [...new Set(D.tables.flatMap((t) => t.tasks.map((k) => k.name)))];
-  const used = D.methods.filter((m) => D.tables.some((t) => t.rows.some((r) => r.method === m)));
-  const chip = (kind, name, on, icon) => `<button type="button" class="chip" data-${kind}="${esc(name)}" aria-pressed="${on}">${icon}${esc(name)}</button>`;
-  $("taskchips").innerHTML = tasks.map((n) => chip("taskchip", n, !S.hideTasks.has(n), "")).join("");
-  $("methodchips").innerHTML = used.map((n) => chip("methodchip", n, !S.hideMethods.has(n), badge(n))).join("");
-  const off = S.hideTasks.size + S.hideMethods.size;
-  $("chipcount").textContent = off ? `(${off} hidden)` : "";
 }
 function drawPlots() {
   if (!D.tables.length) return;
@@ -30,14 +23,20 @@ function drawPlots() {
   $("plots-sub").textContent = `${table.name}. Point at a mark for its numbers, or step through a plot with the arrow keys.`;
   S.drawnAt = $("grid").clientWidth;
   for (const chart of CHARTS) drawChart(chart, t);
+  $("grid").classList.toggle("one", document.querySelectorAll(".card:not([hidden])").length === 1);
 }
 function drawAll() {
+  S.tops = {};
   $("pick").value = D.tables.length === 1 ? "0" : S.table;
   if ($("search").value !== S.q) $("search").value = S.q;
   $("settings").value = S.settings;
+  $("lines").checked = S.lines;
+  $("printed").checked = S.printed;
+  drawAnswer();
   drawChips();
   drawTables();
   drawPlots();
+  drawRows();
   drawRuns();
   writeAddress();
 }
@@ -57,6 +56,15 @@ function pickTask(name) {
   writeAddress();
 }
 
+function clickMethod(name, pointer) {
+  // A second click within the time of a double click leaves only this method.
+  const twice = pointer && S.clicked === name && performance.now() - S.clickedAt < 400;
+  [S.clicked, S.clickedAt] = [name, performance.now()];
+  keepFocus(`[data-methodchip="${CSS.escape(name)}"]`, () => {
+    twice ? pick([name]) : flipMethod(name);
+    drawAll();
+  });
+}
 document.addEventListener("click", (e) => {
   const b = e.target.closest("button");
   if (!b) return;
@@ -66,26 +74,83 @@ document.addEventListener("click", (e) => {
     const [old, way] = S.sort[sort] || (sort === "runs" ? [""] : [firstSort(Number(sort)), "descending"]);
     const first = text || key === "rank" || COSTS.some(([k]) => k === key) ? "ascending" : "descending"; // small costs and large scores come first
     S.sort[sort] = [key, old !== key ? first : way === "ascending" ? "descending" : "ascending"];
-    keepFocus(`button[data-sort="${sort}"][data-key="${CSS.escape(key)}"]`, sort === "runs" ? drawRuns : drawTables);
-  } else if (b.dataset.methodchip !== undefined) keepFocus(`[data-methodchip="${CSS.escape(b.dataset.methodchip)}"]`, () => flip(S.hideMethods, b.dataset.methodchip));
-  else if (b.dataset.taskchip !== undefined) keepFocus(`[data-taskchip="${CSS.escape(b.dataset.taskchip)}"]`, () => flip(S.hideTasks, b.dataset.taskchip));
-  else if (b.dataset.detail) { S.detail = b.dataset.detail; keepFocus(`[data-detail="${S.detail}"]`, drawTables); }
-  else if (b.dataset.task) keepFocus(`[data-task="${CSS.escape(b.dataset.task)}"]`, () => pickTask(b.dataset.task));
-  else if (b.dataset.partial) { const t = Number(b.dataset.partial); S.partial.has(t) ? S.partial.delete(t) : S.partial.add(t); keepFocus(`[data-partial="${t}"]`, drawTables); }
-  else if (b.id === "more") { S.runs += 200; drawRuns(); }
-  else if (b.id === "theme") document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  else if (b.id === "reset") { S.hideTasks.clear(); S.hideMethods.clear(); S.q = ""; S.table = ""; S.task = ""; S.settings = "best"; drawAll(); }
+    keepFocus(
+      `button[data-sort="${sort}"][data-key="${CSS.escape(key)}"]`,
+      sort === "runs" ? drawRuns : S.mode === "top" ? drawAll : drawTables,
+    );
+  } else if (b.dataset.methodchip !== undefined) clickMethod(b.dataset.methodchip, e.detail > 0);
+  else if (b.dataset.family !== undefined)
+    keepFocus(`[data-family="${CSS.escape(b.dataset.family)}"]`, () => {
+      pickFamily(b.dataset.family);
+      drawAll();
+    });
+  else if (b.dataset.mode)
+    keepFocus(`#modes [data-mode="${b.dataset.mode}"]`, () => {
+      b.dataset.mode === "none" ? pick([]) : (S.mode = b.dataset.mode);
+      drawAll();
+    });
+  else if (b.dataset.run !== undefined) openRun(Number(b.dataset.run));
+  else if (b.dataset.wider !== undefined) b.closest(".block").querySelector(".scroll").scrollBy({ left: 400, behavior: "auto" });
+  else if (b.dataset.copy) copyText(copied(b), b);
+  else if (b.id === "close") $("drawer").close();
+  else if (b.dataset.taskchip !== undefined)
+    keepFocus(`[data-taskchip="${CSS.escape(b.dataset.taskchip)}"]`, () => flip(S.hideTasks, b.dataset.taskchip));
+  else if (b.dataset.detail) {
+    S.detail = b.dataset.detail;
+    keepFocus(`[data-detail="${S.detail}"]`, drawTables);
+  } else if (b.dataset.task) keepFocus(`[data-task="${CSS.escape(b.dataset.task)}"]`, () => pickTask(b.dataset.task));
+  else if (b.dataset.partial) {
+    const t = Number(b.dataset.partial);
+    S.partial.has(t) ? S.partial.delete(t) : S.partial.add(t);
+    keepFocus(`[data-partial="${t}"]`, drawTables);
+  } else if (b.id === "more") {
+    S.runs += 200;
+    drawRuns();
+  } else if (b.id === "theme")
+    document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  else if (b.id === "reset") {
+    S.hideTasks.clear();
+    S.mode = "all";
+    S.q = "";
+    S.table = "";
+    S.task = "";
+    S.settings = "best";
+    drawAll();
+  }
 });
 document.addEventListener("input", (e) => {
   const el = e.target;
-  if (el.id === "search") { S.q = el.value; clearTimeout(S.wait); S.wait = setTimeout(drawAll, 120); }
-  else if (el.id === "pick") { S.table = el.value === "" ? "" : Number(el.value); if (S.table !== "") S.plot = S.table; drawAll(); }
-  else if (el.id === "plotpick") { S.plot = Number(el.value); drawPlots(); }
-  else if (el.id === "settings") { S.settings = el.value; drawPlots(); }
-  else if (el.dataset.choice) {
+  if (el.id === "search") {
+    S.q = el.value;
+    clearTimeout(S.wait);
+    S.wait = setTimeout(drawAll, 120);
+  } else if (el.id === "pick") {
+    S.table = el.value === "" ? "" : Number(el.value);
+    if (S.table !== "") S.plot = S.table;
+    drawAll();
+  } else if (el.id === "plotpick") {
+    S.plot = Number(el.value);
+    drawPlots();
+  } else if (el.id === "lines") {
+    S.lines = el.checked;
+    drawPlots();
+  } else if (el.id === "printed") {
+    S.printed = el.checked;
+    drawTables();
+    drawPlots();
+  } else if (el.dataset.rows) {
+    S.rows[el.dataset.rows] = Number(el.value);
+    keepFocus(`[data-rows="${el.dataset.rows}"]`, drawRows);
+  } else if (el.id === "settings") {
+    S.settings = el.value;
+    drawPlots();
+  } else if (el.dataset.choice) {
     S.chart[el.dataset.chart][el.dataset.choice] = el.value;
     if (el.type === "range") el.parentElement.querySelector("output").textContent = `${el.value} %`;
-    drawChart(CHARTS.find((c) => c.id === el.dataset.chart), S.table === "" ? S.plot : S.table);
+    drawChart(
+      CHARTS.find((c) => c.id === el.dataset.chart),
+      S.table === "" ? S.plot : S.table,
+    );
   }
 });
 
@@ -111,7 +176,11 @@ function light(mark, card) {
   for (const g of svg.querySelectorAll("[data-m]")) g.classList.toggle("on", g.dataset.m === method);
   const hot = svg.querySelector(".hot");
   const place = card.places[Number(mark.dataset.tip)];
-  if (place) { hot.setAttribute("cx", place[0]); hot.setAttribute("cy", place[1]); hot.setAttribute("r", 9); }
+  if (place) {
+    hot.setAttribute("cx", place[0]);
+    hot.setAttribute("cy", place[1]);
+    hot.setAttribute("r", 9);
+  }
 }
 document.addEventListener("pointerover", (e) => {
   const cell = e.target.closest("td[data-cell]");
@@ -123,8 +192,19 @@ document.addEventListener("pointerover", (e) => {
   showTip(card.tips[mark.dataset.tip], e.clientX, e.clientY);
 });
 document.addEventListener("scroll", hideTip, { passive: true });
+document.addEventListener("scroll", (e) => e.target.closest?.("#tables .scroll") && tellColumns(e.target), {
+  passive: true,
+  capture: true,
+});
 document.addEventListener("keydown", (e) => {
   if (e.key === "Escape") return hideTip();
+  const chip = e.target.closest?.("[data-methodchip]");
+  if (chip && e.key.toLowerCase() === "o" && !e.ctrlKey && !e.metaKey) {
+    return keepFocus(`[data-methodchip="${CSS.escape(chip.dataset.methodchip)}"]`, () => {
+      pick([chip.dataset.methodchip]);
+      drawAll();
+    });
+  }
   const svg = e.target.closest?.(".plot > svg");
   if (!svg || !["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown"].includes(e.key)) return;
   e.preventDefault();
@@ -143,14 +223,22 @@ new ResizeObserver(() => {
   drawTables();
   drawPlots();
 }).observe($("grid"));
-addEventListener("hashchange", () => { readAddress(); drawAll(); });
+addEventListener("hashchange", () => {
+  readAddress();
+  drawAll();
+  if (S.run >= 0) openRun(S.run);
+});
 
 D.cells.forEach((cell, i) => (cell.i = i));
 const size = (table) => table.rows.reduce((n, row) => n + Object.keys(row.cells).length, 0);
-D.tables.forEach((table, i) => { if (size(table) > size(D.tables[S.plot])) S.plot = i; }); // the plots start at the fullest table
+D.tables.forEach((table, i) => {
+  if (size(table) > size(D.tables[S.plot])) S.plot = i;
+}); // the plots start at the fullest table
 readAddress();
 drawFacts();
 fillPickers();
 buildCards();
+$("printed-field").hidden = !Object.keys(D.printed).length;
 drawAll();
+if (S.run >= 0) openRun(S.run);
 document.documentElement.dataset.ready = "true";

@@ -10,11 +10,29 @@ from typing import Any
 from petbench import __version__
 from petbench.files import write_text
 from petbench.record import Record
+from petbench.report.citations import bibtex, family_of
+from petbench.report.in_short import in_short
 from petbench.report.layout import Report
+from petbench.report.page.answers import TextsOf, kept_answers
+from petbench.report.page.lines import majorities, printed
+from petbench.report.page.runs import drawers
+from petbench.report.sides import Read, no_answers
 from petbench.report.views import payload
 
 HERE = Path(__file__).parent
-SCRIPTS = ("state", "tables", "chart", "series", "views", "main")  # in this order
+SCRIPTS = (
+    "numbers",
+    "state",
+    "tables",
+    "chart",
+    "series",
+    "views",
+    "pick",
+    "rows",
+    "copy",
+    "drawer",
+    "main",
+)  # in this order
 TITLE = "petbench report"
 LEDE = (
     "Which tuning method, at which size, and is the difference real. Every number here is derived from the run "
@@ -41,14 +59,33 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 
-def write_page(report: Report, records: Sequence[Record], path: Path) -> None:
+def write_page(
+    report: Report,
+    records: Sequence[Record],
+    path: Path,
+    read: Read = no_answers,
+    texts_of: TextsOf | None = None,
+) -> None:
     """Write the page. Equal input gives an equal file. Raises UserError when the file cannot be written."""
-    write_text(path, render(report, records), instead="--out")
+    write_text(path, render(report, records, read, texts_of), instead="--out")
 
 
-def render(report: Report, records: Sequence[Record]) -> str:
-    """The page's HTML: template, style, scripts and data in one text."""
-    data = payload(report, records) | {"lede": LEDE, "glossary": GLOSSARY, "foot": f"petbench {__version__}"}
+def render(
+    report: Report, records: Sequence[Record], read: Read = no_answers, texts_of: TextsOf | None = None
+) -> str:
+    """The page's HTML: template, style, scripts and data in one text. read: a run's kept answers; texts_of: how the
+    texts of rows are found, where they were asked for."""
+    drawn, more = payload(report, records), drawers(report, records)
+    data = drawn | more | {
+        "runs": drawn["runs"] | more["runs"],
+        "answer": [[vars(short) for short in in_short(table)] for table in report.tables],
+        "majority": majorities(report),
+        "printed": printed(report),
+        "kept": kept_answers(report, read, texts_of),
+        "families": {method: family_of(method) for method in drawn["methods"]},
+        "cite": {method: bibtex((method,), ()) for method in drawn["methods"]},
+        "lede": LEDE, "glossary": GLOSSARY, "foot": f"petbench {__version__}",
+    }  # fmt: skip
     parts = {
         "TITLE": html.escape(TITLE),
         "STYLE": _asset("style.css"),

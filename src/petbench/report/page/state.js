@@ -1,4 +1,4 @@
-// The page's data, what is chosen at the moment, and how numbers are written.
+// The page's data, and what is chosen at the moment.
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -9,7 +9,9 @@ const S = {
   table: "", // position of the chosen table, or "" for all
   plot: 0, // the table that the plots show
   hideTasks: new Set(),
-  hideMethods: new Set(),
+  mode: "all", // which methods: "top", the first of the order; "all"; "some", all but `hide`
+  hide: new Set(),
+  tops: {}, // table position -> the methods of "top", until the order changes
   q: "",
   sort: {}, // table position or "runs" -> [key, "ascending" | "descending"]
   detail: "std",
@@ -18,42 +20,20 @@ const S = {
   chart: {}, // chart id -> its own choices
   runs: 25,
   partial: new Set(), // tables that also show the rows which lack tasks
+  lines: true, // reference lines
+  printed: false, // published numbers
+  rows: {}, // of the disagreement: column, a and b
+  run: -1, // of the open drawer
 };
 
 // ---- numbers -------------------------------------------------------------------------------------
-const nil = (v) => v === null || v === undefined || Number.isNaN(v);
-const fix = (v, n = 1) => (nil(v) ? "–" : (Math.abs(v) < 0.5 * 10 ** -n ? 0 : v).toFixed(n).replace("-", "−"));
 const score = (v) => fix(v, D.decimals);
-function si(v, digits = 3) {
-  if (nil(v)) return "–";
-  if (v === 0) return "0";
-  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
-    if (Math.abs(v) >= size) return `${trim((v / size).toPrecision(digits))} ${unit}`;
-  }
-  return trim(Number(v.toPrecision(digits)).toString());
-}
-const trim = (s) => (s.includes(".") && !s.includes("e") ? s.replace(/\.?0+$/, "") : s);
-function bytes(v) {
-  if (nil(v)) return "–";
-  const k = v < 1024 ? 0 : v < 1024 ** 2 ? 1 : v < 1024 ** 3 ? 2 : 3;
-  return `${k ? (v / 1024 ** k).toFixed(1) : v} ${["B", "KiB", "MiB", "GiB"][k]}`;
-}
 function count(v, low, more = "") {
   if (nil(v)) return "–";
   const span = (write) => (nil(low) || low === v ? write(v) : `${write(low)} to ${write(v)}`);
-  return `<span title="${esc(span((n) => n.toLocaleString("en")) + more)}">${span(si)}</span>`;
-}
-function seconds(v) {
-  if (nil(v)) return "–";
-  if (v === 0) return "0 s";
-  if (v < 1) return `${trim((v * 1000).toPrecision(3))} ms`;
-  if (v < 100 && v !== 60) return `${trim(v.toPrecision(3))} s`;
-  if (v < 6000 && v !== 3600) return `${trim((v / 60).toPrecision(3))} min`;
-  return `${trim((v / 3600).toPrecision(3))} h`;
+  return `<span title="${esc(span(whole) + more)}">${span(si)}</span>`;
 }
 const metricName = (name) => D.metrics[name] || name;
-const percent = (v) => (nil(v) ? "–" : `${v > 0 && v < 0.1 ? v.toFixed(3) : v < 10 ? v.toFixed(2) : v.toFixed(0)} %`);
-const rate = (v) => (nil(v) ? "–" : Number(v.toPrecision(3)).toExponential().replace("+", "").replace("e-", "e−"));
 const mean = (list) => (list.length ? list.reduce((a, b) => a + b, 0) / list.length : null);
 const median = (list) => {
   const sorted = list.filter((v) => !nil(v)).sort((a, b) => a - b);
@@ -61,7 +41,7 @@ const median = (list) => {
   const mid = sorted.length >> 1;
   return sorted.length % 2 ? sorted[mid] : (sorted[mid - 1] + sorted[mid]) / 2;
 };
-const many = (n, one, more = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
+const many = (n, one, more = `${one}s`) => `${whole(n)} ${n === 1 ? one : more}`;
 
 // ---- colour and shape of a method: the pair differs for 32 methods, also for colour-blind readers ----
 const YARD = { full: ["var(--n0)", 4], head_only: ["var(--n1)", 5] };
@@ -71,12 +51,39 @@ function look(method) {
   return [`var(--c${i % 8})`, (i + Math.floor(i / 8)) % 4];
 }
 function glyph(shape, x, y, r, style) {
-  const p = (...points) => `<path d="M${points.map(([a, b]) => `${(x + a * r).toFixed(1)} ${(y + b * r).toFixed(1)}`).join("L")}Z" ${style}/>`;
+  const p = (...points) =>
+    `<path d="M${points.map(([a, b]) => `${(x + a * r).toFixed(1)} ${(y + b * r).toFixed(1)}`).join("L")}Z" ${style}/>`;
   if (shape === 1) return p([-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]);
   if (shape === 2) return p([0, -1.2], [1.15, 0.9], [-1.15, 0.9]);
   if (shape === 3) return p([0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]);
-  if (shape === 4) return p([0, -1.3], [0.38, -0.4], [1.3, -0.4], [0.6, 0.25], [0.85, 1.2], [0, 0.65], [-0.85, 1.2], [-0.6, 0.25], [-1.3, -0.4], [-0.38, -0.4]);
-  if (shape === 5) return p([-0.3, -1.1], [0.3, -1.1], [0.3, -0.3], [1.1, -0.3], [1.1, 0.3], [0.3, 0.3], [0.3, 1.1], [-0.3, 1.1], [-0.3, 0.3], [-1.1, 0.3], [-1.1, -0.3], [-0.3, -0.3]);
+  if (shape === 4)
+    return p(
+      [0, -1.3],
+      [0.38, -0.4],
+      [1.3, -0.4],
+      [0.6, 0.25],
+      [0.85, 1.2],
+      [0, 0.65],
+      [-0.85, 1.2],
+      [-0.6, 0.25],
+      [-1.3, -0.4],
+      [-0.38, -0.4],
+    );
+  if (shape === 5)
+    return p(
+      [-0.3, -1.1],
+      [0.3, -1.1],
+      [0.3, -0.3],
+      [1.1, -0.3],
+      [1.1, 0.3],
+      [0.3, 0.3],
+      [0.3, 1.1],
+      [-0.3, 1.1],
+      [-0.3, 0.3],
+      [-1.1, 0.3],
+      [-1.1, -0.3],
+      [-0.3, -0.3],
+    );
   return `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${r}" ${style}/>`;
 }
 function badge(method) {
@@ -86,33 +93,47 @@ function badge(method) {
 const mark = (text) => (text ? `<span class="mark">${esc(text)}</span>` : "");
 
 // ---- what is shown -------------------------------------------------------------------------------
-const tables = () => D.tables.map((t, i) => i).filter((i) => S.table === "" || S.table === i);
+const tables = () => D.tables.map((_, i) => i).filter((i) => S.table === "" || S.table === i);
 const tasksOf = (t) => D.tables[t].tasks.filter((task) => !S.hideTasks.has(task.name));
 const words = () => S.q.toLowerCase().split(/\s+/).filter(Boolean);
 const found = (text) => words().every((w) => text.toLowerCase().includes(w));
 function rowsOf(t) {
   const table = D.tables[t];
-  return table.rows.filter((row) => !S.hideMethods.has(row.method) && rowFound(table, row));
+  return table.rows.filter((row) => isShown(t, row.method) && rowFound(table, row));
 }
 function rowFound(table, row) {
   if (!words().length) return true;
-  return table.tasks.some((task) => row.cells[task.name] !== undefined && !S.hideTasks.has(task.name) && found(`${table.model} ${table.protocol} ${row.label} ${row.method} ${task.name}`));
+  return table.tasks.some(
+    (task) =>
+      row.cells[task.name] !== undefined &&
+      !S.hideTasks.has(task.name) &&
+      found(`${table.model} ${table.protocol} ${row.label} ${row.method} ${task.name}`),
+  );
 }
 const cellOf = (row, task) => (row.cells[task] === undefined ? null : D.cells[row.cells[task]]);
 function average(t, row) {
   // With every task shown this is the report's own number; else the plain mean of the tasks that are shown.
   const table = D.tables[t];
-  if (!table.tasks.some((task) => S.hideTasks.has(task.name))) return { value: row.average, n: row.average_n, of: table.average_of, low: row.average_low, high: row.average_high };
+  if (!table.tasks.some((task) => S.hideTasks.has(task.name)))
+    return { value: row.average, n: row.average_n, of: table.average_of, low: row.average_low, high: row.average_high };
   const counted = tasksOf(t).filter((task) => task.averaged);
-  const values = counted.map((task) => cellOf(row, task.name)).filter((c) => c && !nil(c.mean)).map((c) => c.mean);
+  const values = counted
+    .map((task) => cellOf(row, task.name))
+    .filter((c) => c && !nil(c.mean))
+    .map((c) => c.mean);
   return { value: mean(values), n: values.length, of: counted.length };
 }
-const averages = (t) => rowsOf(t).map((row) => average(t, row)).some((a) => !nil(a.value) && a.n === a.of);
+const averages = (t) =>
+  rowsOf(t)
+    .map((row) => average(t, row))
+    .some((a) => !nil(a.value) && a.n === a.of);
 // What a table is sorted by until a column is chosen.
-const firstSort = (t) => (D.tables[t].average_of ? "average" : tasksOf(t)[0]?.name ?? "label");
+const firstSort = (t) => (D.tables[t].average_of ? "average" : (tasksOf(t)[0]?.name ?? "label"));
 function cellsFor(t, task) {
   // One cell a row; with "best" only the setting that is ahead on the selection rows, never on the reported ones.
-  const list = rowsOf(t).map((row) => ({ row, cell: cellOf(row, task) })).filter((e) => e.cell && !nil(e.cell.mean));
+  const list = rowsOf(t)
+    .map((row) => ({ row, cell: cellOf(row, task) }))
+    .filter((e) => e.cell && !nil(e.cell.mean));
   return S.settings === "all" ? list : bestOf(list, (e) => e.cell.selection);
 }
 function bestOf(list, key) {
@@ -129,32 +150,3 @@ function bestOf(list, key) {
 
 // With one setting a method, its name says enough.
 const nameOf = (row) => (S.settings === "all" ? row.label : row.method);
-
-// ---- the address holds the state, so that a view can be sent to somebody -------------------------
-function readAddress() {
-  const h = new URLSearchParams(location.hash.slice(1));
-  if (h.get("theme")) document.documentElement.dataset.theme = h.get("theme");
-  S.q = h.get("q") || "";
-  if (h.get("table") && D.tables[h.get("table")]) S.table = S.plot = Number(h.get("table"));
-  for (const name of (h.get("without") || "").split(",").filter(Boolean)) (D.methods.includes(name) ? S.hideMethods : S.hideTasks).add(name);
-  if (h.get("task")) S.task = h.get("task");
-  if (h.get("settings")) S.settings = h.get("settings");
-  if (h.get("sort")) {
-    const [key, way] = h.get("sort").split(":");
-    D.tables.forEach((_, i) => (S.sort[i] = [key, way === "asc" ? "ascending" : "descending"]));
-  }
-  if (h.get("runs")) S.sort.runs = [h.get("runs").split(":")[0], h.get("runs").endsWith(":asc") ? "ascending" : "descending"];
-}
-function writeAddress() {
-  const h = new URLSearchParams();
-  if (S.table !== "") h.set("table", S.table);
-  if (S.q) h.set("q", S.q);
-  const hidden = [...S.hideTasks, ...S.hideMethods];
-  if (hidden.length) h.set("without", hidden.join(","));
-  if (S.task) h.set("task", S.task);
-  try {
-    history.replaceState(null, "", h.size ? `#${h}` : location.pathname + location.search);
-  } catch (_) {
-    // Some browsers refuse this for a page opened from a file; the page works without it.
-  }
-}

@@ -2,14 +2,38 @@
 "use strict";
 const COSTS = [
   // key, head, small head, how it is written, its small line
-  ["tuned", "Tuned", "parameters", (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`), (r) => percent(r.tuned_percent)],
+  [
+    "tuned",
+    "Tuned",
+    "parameters",
+    (r) => count(r.tuned, r.tuned_low, r.adapter === r.tuned ? "" : `, adapter alone ${si(r.adapter)}`),
+    (r) => (nil(r.tuned_percent) ? "–" : `${percent(r.tuned_percent)} %`),
+  ],
   ["trainable", "Trainable", "with head", (r) => count(r.trainable, r.trainable_low), () => ""],
-  ["step", "Step time", D.reference ? `vs ${D.reference}` : "", (r) => (nil(r.step_ratio) ? seconds(r.step) : `${fix(r.step_ratio, 2)}×`), (r) => (nil(r.step_ratio) ? "" : seconds(r.step))],
+  [
+    "step",
+    "Step time",
+    D.reference ? `vs ${D.reference}` : "",
+    (r) => (nil(r.step_ratio) ? seconds(r.step) : `${fix(r.step_ratio, 2)}×`),
+    (r) => (nil(r.step_ratio) ? "" : seconds(r.step)),
+  ],
   ["train", "Training", "a run", (r) => seconds(r.train), () => ""],
   ["memory", "Peak memory", "", (r) => bytes(r.memory), () => ""],
   ["bytes", "Adapter file", "", (r) => bytes(r.bytes), () => ""],
-  ["latency", "Latency", "plain, merged", (r) => (nil(r.latency) ? "–" : `${fix(r.latency, 1)} ms`), (r) => (nil(r.latency_merged) ? "" : `${fix(r.latency_merged, 1)} ms merged`)],
-  ["tuning_runs", "Tuning", "runs, time", (r) => (nil(r.tuning_runs) ? "–" : r.tuning_runs), (r) => (nil(r.tuning_seconds) ? "" : seconds(r.tuning_seconds))],
+  [
+    "latency",
+    "Latency",
+    "plain, merged",
+    (r) => (nil(r.latency) ? "–" : `${seconds(r.latency / 1000)}`),
+    (r) => (nil(r.latency_merged) ? "" : `${seconds(r.latency_merged / 1000)} merged`),
+  ],
+  [
+    "tuning_runs",
+    "Tuning",
+    "runs, time",
+    (r) => (nil(r.tuning_runs) ? "–" : r.tuning_runs),
+    (r) => (nil(r.tuning_seconds) ? "" : seconds(r.tuning_seconds)),
+  ],
 ];
 const costValue = { step: (r) => r.step_ratio ?? r.step };
 
@@ -28,21 +52,41 @@ function head(name, key, text, small, order, cls = "", rows = "") {
 function scoreCell(cell, gap) {
   const cls = gap ? "num gap" : "num";
   if (!cell) return `<td class="${cls} empty">–</td>`;
-  if (nil(cell.mean)) return `<td class="${cls} empty" data-cell="${cell.i}">–${mark(cell.mark)}<small>${esc(trouble(cell) || "no run done")}</small></td>`;
+  if (nil(cell.mean))
+    return `<td class="${cls} empty" data-cell="${cell.i}">–${mark(cell.mark)}<small>${esc(trouble(cell) || "no run done")}</small></td>`;
   const value = cell.standing === "top" ? `<b>${score(cell.mean)}</b>` : score(cell.mean);
-  const spread = S.detail === "interval"
-    ? (nil(cell.low) ? "no interval" : `${score(cell.low)}–${score(cell.high)}`)
-    : S.detail === "seeds" ? many(cell.n, "seed") : `${nil(cell.std) ? "" : `± ${fix(cell.std, Math.max(1, D.decimals))} · `}n ${cell.n}`;
-  return `<td class="${cls}" data-cell="${cell.i}">${value}${mark(cell.mark)}<small>${esc(spread)}</small></td>`;
+  const spread =
+    S.detail === "interval"
+      ? nil(cell.low)
+        ? "no interval"
+        : `${score(cell.low)}–${score(cell.high)}`
+      : S.detail === "seeds"
+        ? many(cell.n, "seed")
+        : `${nil(cell.std) ? "" : `± ${fix(cell.std, Math.max(1, D.decimals))} · `}n ${cell.n}`;
+  const theirs = S.printed
+    ? (D.printed[cell.i] || []).map(([v, where]) => `<small class="theirs" title="${esc(where)}">printed ${score(v)}</small>`).join("")
+    : "";
+  return `<td class="${cls}" data-cell="${cell.i}">${value}${mark(cell.mark)}<small>${esc(spread)}</small>${theirs}</td>`;
 }
 function trouble(cell) {
-  return [["collapsed", "collapsed"], ["diverged", "diverged"], ["failed", "failed"], ["skipped", "skipped"]]
-    .filter(([key]) => cell[key]).map(([key, word]) => `${cell[key]} ${word}`).join(", ");
+  return [
+    ["collapsed", "collapsed"],
+    ["diverged", "diverged"],
+    ["failed", "failed"],
+    ["skipped", "skipped"],
+  ]
+    .filter(([key]) => cell[key])
+    .map(([key, word]) => `${cell[key]} ${word}`)
+    .join(", ");
 }
 function cellTip(cell) {
   const lines = [`<b>${esc(cell.label)}</b> on <b>${esc(cell.task)}</b>`];
   if (!nil(cell.mean)) lines.push(`${score(cell.mean)}${nil(cell.std) ? "" : ` ± ${fix(cell.std, 2)}`} <i>${esc(cell.metric || "")}</i>`);
-  lines.push(nil(cell.low) ? `<i>${many(cell.n, "seed")}, no interval</i>` : `<i>95% interval ${score(cell.low)} to ${score(cell.high)}, ${many(cell.n, "seed")}</i>`);
+  lines.push(
+    nil(cell.low)
+      ? `<i>${many(cell.n, "seed")}, no interval</i>`
+      : `<i>95% interval ${score(cell.low)} to ${score(cell.high)}, ${many(cell.n, "seed")}</i>`,
+  );
   if (cell.seeds.length) lines.push(`<i>seeds: ${cell.seeds.map(([s, v]) => `${s}: ${score(v)}`).join(", ")}</i>`);
   if (trouble(cell)) lines.push(esc(trouble(cell)));
   if (cell.standing === "top") lines.push("in the top group: not told from the highest row");
@@ -51,72 +95,163 @@ function cellTip(cell) {
   if (cell.letters) lines.push(`<i>letters ${esc(cell.letters)}: rows that share one are not told apart</i>`);
   if (!nil(cell.rest)) lines.push(`${score(cell.rest)} over the runs that did not collapse`);
   if (!nil(cell.rows_error)) lines.push(`<i>± ${fix(cell.rows_error, 1)} for other rows of the kind (standard error)</i>`);
-  if (!nil(cell.p)) lines.push(`<i>p = ${cell.p < 0.001 ? "&lt; 0.001" : fix(cell.p, 3)} against the highest row, corrected for all pairs</i>`);
+  if (!nil(cell.p))
+    lines.push(`<i>p ${cell.p < 0.001 ? "" : "= "}${esc(probability(cell.p))} against the highest row, corrected for all pairs</i>`);
+  for (const [v, where] of D.printed[cell.i] || []) lines.push(`<i>published: ${score(v)} (${esc(where)})</i>`);
   for (const text of cell.mixed) lines.push(esc(text));
   return lines.join("<br>");
 }
 
 function drawTables() {
-  const parts = tables().map((t) => drawTable(t)).filter(Boolean);
-  const seg = [["std", "± std, n"], ["interval", "95% interval"], ["seeds", "seeds"]]
-    .map(([k, text]) => `<button type="button" data-detail="${k}" aria-pressed="${S.detail === k}">${text}</button>`).join("");
-  $("tables").innerHTML = `<div class="head"><h2>Scores and costs</h2><div class="seg" role="group" aria-label="Small line in each cell">${seg}</div></div>` +
+  const parts = tables()
+    .map((t) => drawTable(t))
+    .filter(Boolean);
+  const seg = [
+    ["std", "± std, n"],
+    ["interval", "95% interval"],
+    ["seeds", "seeds"],
+  ]
+    .map(([k, text]) => `<button type="button" data-detail="${k}" aria-pressed="${S.detail === k}">${text}</button>`)
+    .join("");
+  $("tables").innerHTML =
+    `<div class="head"><h2>Scores and costs</h2><div class="seg" role="group" aria-label="Small line in each cell">${seg}</div></div>` +
     (parts.join("") || '<p class="empty">Nothing fits these filters. “Show all” takes them away.</p>');
+  for (const box of document.querySelectorAll("#tables .scroll")) tellColumns(box);
+}
+function tellColumns(box) {
+  // A table that is wider than its place says how many columns wait at the right.
+  const button = box.closest(".block")?.querySelector("[data-wider]");
+  if (!button) return;
+  const right = box.getBoundingClientRect().right + 2;
+  const lost = [...box.querySelectorAll("thead tr:last-child th")].filter((th) => th.getBoundingClientRect().right > right).length;
+  button.hidden = !lost;
+  button.textContent = `${many(lost, "more column")} →`;
 }
 const narrow = () => innerWidth < 640; // there the average comes first, where it can be seen
 // A sweep over one task leaves rows with one score each: they wait behind a button when their method has a full row.
 const partial = (table, row) => row.average_n < table.average_of;
-function drawTable(t) {
+function ordered(t, rows) {
+  // By the chosen column; among equals, and for rows without a value, by name.
   const table = D.tables[t];
-  const tasks = tasksOf(t);
   const order = sorter(t, [firstSort(t), "descending"]);
   const of = { label: (r) => r.label, average: (r) => average(t, r).value };
-  const value = of[order.key] || costValue[order.key] || (table.tasks.some((k) => k.name === order.key) ? (r) => cellOf(r, order.key)?.mean : (r) => r[order.key]);
+  const value =
+    of[order.key] ||
+    costValue[order.key] ||
+    (table.tasks.some((k) => k.name === order.key) ? (r) => cellOf(r, order.key)?.mean : (r) => r[order.key]);
+  return rows
+    .slice()
+    .sort(
+      (a, b) =>
+        (order.key === "average" ? compare(-average(t, a).n, -average(t, b).n, 1) : 0) ||
+        compare(value(a), value(b), order.sign) ||
+        compare(a.label, b.label, 1),
+    );
+}
+function viewOf(t) {
+  // What a table shows at the moment: its rows in order, its columns of tasks and of costs, and rows that wait.
+  const table = D.tables[t];
   const found = rowsOf(t);
   const extra = new Set(found.filter((r) => partial(table, r) && table.rows.some((o) => o.method === r.method && !partial(table, o))));
-  const rows = found.filter((r) => S.partial.has(t) || !extra.has(r)).sort((a, b) => (order.key === "average" ? compare(-average(t, a).n, -average(t, b).n, 1) : 0) || compare(value(a), value(b), order.sign) || compare(a.label, b.label, 1));
+  const rows = ordered(
+    t,
+    found.filter((r) => S.partial.has(t) || !extra.has(r)),
+  );
+  return { table, tasks: tasksOf(t), rows, extra, costs: COSTS.filter(([key]) => table.rows.some((r) => !nil(r[key]))) };
+}
+function drawTable(t) {
+  const { table, tasks, rows, extra, costs } = viewOf(t);
+  const order = sorter(t, [firstSort(t), "descending"]);
   if (!rows.length || !tasks.length) return "";
-  const toggle = extra.size ? `<button type="button" class="quiet more" data-partial="${t}" aria-expanded="${S.partial.has(t)}">${S.partial.has(t) ? "Hide" : "Show"} ${many(extra.size, "more setting")} that ${extra.size === 1 ? "lacks" : "lack"} tasks</button>` : "";
-  const costs = COSTS.filter(([key]) => table.rows.some((r) => !nil(r[key])));
+  const toggle = extra.size
+    ? `<button type="button" class="quiet more" data-partial="${t}" aria-expanded="${S.partial.has(t)}">${S.partial.has(t) ? "Hide" : "Show"} ${many(extra.size, "more setting")} that ${extra.size === 1 ? "lacks" : "lack"} tasks</button>`
+    : "";
+  const all = new Set(table.rows.map((r) => r.method)).size,
+    shown = new Set(rows.map((r) => r.method)).size;
+  const rest =
+    S.mode === "top" && all > shown ? `<button type="button" class="quiet more" data-mode="all">Show all ${all} methods</button>` : "";
   const ranked = table.ranks !== null && table.average_of > 0;
   const whole = tasks.length === table.tasks.length;
   const body = rows.map((row) => {
     const avg = average(t, row);
     const cells = tasks.map((task) => scoreCell(cellOf(row, task.name))).join("");
     const small = nil(avg.value) ? "" : avg.n < avg.of ? `over ${avg.n} of ${avg.of}` : `${many(avg.n, "task")}`;
-    const cost = costs.map(([key, , , text, small], i) => `<td class="num${i ? "" : " gap"}${nil(row[key]) ? " empty" : ""}">${text(row)}${small(row) ? `<small>${small(row)}</small>` : ""}</td>`).join("");
-    const mean = !table.average_of ? "" : `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_top ? `<b>${score(avg.value)}</b>` : score(avg.value)}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
+    const cost = costs
+      .map(
+        ([key, , , text, small], i) =>
+          `<td class="num${i ? "" : " gap"}${nil(row[key]) ? " empty" : ""}">${text(row)}${small(row) ? `<small>${small(row)}</small>` : ""}</td>`,
+      )
+      .join("");
+    const mean = !table.average_of
+      ? ""
+      : `<td class="num gap${avg.n < avg.of ? " empty" : ""}">${whole && row.average_top ? `<b>${score(avg.value)}</b>` : score(avg.value)}<small>${small}</small></td>${ranked ? `<td class="num">${fix(row.rank, 1)}</td>` : ""}`;
     return `<tr><th scope="row"><span class="name">${badge(row.method)}<span>${esc(row.label).replace(/-/g, "\u2011")}</span></span></th>${narrow() ? mean + cells : cells + mean}${cost}</tr>`;
   });
   const taskHeads = tasks.map((k) => head(t, k.name, k.name, metricName(k.metric), order)).join("");
-  const meanHead = !table.average_of ? "" : head(t, "average", "Average", whole ? "" : "of shown tasks", order, "gap") + (ranked ? head(t, "rank", "Rank", "mean", order) : "");
-  const notes = [table.formula, table.ranks, ...table.notes].filter(Boolean).map((text) => `<li>${esc(text)}</li>`).join("");
-  return `<div class="block" data-table="${t}"><div class="head"><div><h3>${esc(table.model)} ${table.kinds.map((k) => `<span class="pill interrupted">${esc(k)}</span>`).join(" ")}</h3><p class="sub">${esc(table.head)}</p></div></div>
-    <div class="scroll" tabindex="0" role="region" aria-label="Scores of ${esc(table.model)}, protocol ${esc(table.protocol)}"><table class="sticky">
-    <thead><tr class="groups"><th></th><th colspan="${tasks.length + (table.average_of ? 1 : 0) + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost, median over runs</th>` : ""}</tr>
+  const meanHead = !table.average_of
+    ? ""
+    : head(t, "average", "Average", whole ? "" : "of shown tasks", order, "gap") + (ranked ? head(t, "rank", "Rank", "mean", order) : "");
+  const notes = [table.formula, table.ranks, ...table.notes].filter(Boolean).map((text) => `<li>${esc(text)}</li>`);
+  const folded = notes.length > 8 ? notes.splice(5) : []; // the long tail: what single rows must be known for
+  return `<div class="block" data-table="${t}"><div class="head"><div><h3>${esc(table.model)} ${table.kinds.map((k) => `<span class="pill interrupted">${esc(k)}</span>`).join(" ")}</h3><p class="sub">${esc(table.head)}</p></div><div class="copies"><button type="button" class="copy wider" data-wider="${t}" hidden></button>${copyButtons(
+    [
+      ["latex", "LaTeX"],
+      ["csv", "CSV"],
+      ["bibtex", "BibTeX"],
+      ["link", "Link"],
+    ],
+    `data-t="${t}"`,
+  )}</div></div>
+    <div class="scroll" tabindex="0" role="region" aria-label="Scores of ${esc(table.name)}"><table class="sticky">
+    <thead><tr class="groups"><td></td><th colspan="${tasks.length + (table.average_of ? 1 : 0) + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost, median over runs</th>` : ""}</tr>
     <tr>${head(t, "label", "Method", "", order)}${narrow() ? meanHead + taskHeads : taskHeads + meanHead}
-    ${costs.map(([key, text, small], i) => head(t, key, text, small, order, i ? "" : "gap")).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div>${toggle}<ul class="foot">${notes}</ul></div>`;
+    ${costs.map(([key, text, small], i) => head(t, key, text, small, order, i ? "" : "gap")).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div>${rest}${toggle}<ul class="foot">${notes.join("")}</ul>${folded.length ? `<details class="foot"><summary>${many(folded.length, "more note")}</summary><ul>${folded.join("")}</ul></details>` : ""}</div>`;
 }
 
 const RUN_COLUMNS = [
-  ["run_id", "Run", (v) => esc(v)], ["status", "Status", (v) => `<span class="pill ${esc(v)}">${esc(v)}</span>`], ["model", "Model", (v) => esc(v)],
-  ["adapter", "Method", (v) => `<span class="name">${badge(v)}<span>${esc(v)}</span></span>`], ["task", "Task", (v) => esc(v)], ["seed", "Seed", (v) => v],
-  ["protocol", "Protocol", (v) => esc(v)], ["lr", "Learning rate", (v) => rate(v)], ["score", "Score", (v) => score(v)], ["step", "Best step", (v) => (nil(v) ? "–" : v)],
-  ["train", "Training", (v) => seconds(v)], ["reason", "Reason", (v) => esc(v || "")],
+  ["run_id", "Run", (v, i) => `<button type="button" class="open" data-run="${i}" aria-haspopup="dialog">${esc(v)}</button>`],
+  ["status", "Status", (v) => `<span class="pill ${esc(v)}">${esc(v)}</span>`],
+  ["model", "Model", (v) => esc(v)],
+  ["adapter", "Method", (v) => `<span class="name">${badge(v)}<span>${esc(v)}</span></span>`],
+  ["task", "Task", (v) => esc(v)],
+  ["seed", "Seed", (v) => v],
+  ["protocol", "Protocol", (v) => esc(v)],
+  ["lr", "Learning rate", (v) => rate(v)],
+  ["score", "Score", (v) => score(v)],
+  ["step", "Best step", (v) => (nil(v) ? "–" : v)],
+  ["train", "Training", (v) => seconds(v)],
+  ["reason", "Reason", (v) => esc(v || "")],
 ];
 function drawRuns() {
   const R = D.runs;
   const order = sorter("runs", ["", "ascending"]);
   const chosen = S.table === "" ? null : D.tables[S.table];
-  const shown = R.run_id.map((_, i) => i).filter((i) =>
-    !S.hideMethods.has(R.adapter[i]) && !S.hideTasks.has(R.task[i]) && (!chosen || (R.model[i] === chosen.model && R.protocol[i] === chosen.protocol)) &&
-    found(`${R.run_id[i]} ${R.status[i]} ${R.model[i]} ${R.adapter[i]} ${R.task[i]} ${R.protocol[i]} ${R.reason[i] || ""}`));
+  const shown = R.run_id
+    .map((_, i) => i)
+    .filter(
+      (i) =>
+        (S.mode !== "some" || !S.hide.has(R.adapter[i])) &&
+        !S.hideTasks.has(R.task[i]) &&
+        (!chosen || (R.model[i] === chosen.model && R.protocol[i] === chosen.protocol)) &&
+        found(`${R.run_id[i]} ${R.status[i]} ${R.model[i]} ${R.adapter[i]} ${R.task[i]} ${R.protocol[i]} ${R.reason[i] || ""}`),
+    );
   const done = (i) => R.status[i] === "done"; // until a column is chosen, runs without a score come first
   shown.sort((a, b) => (order.key ? compare(R[order.key][a], R[order.key][b], order.sign) : done(a) - done(b)) || a - b);
-  $("runs-sub").textContent = `${many(shown.length, "run")} of ${R.run_id.length.toLocaleString("en")}. One row is one training; scores are on the reported rows.`;
+  $("runs-sub").textContent =
+    `${many(shown.length, "run")} of ${whole(R.run_id.length)}. One row is one training; scores are on the reported rows. A click on its name opens it.`;
   const left = new Set(["run_id", "status", "model", "adapter", "task", "protocol", "reason"]);
-  const headRow = RUN_COLUMNS.map(([key, text]) => head("runs", key, text, "", order, left.has(key) ? "left" : "")).join("");
-  const body = shown.slice(0, S.runs).map((i) => `<tr>${RUN_COLUMNS.map(([key, , text]) => `<td${left.has(key) ? ' class="left"' : ""}>${text(R[key][i])}</td>`).join("")}</tr>`);
-  const more = shown.length > S.runs ? `<button type="button" class="quiet more" id="more">Show ${Math.min(200, shown.length - S.runs)} more</button>` : "";
-  $("runs-table").innerHTML = `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table><thead><tr>${headRow}</tr></thead><tbody>${body.join("")}</tbody></table></div>${more}`;
+  const one = (key) => R[key].every((v) => (v ?? "") === (R[key][0] ?? "")); // a column that tells nothing is left out
+  const columns = RUN_COLUMNS.filter(([key]) => !["model", "protocol", "reason", "status"].includes(key) || !one(key));
+  const headRow = columns.map(([key, text]) => head("runs", key, text, "", order, left.has(key) ? "left" : "")).join("");
+  const body = shown
+    .slice(0, S.runs)
+    .map(
+      (i) => `<tr>${columns.map(([key, , text]) => `<td${left.has(key) ? ' class="left"' : ""}>${text(R[key][i], i)}</td>`).join("")}</tr>`,
+    );
+  const more =
+    shown.length > S.runs
+      ? `<button type="button" class="quiet more" id="more">Show ${Math.min(200, shown.length - S.runs)} more</button>`
+      : "";
+  $("runs-table").innerHTML =
+    `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table><thead><tr>${headRow}</tr></thead><tbody>${body.join("")}</tbody></table></div>${more}`;
 }

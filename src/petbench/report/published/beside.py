@@ -88,7 +88,7 @@ def _line(
     if number.task == "average":
         return Line(adapter, number, None, None, ("averages: compare the tasks, the formulas differ",))
     found = cells.get((model, adapter, PARTS.get(number.task, number.task)), [])
-    sized = [cell for cell in found if _nearest(cell, names) == number.method]
+    sized = [cell for cell in found if nearest(cell, names) == number.method]
     if not sized:
         return Line(adapter, number, None, None, ())
     cell = max(sized, key=lambda cell: len(cell.values))
@@ -121,7 +121,7 @@ def _prior(number: Published, cell: Cell, cells: Sequence[Cell]) -> Prior | None
     return prior_of([other for other in table if other.column_key == cell.column_key], table, scores)
 
 
-def _nearest(cell: Cell, names: Sequence[str]) -> str:
+def nearest(cell: Cell, names: Sequence[str]) -> str:
     """The printed method of this size: by the sizes that the table gives, nearest to our tuned parameters."""
     sizes = {each.method: each.size_millions for name in names for each in lookup(method=name)}
     known = {name: size for name, size in sizes.items() if size is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import StatisticsError, correlation, fmean
 
+from petbench.record.units import fix
 from petbench.report.published.beside import Beside, Line
 
 MARKS = {"consistent": "", "differs": "!", "cannot tell": "?"}
@@ -49,8 +50,8 @@ def _ours(line: Line) -> str:
     if line.ours is None or line.difference is None:
         return ""
     mark = MARKS.get(line.word.word, "") if line.word is not None else "?"
-    spread = "" if line.ours.std is None else f"±{line.ours.std:.1f}"
-    return f"{line.ours.mean:.1f}{spread} {line.difference:+.1f}{mark}"
+    spread = "" if line.ours.std is None else f"±{fix(line.ours.std)}"
+    return f"{fix(line.ours.mean)}{spread} {line.difference:+.1f}{mark}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -100,7 +100,7 @@ def folder() -> Path:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Every number of glue_results.csv, in its order. Raises UserError on a line that is no number."""
+    """Every number of glue_results.csv, in its order. Raises UserError on a line that is not a number."""
     path = folder() / "glue_results.csv"
     found = []
     with path.open(encoding="utf-8", newline="") as file:

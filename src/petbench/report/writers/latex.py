@@ -3,10 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 
+from petbench.record.units import score
 from petbench.report.layout import Average, Entry, Report, Standing, Table
 from petbench.report.notes import cell_marks
 from petbench.report.statistics.intervals import Summary
-from petbench.report.writers.numerals import COST_HEADS, cost_cells, rank_line, score, used
+from petbench.report.writers.numerals import COST_HEADS, cost_cells, rank_line, used
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from html import escape
 
 from petbench.console import shown
+from petbench.record.units import NOTHING, score
 from petbench.report.layout import Average, Entry, Report, Table
 from petbench.report.notes import cell_marks
 from petbench.report.writers.numerals import (
     COST_HEADS,
-    NOTHING,
     SEARCHED_NOTE,
     SEARCHED_TITLE,
     cost_cells,
     head,
     interval,
     rank_line,
-    score,
     searched_cells,
     searched_heads,
     spread,

@@ -1,18 +1,12 @@
-"""How numbers are written in tables: scores times 100, counts, bytes and seconds in fitting units."""
+"""The cells of tables in words: spreads, intervals, costs, budgets and ranks (single numbers: record/units.py)."""
 
 from collections.abc import Callable, Sequence
 
+from petbench.record.units import NOTHING, fix, percent, probability, ratio, score, seconds, size, whole
 from petbench.report.budgets import Searched
 from petbench.report.layout import Column, Costs, Span
 from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
-
-NOTHING = "–"
-
-
-def score(value: float) -> str:
-    """A score in [-1, 1] as points: 0.861 -> 86.1."""
-    return f"{100 * value:.1f}"
 
 
 def spread(short: Summary) -> str:
@@ -23,34 +17,6 @@ def spread(short: Summary) -> str:
 def interval(short: Summary) -> str:
     """`[85.8, 86.4]`, or nothing for one value."""
     return "" if short.low is None or short.high is None else f"[{score(short.low)}, {score(short.high)}]"
-
-
-def whole(value: float) -> str:
-    """110,592"""
-    return f"{round(value):,}"
-
-
-def percent(value: float) -> str:
-    """Percent with two digits that count: 0.050, 1.2, 100."""
-    return f"{value:.3f}" if 0 < value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
-def size(value: float) -> str:
-    """Bytes in binary units: 1.4 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024 or unit == "GiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
-
-
-def seconds(value: float) -> str:
-    """12 ms, 3.4 s, 5.6 min, 7.8 h."""
-    if value < 1:
-        return f"{1000 * value:.3g} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def span(value: Span | None, write: Callable[[float], str]) -> str:
@@ -78,7 +44,7 @@ def cost_cells(costs: Costs) -> list[str]:
         span(costs.tuned, whole),
         span(costs.tuned_percent, percent),
         span(costs.trainable, whole),
-        _or_nothing(costs.step_vs_lora, lambda value: f"{value:.2f}"),
+        _or_nothing(costs.step_vs_lora, ratio),
         span(costs.step_seconds, seconds),
         _or_nothing(costs.peak_memory, size),
         _or_nothing(costs.adapter_bytes, size),
@@ -124,10 +90,10 @@ def rank_line(ranks: Ranks | None) -> str:
     if ranks is None:
         return ""
     order = sorted(ranks.average.items(), key=lambda item: (item[1], item[0]))
-    listed = ", ".join(f"{name} {rank:.2f}" for name, rank in order)
-    nemenyi = f"critical difference {ranks.critical_difference:.2f} (Nemenyi, .05)"
-    p = f"{ranks.friedman_p:.3f}" if ranks.friedman_p >= 0.001 else "< 0.001"
-    return f"average ranks over {len(ranks.tasks)} tasks: {listed}; {nemenyi}; Friedman p {p}"
+    listed = ", ".join(f"{name} {fix(rank, 2)}" for name, rank in order)
+    nemenyi = f"critical difference {fix(ranks.critical_difference, 2)} (Nemenyi, .05)"
+    friedman = f"Friedman p {probability(ranks.friedman_p)}"
+    return f"average ranks over {len(ranks.tasks)} tasks: {listed}; {nemenyi}; {friedman}"
 
 
 def _or_nothing(value: float | None, write: Callable[[float], str]) -> str:

@@ -9,22 +9,19 @@ from rich.text import Text
 
 from petbench.console import shown
 from petbench.record.metrics.table import METRICS
+from petbench.record.units import NOTHING, score, seconds, whole
 from petbench.report.budgets import Searched
 from petbench.report.labels import PROTOCOLS
 from petbench.report.layout import Average, Column, Entry, Report, Row, Table
 from petbench.report.notes import COLLAPSED, LOST, cell_marks
 from petbench.report.writers.markdown import counts_line
 from petbench.report.writers.numerals import (
-    NOTHING,
     SEARCHED_NOTE,
     SEARCHED_TITLE,
-    score,
     searched_cells,
     searched_heads,
-    seconds,
     span,
     spread,
-    whole,
 )
 
 TOP = "*"  # behind the scores of the top group, bold where the output can show it

@@ -193,7 +193,7 @@ def _objects(
 def _object(place: str, line: str) -> dict[str, Any]:
     """The object of one line."""
     if not line.strip():
-        raise UserError(f"{place}: empty. Give an object a line; delete a line that is no row.")
+        raise UserError(f"{place}: empty. Give an object a line; delete a line that is not a row.")
     try:
         row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:

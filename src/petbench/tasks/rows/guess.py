@@ -45,7 +45,7 @@ NUMBERS = (
     "",
 )  # what numbers rows, says nothing
 MOST_CLASSES = 20  # of labels that are all whole numbers; more are a number
-NAMES_SHARE = 0.5  # different names among the rows; more, and it is no class
+NAMES_SHARE = 0.5  # different names among the rows; more, and it is not a class
 Kind = Literal["classes", "number"]
 
 

@@ -22,7 +22,7 @@ def read_new_text(
     columns: field -> column, where the file's columns have other names than the task's. label: the column of labels;
     without it the task's own is taken where it is there and holds labels, as in GLUE's validation files. See
     `files.read_file` for the forms. Raises UserError, with the line, on what cannot be read, on characters that are no
-    text, a missing text, a label of `label` that is none, and no rows.
+    text, a missing text, a value in the column `label` that is not a label, and no rows.
     """
     known = dict(columns) if columns is not None else task.columns
     wanted = columns_of(task.text_fields, known)
@@ -73,7 +73,7 @@ def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
 
 
 def labels_of(values: Sequence[Any], task: Task) -> list[int] | list[float] | None:
-    """A column of labels in codes or numbers; None where any is no label of the task."""
+    """A column of labels in codes or numbers; None where any is not a label of the task."""
     if task.regression:
         numbers = [number_of(value) for value in values]
         return None if None in numbers else [float(value) for value in numbers if value is not None]

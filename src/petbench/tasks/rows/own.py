@@ -92,7 +92,7 @@ def _number_task(task: Task, raws: Mapping[str, Raw]) -> Task:
             number = number_of(value)
             if number is None:
                 raise UserError(
-                    f"{raw.place(row)}: the label {value!r} in '{task.label}' is no number. Mend it, or give "
+                    f"{raw.place(row)}: the label {value!r} in '{task.label}' is not a number. Mend it, or give "
                     "data.kind=classes."
                 )
             numbers[split].append(number)

@@ -43,7 +43,7 @@ def no_column(place: str, name: str, there: Sequence[str], needs: str) -> UserEr
 
 
 def require_texts(raw: Raw, name: str) -> None:
-    """Raise UserError with the first row of a column that is no text, or holds characters that are none."""
+    """Raise UserError with the first row of a column that is not text, or holds characters that are not text."""
     for row, text in enumerate(raw.columns[name]):
         if not isinstance(text, str):
             raise UserError(f"{raw.place(row)}: '{name}' is {_shown(text)}. Give a text in quotes.")

@@ -106,5 +106,5 @@ def _fault(prediction: str, task: Task) -> str | None:
     try:
         number = float(prediction)
     except ValueError:
-        return f"{prediction!r} is no number"
+        return f"{prediction!r} is not a number"
     return None if low <= number <= high else f"{prediction} is not from {low:g} to {high:g}"

@@ -45,7 +45,7 @@ def gather(runs: Sequence[str], results_dir: str | Path = "results") -> Submissi
 
     AX comes from the mnli run. Without a wnli run, WNLI is its majority class, and a note says so. Nothing
     else is filled in. Raises UserError on a run that is unfinished or of another protocol, on two runs of a
-    task, on a missing file, on rows that are not 0 to n-1 and on answers that are no label.
+    task, on a missing file, on rows that are not 0 to n-1 and on answers that are not labels.
     """
     parts: dict[str, Part] = {}
     counts: dict[str, int] = {}
@@ -122,7 +122,7 @@ def _finished(run: str, results_dir: str | Path) -> tuple[Path, Record]:
             )
         if record.config.get("task", {}).get("glue", True) is None:
             raise UserError(
-                f"run {record.run_id} is of {record.task}, which is no task of GLUE: the server knows no such file. "
+                f"run {record.run_id} is of {record.task}, which is not a task of GLUE: the server knows no such file. "
                 "`petbench predict` labels new rows with it."
             )
         if record.protocol != "glue_test":
@@ -151,7 +151,7 @@ def _part(path: Path, stem: str, record: Record) -> tuple[Part, list[str]]:
     wrong = [a for a in answers if not _legal(a, task)]
     if wrong:
         raise UserError(
-            f"run {record.run_id}: {len(wrong)} of {len(answers)} {stem} answers are no label (the first: "
+            f"run {record.run_id}: {len(wrong)} of {len(answers)} {stem} answers are not labels (the first: "
             f"{wrong[0]}). GLUE takes labels only: train with eval.decode=score."
         )
     if not task.regression:

@@ -13,10 +13,12 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from petbench.inference.ask import Answerer, Reply
+from petbench.machine.clock import StepClock
 from petbench.training.claim import Claim
 from petbench.training.prepare import Prepared
 from petbench.training.session import ALONE, SOLO, Session, Solo, Together
@@ -192,6 +194,10 @@ class LaneSession(Session):
 
     def now(self) -> float:
         return self.lane.now()
+
+    def step_clock(self, earlier: list[float] | None = None) -> StepClock:
+        """The host's seconds also on a GPU, which cannot tell the lanes of a pass apart; the group waits for it."""
+        return StepClock(torch.device("cpu"), earlier, self.now)
 
     def saves(self, is_time: bool) -> bool:
         if self.lane.stand.saving is None:

@@ -1,0 +1,138 @@
+"""Together: the small matrices that a model's adapters make of their parameters, made for all in a few operations.
+
+On a device with small batches the launches are what a step costs, not the arithmetic: twenty-four adapters that each
+cast two factors and scale one launch seventy-two kernels. So in a forward pass with gradients the first adapter that
+runs lets all of one kind and shape stack their factors, make their matrices at once, in float32, and cast them once
+to autocast's format. On a CPU each adapter makes its own, as before; so does one that is called outside its model.
+"""
+
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from petbench.adapters.adapter import Adapter, Handle
+from petbench.models.checkpointing import is_checkpointing
+
+
+class TogetherAdapter(Adapter):
+    """An adapter whose forward begins with matrices made from its own parameters alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._together = Together(())
+
+    @abstractmethod
+    def parts(self) -> tuple[Tensor, ...]:
+        """The parameters that the matrices are made from."""
+
+    @abstractmethod
+    def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """The matrices of n adapters alike from their `parts`, each stacked along a new first dimension (n, …)."""
+
+    def kind(self) -> Hashable:
+        """What two adapters must share, besides their class and the shapes of their parts, to be made together."""
+        return None
+
+    def given(self) -> tuple[Tensor, ...] | None:
+        """This adapter's matrices where they were made together; None: make your own."""
+        return self._together.matrices(self)
+
+    def lowered(self, source: Tensor, like: Tensor) -> Tensor:
+        """The source in the format of `like`; adapters that read one tensor share its cast."""
+        return self._together.cast(source, like.dtype)
+
+
+class Together:
+    """Of one model: its adapters and, during a forward pass, what was made for them."""
+
+    def __init__(self, adapters: Sequence[TogetherAdapter]) -> None:
+        self._adapters = list(adapters)
+        self._armed = False
+        self._made: dict[int, tuple[Tensor, ...]] = {}
+        self._cast: tuple[Tensor, Tensor] | None = None  # the last source, and it in another format
+
+    def hang(self, model: nn.Module) -> list[Handle]:
+        """Act in every forward pass of the model, until the handles are removed."""
+        if not self._adapters:
+            return []
+        for adapter in self._adapters:
+            adapter._together = self
+        return [
+            model.register_forward_pre_hook(self._begin),
+            model.register_forward_hook(self._end, always_call=True),
+        ]
+
+    def matrices(self, adapter: TogetherAdapter) -> tuple[Tensor, ...] | None:
+        """What was made for an adapter. Made when it is first asked for: autocast begins after the model's hooks."""
+        if not self._armed:
+            return None
+        if not self._made:
+            self._make()
+        return self._made[id(adapter)]
+
+    def cast(self, source: Tensor, dtype: torch.dtype) -> Tensor:
+        """The source in this format, cast once for all that ask in a row."""
+        if source.dtype == dtype:
+            return source
+        if self._cast is None or self._cast[0] is not source or self._cast[1].dtype != dtype:
+            self._cast = (source, source.to(dtype))
+        return self._cast[1]
+
+    def _begin(self, model: Any, arguments: Any) -> None:
+        # Layers that run again in the backward pass must not reach back to what another graph made.
+        again = is_checkpointing(model)
+        self._armed = torch.is_grad_enabled() and not again and bound_by_launches(self._adapters[0])
+
+    def _end(self, model: Any, arguments: Any, output: Any) -> None:
+        self._armed, self._cast = False, None
+        self._made.clear()
+
+    def _make(self) -> None:
+        groups: dict[Hashable, list[TogetherAdapter]] = {}
+        for adapter in {id(adapter): adapter for adapter in self._adapters}.values():
+            shapes = tuple(part.shape for part in adapter.parts())
+            groups.setdefault((type(adapter), adapter.kind(), shapes), []).append(adapter)
+        for alike in groups.values():
+            columns = zip(*(adapter.parts() for adapter in alike), strict=True)
+            device = alike[0].parts()[0].device.type
+            lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+            with torch.autocast(device, enabled=False):
+                made = alike[0].matrices_of(*map(_stacked, columns))
+                made = tuple(each if lower is None else each.to(lower) for each in made)
+            own = zip(*(each.unbind() for each in made), strict=True)
+            self._made |= {id(adapter): of_it for adapter, of_it in zip(alike, own, strict=True)}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Together":
+        return Together(())  # a copy is wired anew, or used without its model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Together, ((),)
+
+
+class _Stack(torch.autograd.Function):
+    """torch.stack whose gradients are parts of one dense tensor; those of a spread one would each be copied."""
+
+    @staticmethod
+    def forward(ctx: Any, *values: Tensor) -> Tensor:
+        return torch.stack(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return gradients[0].contiguous().unbind()
+
+
+def _stacked(values: Sequence[Tensor]) -> Tensor:
+    """(n, …); of one tensor that all share no copies, whose gradients would be added one by one."""
+    first = values[0]
+    if all(value is first for value in values):
+        return first.expand(len(values), *first.shape)
+    stacked: Tensor = _Stack.apply(*values)
+    return stacked
+
+
+def bound_by_launches(adapter: nn.Module) -> bool:
+    """Whether an adapter's operations cost their launches more than their arithmetic: on CUDA."""
+    return next(adapter.parameters()).is_cuda

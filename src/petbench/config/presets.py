@@ -1,0 +1,63 @@
+"""A choice of conf/ as plain values, read without Hydra: for showing what a run changed of its presets, at once."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from petbench.config.tree import conf_dir, option_path
+from petbench.config.values import flat
+from petbench.errors import UserError
+
+GROUPS = ("model", "adapter", "task", "data", "protocol", "trainer")
+
+
+@cache
+def preset(group: str, name: str) -> Mapping[str, Any]:
+    """The values of a choice, its base's below its own, as flat paths (`adapter.rank`). Raises UserError for a name
+    that is none."""
+    path = option_path(group, name)
+    own = _read(path.read_text(encoding="utf-8"))
+    whole: dict[str, Any] = {}
+    for entry in own.pop("defaults", []):
+        if isinstance(entry, str) and entry.startswith("/base/"):
+            base = conf_dir() / f"{entry.partition('@')[0].lstrip('/')}.yaml"
+            whole |= _read(base.read_text(encoding="utf-8"))
+    return flat({group: whole | own})
+
+
+@cache
+def common() -> Mapping[str, Any]:
+    """The values that config.yaml sets itself, as flat paths."""
+    values = _read((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
+    return flat({key: value for key, value in values.items() if key not in ("defaults", "hydra")})
+
+
+def composed(choices: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a run of these choices and nothing else; a group without a choice here adds none."""
+    values = dict(common())
+    for group in GROUPS:
+        if group in choices:
+            try:
+                values |= preset(group, choices[group])
+            except UserError:  # an outside package's that is not installed here
+                continue
+    values["optim.lr"] = values.get("adapter.tuning.lr")
+    return values
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are one setting: `1e-3` is text for YAML and a number for Hydra; a tuple is a list."""
+    if isinstance(one, str) != isinstance(other, str):
+        try:
+            return float(one) == float(other)
+        except (TypeError, ValueError):
+            return False
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def _read(text: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(text) or {})

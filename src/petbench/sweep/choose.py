@@ -1,0 +1,114 @@
+"""A first set of runs where there are no records: successive cuts of eight methods, sized to a number of minutes.
+
+Three rounds. All methods on a few rows and half of them on more are cut-short trials, which the report leaves out; the
+best of them then run on several seeds, on as many rows as the rest of the time allows. Sizes follow from the records of
+the first round, so the same command goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+
+from petbench.compose.expand import Member, recompose
+from petbench.config.tree import key_of
+from petbench.console import say
+from petbench.errors import UserError
+from petbench.sweep.members import Cell, why_not
+from petbench.sweep.sweep import Start, sweep
+from petbench.sweep.trials import TRIAL_SEED
+from petbench.training.plan import spec_from
+from petbench.training.prepare import prepare
+
+METHODS = ("head_only", "ia3", "bitfit", "krona", "compacter", "lora", "pfeiffer", "full")  # by size
+CUT = "++tuning={role:cut}"  # the note that keeps a run out of the report and of tuning budgets
+OWN_KEYS = ("sweep", "minutes", "seed", "adapter")
+FIRST_ROWS = 256  # of the first round: enough to tell a method that learns from one that does not
+FINALISTS, SEEDS = 3, 2
+TRIALS_SHARE = 0.3  # of the time, for the second round
+
+
+def is_choice(members: Sequence[Member]) -> bool:
+    """Whether the sweep is `sweep=choose`."""
+    return any("minutes" in member.values for member in members)
+
+
+def run_choice(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
+    """The three rounds; the cells of the last. Methods named by the user take the place of the eight.
+
+    Raises UserError where no method has a place in the model, or none of the first round ended.
+    """
+    values = members[0].values
+    seconds = _minutes(values.get("minutes")) * 60
+    base = tuple(o for o in members[0].overrides if key_of(o) not in OWN_KEYS)
+    if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in members):
+        raise UserError("sweep=choose compares methods alone: give one value of everything but adapter=.")
+    named = [o for m in members for o in m.overrides if key_of(o) == "adapter"]
+    asked = list(dict.fromkeys(named or [f"adapter={name}" for name in METHODS]))
+    composed = recompose([(*base, choice) for choice in asked], config_dir)
+    left_out = {c: why for c, m in zip(asked, composed, strict=True) if (why := why_not(m.values))}
+    choices = [choice for choice in asked if choice not in left_out]
+    for choice, why in left_out.items():
+        say(f"skipped: {choice}: {why.splitlines()[0]}")
+    if not choices:
+        raise UserError(next(iter(left_out.values())))
+
+    def round_of(some: Sequence[str], rows: int | None, more: Sequence[tuple[str, ...]]) -> list[Cell]:
+        cut = () if rows is None else (f"++data.max_train_examples={rows}",)
+        return sweep(recompose([(*base, c, *cut, *m) for c in some for m in more], config_dir), start)
+
+    trial = [(f"++seed={TRIAL_SEED}", CUT)]
+    say(f"Round 1 of 3: {len(choices)} methods on {FIRST_ROWS} rows, as trials.")
+    first = round_of(choices, FIRST_ROWS, trial)
+    if any(cell.spec.plan for cell in first):
+        return first
+    a_row, whole = _seconds_a_row(first), _train_rows(composed[asked.index(choices[0])])
+    second = choices
+    if len(choices) > FINALISTS:
+        half = _best(first, choices, max(FINALISTS, len(choices) // 2))
+        rows = _rows_for(seconds * TRIALS_SHARE, len(half), a_row, whole)
+        say(f"Round 2 of 3: {len(half)} methods on {rows or 'all'} rows, as trials.")
+        second = _best(round_of(half, rows, trial), half, FINALISTS)
+    rest = seconds * (1 - TRIALS_SHARE) - sum(cell.record.cost.seconds for cell in first if cell.record)
+    rows = _rows_for(rest, len(second) * SEEDS, a_row, whole)
+    say(f"Round 3 of 3: {len(second)} methods on {rows or 'all'} rows and {SEEDS} seeds.")
+    return round_of(second, rows, [(f"++seed={seed}",) for seed in range(SEEDS)])
+
+
+def _minutes(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UserError(f"minutes: got {value!r}. Legal: a number above 0.")
+    return float(value)
+
+
+def _best(cells: Sequence[Cell], choices: Sequence[str], most: int) -> list[str]:
+    """The choices with the highest selection scores, the smaller method first among equals."""
+    scores = {}
+    for cell in cells:
+        record = cell.record
+        if record is not None and record.status == "done" and record.selection_score is not None:
+            choice = next(o for o in cell.member.overrides if key_of(o) == "adapter")
+            scores[choice] = record.selection_score
+    if not scores:
+        raise UserError("sweep=choose: no run of the round ended, so nothing can be chosen.")
+    return sorted(scores, key=lambda choice: (-scores[choice], choices.index(choice)))[:most]
+
+
+def _seconds_a_row(cells: Sequence[Cell]) -> float:
+    """What a train row of the slowest method costs, evaluation and loading included."""
+    records = [record for cell in cells if (record := cell.record) and record.status == "done"]
+    if not records:
+        raise UserError("sweep=choose: no run of the first round ended, so nothing can be measured.")
+    return max(record.cost.seconds + (record.cost.load_seconds or 0.0) for record in records) / FIRST_ROWS
+
+
+def _train_rows(member: Member) -> int:
+    """How many train rows there are without a cut."""
+    return len(prepare(spec_from(member.values)).rows.train)
+
+
+def _rows_for(seconds: float, runs: int, a_row: float, whole: int) -> int | None:
+    """None: all rows fit; else the largest doubling of the first round's that does, at least the first round's."""
+    if whole <= FIRST_ROWS or whole * a_row * runs <= seconds:
+        return None
+    rows = FIRST_ROWS
+    while 2 * rows < whole and 2 * rows * a_row * runs <= seconds:
+        rows *= 2
+    return rows
