@@ -1,6 +1,6 @@
 """The ways to fail: a user's mistake (exit 2), or a failed run or a broken disk (exit 1), each in one or two lines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 
@@ -25,6 +25,17 @@ class DiskError(RunError):
 
 class Diverged(RunError):
     """A loss, a trained value or a logit became NaN or infinite."""
+
+
+class Paused(Exception):
+    """A trial stands where its sweep compares it with the others; its state is kept. The message says at which step.
+
+    curve: its evaluations so far, as in a record.
+    """
+
+    def __init__(self, message: str, curve: Sequence[Mapping[str, float]]) -> None:
+        super().__init__(message)
+        self.curve = curve
 
 
 class TakeAgain(Exception):

@@ -215,4 +215,6 @@ class TuningNote(Frozen):
 
     role: Literal["trial", "final", "cut"]  # cut: a trial of `sweep=choose`, cut short
     runs: int | None = None
+    steps: int | None = None  # optimiser steps
     seconds: float | None = None
+    pause: Fraction | None = None  # a trial pauses at its first evaluation from this share of its steps on

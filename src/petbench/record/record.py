@@ -11,7 +11,7 @@ from petbench.record.parts import Best, Cost, Digest, Headline, Merge, Metrics, 
 from petbench.record.provenance import Provenance
 
 SCHEMA_VERSION = 1
-Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
+Status = Literal["done", "failed", "diverged", "skipped", "interrupted", "paused"]
 
 
 def _finite(values: Any) -> Any:

@@ -31,13 +31,15 @@ def searched(records: Sequence[Record]) -> tuple[Searched, ...]:
     """All methods and tasks with two trials or more, one of them with a score; by model, protocol, task, method."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        if record.is_trial and not record.is_cut and record.status in ENDED:
+        if record.is_trial and not record.is_cut and record.status in (*ENDED, "paused"):
             task = record.config.get("task")
             size = task.get("train_examples") if isinstance(task, Mapping) else None
             name = record.task + ("" if size is None else f" n={size}") + (" (toy)" if record.is_toy else "")
             groups.setdefault((record.model, record.protocol, name, record.adapter), []).append(record)
     found = []
     for (model, protocol, task_name, method), trials in sorted(groups.items()):
+        if any(run.status == "paused" for run in trials):
+            continue  # those that went on are the better ones: no fair draw of trials
         tried = [Trial(run.selection_score, run.cost.seconds) for run in trials]
         budgets = tuple(expected_best(tried))
         if len(budgets) > 1:

@@ -25,7 +25,7 @@ CURVE_POINTS = (8, 200)  # fewest and most of one curve
 YARDSTICKS = ("full", "head_only")
 COLOURED_FIRST = ("krona", "lora", "compacter", "hadamard", "kernel_mix", "bitfit", "houlsby", "krona_res")
 CURVE_FIELDS = {"x": "step", "e": "epoch", "t": "seconds", "y": "score", "l": "loss"}
-NOT_DONE = ("failed", "diverged", "skipped", "interrupted")
+NOT_DONE = ("failed", "diverged", "skipped", "interrupted", "paused")
 
 
 def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:

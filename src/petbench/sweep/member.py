@@ -47,6 +47,8 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
         if prepared is not None and isinstance(error, UserError):
             note_failure(prepared, str(error))
         return None
+    if record.status == "paused":
+        say(f"{record.run_id} {record.reason}: selection {score(record.curve[-1].score)}")
     if record.headline is None:
         return None
     trial = spec.tuning is not None and spec.tuning.role != "final"  # its report rows choose nothing

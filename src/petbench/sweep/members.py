@@ -12,6 +12,7 @@ from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
 from petbench.training.plan import plan, spec_from
 from petbench.training.prepare import Prepared, prepare, run_id_of
+from petbench.training.run import stays_paused
 
 
 @dataclass
@@ -41,9 +42,12 @@ class Cell:
 
     @property
     def over(self) -> bool:
-        """Whether nothing was left to run when the call began: done, or failed and not to be tried again."""
+        """Whether nothing was left to run when the call began: done, paused as it should be, or failed and not to be
+        tried again."""
         if self.before is None:
             return False
+        if self.before.status == "paused":
+            return stays_paused(self.spec)
         failed = self.before.status in ("failed", "diverged")
         return self.before.status == "done" or (failed and not self.spec.retry)
 

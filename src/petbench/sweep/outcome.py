@@ -13,8 +13,8 @@ from petbench.report.collapse import nothing_learnt
 from petbench.sweep.members import Cell
 from petbench.sweep.tables import settings_of
 
-_ORDER = ("done", "done before", "skipped", "failed", "diverged", "interrupted", "missing")
-_WELL = _ORDER[:3]
+_ORDER = ("done", "done before", "paused", "skipped", "failed", "diverged", "interrupted", "missing")
+_WELL = _ORDER[:4]
 _HEADS = ("method", "task", "model", "setting", "score", "of", "seeds", "collapsed")
 _COSTS = ("adapter params", "a step", "time")
 
@@ -30,7 +30,8 @@ class _Setting:
     def texts(self) -> tuple[str, ...]:
         """One text a head of _HEADS and _COSTS."""
         if not self.done:
-            return (*self.place, "no run", "", f"0 of {len(self.cells)}", "", "", "", "")
+            word = "paused" if all(ended(cell) == "paused" for cell in self.cells) else "no run"
+            return (*self.place, word, "", f"0 of {len(self.cells)}", "", "", "", "")
         trials = all(record.is_trial for record in self.done)
         headline = self.done[0].headline
         metric = "" if headline is None else headline.name.replace("_", " ")
@@ -87,7 +88,7 @@ def show_outcome(cells: Sequence[Cell]) -> None:
 
 
 def ended(cell: Cell) -> str:
-    """done, done before, skipped (impossible), failed, diverged, interrupted or missing."""
+    """done, done before, paused (a trial), skipped (impossible), failed, diverged, interrupted or missing."""
     if cell.skipped is not None:
         return "skipped"
     record = cell.record
@@ -150,7 +151,7 @@ def _some(labels: Sequence[str]) -> str:
 def _next(cells: Sequence[Cell], counts: Counter[str]) -> list[str]:
     """What to type now."""
     folder = cells[0].spec.results_dir
-    if any(counts[state] for state in _ORDER[3:]):
+    if any(counts[state] for state in _ORDER[len(_WELL) :]):
         return ["next: the same command tries again what is not done; `petbench status` shows the folder."]
     done = [record for cell in cells if (record := cell.record) is not None and record.status == "done"]
     finals = [record for record in done if not record.is_trial]

@@ -45,7 +45,7 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         left_out = ("seed", "tuning", "trainer.threads")
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
         tried = [record for cell in cells if (record := cell.record)]
-        note = final_note(len(cells), sum(record.cost.seconds for record in tried)).lstrip("+")
+        note = final_note(len(cells), tried).lstrip("+")
         say(f"best on the selection rows: {best.run_id}, {measured(score)}: {' '.join(own)}")
         say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")

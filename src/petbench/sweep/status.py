@@ -21,8 +21,9 @@ from petbench.tracking.log import read_metrics
 from petbench.training.claim import owner
 from petbench.training.claim_file import CLAIM_FILE
 
-State = Literal["running", "waiting", "done", "failed", "stopped"]
-ORDER: tuple[State, ...] = ("running", "waiting", "done", "failed", "stopped")
+State = Literal["running", "waiting", "done", "paused", "failed", "stopped"]
+ORDER: tuple[State, ...] = ("running", "waiting", "done", "paused", "failed", "stopped")
+ENDED: tuple[State, ...] = ("done", "paused", "failed")  # paused: a trial that its sweep left where it stood
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Status:
 
     @property
     def ended(self) -> int:
-        """Runs that are done or failed."""
-        return len(self.of("done")) + len(self.of("failed"))
+        """Runs that a sweep has nothing more to do for."""
+        return sum(run.state in ENDED for run in self.runs)
 
     @property
     def moved(self) -> float:
@@ -101,6 +102,8 @@ class Watch:
             return RunState(run_id, label, "waiting" if since is not None else "stopped", record=record)
         if record.status == "done":
             return RunState(run_id, label, "done", 1.0, record=record)
+        if record.status == "paused":
+            return RunState(run_id, label, "paused", said=record.reason or "", record=record)
         state: State = "failed" if record.status in ("failed", "diverged") else "stopped"
         return RunState(run_id, label, state, said=_reason(record), record=record)
 

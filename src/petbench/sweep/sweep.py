@@ -11,7 +11,7 @@ from petbench.sweep import ledger
 from petbench.sweep.bar import sweep_bar
 from petbench.sweep.members import Cell, cells_of
 from petbench.sweep.outcome import show_outcome
-from petbench.sweep.status import Watch
+from petbench.sweep.status import ENDED, Watch
 from petbench.sweep.tables import say_what_is_left_out, show_plan
 from petbench.tasks.toy import NOTE
 
@@ -77,7 +77,7 @@ def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, 
         if sweep.alive and sweep.runs != also:
             continue
         status = watch.look(sweep.runs, sweep.since)
-        if all(run.state in ("done", "failed") or run.run_id in taken_over for run in status.runs):
+        if all(run.state in ENDED or run.run_id in taken_over for run in status.runs):
             ledger.forget(folder, sweep)
 
 

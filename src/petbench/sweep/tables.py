@@ -136,7 +136,7 @@ def _planned_state(cell: Cell) -> str:
         return "resume" if (cell.folder / "resume.safetensors").is_file() else "new"
     if cell.over:
         return cell.before.status
-    return "resume" if cell.before.status == "interrupted" else f"retry ({cell.before.status})"
+    return "resume" if cell.before.status in ("interrupted", "paused") else f"retry ({cell.before.status})"
 
 
 def _approximate(estimate: Estimate, text: str) -> str:

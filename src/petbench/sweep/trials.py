@@ -8,7 +8,7 @@ shows the final runs and, beside them, what choosing cost.
 import copy
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,8 +19,11 @@ from petbench.config.tree import key_of
 from petbench.errors import UserError
 from petbench.record import Record
 
-OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed", "pruner")  # of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
+PAUSE = 1 / 3  # of a trial's steps: where `pruner=halving` looks
+KEPT = 3  # one trial of so many goes on
+PAUSING = f"++tuning={{role:trial,pause:{PAUSE}}}"
 TRIAL_SEED = 1000  # of a search by a Hydra sweeper; no final run uses it by chance
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
 Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
@@ -33,15 +36,20 @@ class Trial:
     setting: Setting
     overrides: tuple[str, ...]
 
+    @property
+    def pausing(self) -> tuple[str, ...]:
+        """As `overrides`, but that the run pauses where `pruner=halving` looks."""
+        return *self.overrides[:-1], PAUSING
+
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the selection rows chose in a cell. Seconds are of training and evaluation, over all its trials."""
+    """What the selection rows chose in a cell, of how many trials, and the records that these left."""
 
     setting: Setting
     score: float  # mean over the setting's seeds
     runs: int
-    seconds: float
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class TunedCell:
 
     def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
         """The chosen setting on the final seeds, each with the cost of choosing it."""
-        note = final_note(chosen.runs, chosen.seconds)
+        note = final_note(chosen.runs, chosen.records)
         return [
             (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
         ]
@@ -149,17 +157,13 @@ def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen 
     """The setting with the highest mean score on the selection rows, the first tried among equals; None when
     no trial ended. Failed trials count as runs, and their seconds count."""
     scores: dict[Setting, list[float]] = {}
-    seconds = 0.0
     for trial, record in zip(trials, records, strict=True):
-        if record is None:
-            continue
-        seconds += record.cost.seconds
-        if record.status == "done" and record.selection_score is not None:
+        if record is not None and record.status == "done" and record.selection_score is not None:
             scores.setdefault(trial.setting, []).append(record.selection_score)
     if not scores:
         return None
     best = max(scores, key=lambda setting: fmean(scores[setting]))
-    return Chosen(best, fmean(scores[best]), len(trials), seconds)
+    return Chosen(best, fmean(scores[best]), len(trials), tuple(r for r in records if r is not None))
 
 
 def of_search(overrides: Sequence[str]) -> list[str]:
@@ -168,9 +172,43 @@ def of_search(overrides: Sequence[str]) -> list[str]:
     return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
 
 
-def final_note(runs: int, seconds: float) -> str:
-    """The override that notes on a final run what choosing its setting cost."""
-    return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
+def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
+    """The better third of a cell's trials where all of `steps` optimiser steps stood at a third of them: at least one.
+
+    Compared at one and the same evaluation, also where some have gone on since. A trial without a score is last, the
+    first tried goes first among equals.
+    """
+    scores = [_score_at(record, PAUSE * steps) for record in records]
+    order = sorted(range(len(trials)), key=lambda n: -scores[n])
+    return [trials[n] for n in order[: max(1, len(trials) // KEPT)]]
+
+
+def _score_at(record: Record | None, step: float) -> float:
+    """The headline metric on the selection rows at the first evaluation from a step on."""
+    curve = () if record is None or record.status not in ("done", "paused") else record.curve
+    return next((point.score for point in curve if point.step >= step), float("-inf"))
+
+
+def pruner(values: dict[str, Any]) -> str | None:
+    """`halving` or nothing. Raises UserError for another word."""
+    value = values.get("pruner")
+    if value not in (None, "halving"):
+        raise UserError(
+            f"pruner: got {value!r}. Legal: halving, or null for trials that all run to their end."
+        )
+    return value
+
+
+def final_note(trials: int, records: Iterable[Record]) -> str:
+    """The override that notes on a final run what choosing its setting cost. records: of the trials that have one."""
+    steps, seconds = cost_of(records)
+    return f"++tuning={{role:final,runs:{trials},steps:{steps},seconds:{seconds:.3f}}}"
+
+
+def cost_of(records: Iterable[Record]) -> tuple[int, float]:
+    """Optimiser steps up to the last evaluations, and seconds of training and evaluation."""
+    some = list(records)
+    return sum(r.curve[-1].step for r in some if r.curve), sum(r.cost.seconds for r in some)
 
 
 def whole_number(values: dict[str, Any], key: str, least: int) -> int:

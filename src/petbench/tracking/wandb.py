@@ -156,7 +156,7 @@ class WandbTracker:
         if self.run is None or self._dead:
             return
         try:
-            self.run.finish(exit_code=0 if status == "done" else 1)
+            self.run.finish(exit_code=0 if status in ("done", "paused") else 1)
         except TimeoutError:
             folder = self._folder()
             if folder is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from petbench.adapters.method import Stage
 from petbench.console import say, warn
-from petbench.errors import Diverged, RunError, TakeAgain
+from petbench.errors import Diverged, Paused, RunError, TakeAgain
 from petbench.machine import signals
 from petbench.machine.seeds import derive_seed
 from petbench.tracking.log import Tracker, drop_after
@@ -31,7 +31,7 @@ from petbench.training.resume import (
     require_same,
     save_resume,
 )
-from petbench.training.scoring import Scorer
+from petbench.training.scoring import Scored, Scorer
 from petbench.training.screen import RunScreen
 from petbench.training.session import Session
 
@@ -54,6 +54,10 @@ class Fit:
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.chosen: Scored | None = (
+            None  # what the chosen values answered on the selection rows, where known
+        )
+        self._last: Scored | None = None  # of the last evaluation
         self.clock = session.step_clock()
         self.rate = self.spec.optim.lr  # of the last step
         self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
@@ -92,8 +96,12 @@ class Fit:
             warn(f"{self.prepared.run_id}: {change}.")
 
     def run(self, tracker: Tracker) -> dict[str, Tensor]:
-        """Train through all stages; the trained values that the selection rows chose."""
+        """Train through all stages; the trained values that the selection rows chose.
+
+        Raises Paused where a trial's sweep looks at it.
+        """
         spec, progress = self.spec, self.progress
+        self._pause()  # a stopped run may stand there already
         title = f"{spec.adapter.label} on {spec.task.name}"
         screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
         stages = self.tuned.stages()
@@ -109,6 +117,7 @@ class Fit:
             screen.close()
         if spec.trainer.select == "best" and self.best:
             return self.best
+        self.chosen = self._last  # the last step is evaluated always
         progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
         progress.seconds_to_best = self.clock.total
         return self.tuned.state()
@@ -222,6 +231,19 @@ class Fit:
         is_time = time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS
         if due is not None or self.session.saves(is_time):
             self._keep(optimizer, schedule)
+        if due is not None:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Raise Paused for a trial that has an evaluation from the share of its steps on that `TuningNote.pause` names.
+
+        Only at evaluations that the run makes anyway: one more could choose another checkpoint.
+        """
+        note, progress = self.spec.tuning, self.progress
+        if note is None or note.pause is None or progress.step == self.total_steps:
+            return
+        if any(point["step"] >= note.pause * self.total_steps for point in progress.curve):
+            raise Paused(f"paused at step {progress.step} of {self.total_steps}", progress.curve)
 
     def _checked(self, loss: Tensor) -> float:
         value = float(self.accelerator.reduce(loss, "mean"))  # over processes
@@ -256,7 +278,8 @@ class Fit:
         progress = self.progress
         began = self.session.now()
         with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
-            scores = self.scorer.selection()
+            self._last = self.scorer.selection()
+        scores = self._last.metrics
         progress.due_loss, progress.finite_step = None, progress.step
         progress.eval_seconds += self.session.now() - began
         name = self.session.task.headline
@@ -268,7 +291,7 @@ class Fit:
         if better:
             progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
             progress.seconds_to_best = seconds
-            self.best = self.tuned.state()
+            self.best, self.chosen = self.tuned.state(), self._last
         progress.curve.append(
             {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
         )

@@ -34,7 +34,7 @@ def measure(
     tuned.load_state(state)
     accelerator.unwrap_model(session.model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
     with fit.naming_the_step():  # nothing is measured on a model that gives no numbers
-        scored = scorer.report()
+        scored = scorer.report(fit.chosen)
         selection = scorer.encoded(session.prepared.rows.selection)
         merge = merge_effect(tuned, backbone, selection, scorer.label_ids)
     with accelerator.autocast():

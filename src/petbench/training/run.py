@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,11 @@ import yaml
 
 from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say, without_secrets
-from petbench.errors import Diverged, NotHere, RunError, UserError
+from petbench.errors import Diverged, NotHere, Paused, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
-from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Cost, Point, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
@@ -92,6 +93,11 @@ def _clear_up(folder: Path) -> None:
             (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
+def stays_paused(spec: RunSpec) -> bool:
+    """Whether a trial that is paused is where this call wants it; another call lets it go on."""
+    return spec.tuning is not None and spec.tuning.pause is not None
+
+
 def note_failure(prepared: Prepared, reason: str) -> None:
     """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
     _write_end(prepared, "failed", reason)
@@ -109,6 +115,8 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
             raise RunError(f"{told} before ({record.reason}); retry=false leaves it.")
         if since is not None and (prepared.folder / RECORD_FILE).stat().st_mtime >= since:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
+    if record.status == "paused" and stays_paused(prepared.spec):
+        return record
     if record.status != "done":
         return None
     if is_main_process():
@@ -131,6 +139,8 @@ def _train(prepared: Prepared, group: str | None, claim: Claim | None, way: Solo
     except KeyboardInterrupt as stop:
         _write_interrupted(prepared, attempt, stop)
         raise
+    except Paused as pause:
+        record = _write_end(prepared, "paused", str(pause), attempt, curve=pause.curve)
     except (UserError, Busy):  # Busy: what is in the folder is another's now
         raise
     except Diverged as error:
@@ -160,12 +170,15 @@ def _write_interrupted(prepared: Prepared, attempt: Attempt, stop: KeyboardInter
 
 
 def _write_end(
-    prepared: Prepared, status: Status, reason: str, attempt: Attempt | None = None, trace: str | None = None
-) -> None:
+    prepared: Prepared,
+    status: Status,
+    reason: str,
+    attempt: Attempt | None = None,
+    trace: str | None = None,
+    curve: Sequence[Mapping[str, float]] = (),
+) -> Record:
     """Record an end that is not `done` and the seconds of the attempt, if the disk still takes it and the run is still
     ours. What came after `done` was written changes nothing any more."""
-    if not is_main_process():
-        return
     spec = prepared.spec
     record = Record(
         run_id=prepared.run_id,
@@ -180,17 +193,21 @@ def _write_end(
         protocol=spec.protocol.name,
         params=prepared.plan.params,
         cost=Cost(train_seconds=None if attempt is None else attempt.way.now() - attempt.started),
+        curve=tuple(Point.model_validate(point) for point in curve),
         provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
+    if not is_main_process():
+        return record
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         if attempt is not None and attempt.claim is not None:
             attempt.claim.require()
         earlier = read_record(prepared.folder)
         if earlier is not None and earlier.status == "done":
-            return
+            return record
         if trace is not None:
             write_text(prepared.folder / "error.txt", without_secrets(trace))
         write_record(record, spec.results_dir)
+    return record
 
 
 def _remove_half_written(folder: Path) -> None:

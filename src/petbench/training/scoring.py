@@ -78,17 +78,20 @@ class Scorer:
         metrics, warnings = score(self.task, said, rows.labels, self.no_number)
         return Scored(rows, found, metrics, tuple(warnings))
 
-    def selection(self) -> dict[str, float]:
-        """Every metric on the rows that pick the checkpoint."""
-        return self.answer(self.prepared.rows.selection).metrics
+    def selection(self) -> Scored:
+        """Answers on the rows that pick the checkpoint, with every metric."""
+        return self.answer(self.prepared.rows.selection)
 
-    def report(self) -> dict[str, Scored]:
-        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`."""
+    def report(self, selection: Scored | None) -> dict[str, Scored]:
+        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`.
+
+        selection: what this checkpoint answered when it was chosen, where that was kept; it is not asked again.
+        """
         rows = self.prepared.rows
-        parts = {"selection": rows.selection}
-        parts |= {f"report/{name}": split for name, split in rows.report.items()}
+        parts = {f"report/{name}": split for name, split in rows.report.items()}
         parts |= {f"predict/{name}": split for name, split in rows.predict.items()}
-        return {name: self.answer(split) for name, split in parts.items()}
+        chosen = {"selection": selection or self.selection()}
+        return chosen | {name: self.answer(split) for name, split in parts.items()}
 
     @property
     def padding_fraction(self) -> float:

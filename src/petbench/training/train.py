@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from petbench.errors import Diverged
+from petbench.errors import Diverged, Paused
 from petbench.machine.clock import reset_peak_memory
 from petbench.record import Record, Status, write_record
 from petbench.tracking.log import Fanout, Tracker, open_tracker
@@ -28,7 +28,8 @@ def train_and_score(
     """Train a prepared run to its end. started: when it began, in seconds of `way.now`.
 
     The record is written after everything else that a run leaves behind, and only then its resume state goes.
-    claim: what the main process holds; None in the others. Raises Busy when another took the run over.
+    claim: what the main process holds; None in the others. Raises Busy when another took the run over, and Paused
+    where a trial's sweep is to look at it.
     """
     session = way.open(prepared, claim)
     scorer = Scorer(session)
@@ -54,6 +55,9 @@ def train_and_score(
         raise
     except Diverged:
         status = "diverged"
+        raise
+    except Paused:
+        status = "paused"
         raise
     finally:
         tracker.finish(status)

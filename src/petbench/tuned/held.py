@@ -24,7 +24,8 @@ class _Held:
         plain: Any = super()
         kind = x.device.type
         own = self._parameters
-        frozen = {name: p for name, p in own.items() if p is not None and not p.requires_grad}
+        # What stands in a parameter's place for a call (torch.func) may train and not say so.
+        frozen = {n: p for n, p in own.items() if isinstance(p, nn.Parameter) and not p.requires_grad}
         if not frozen or not torch.is_autocast_enabled(kind) or torch.compiler.is_compiling():
             return plain.forward(x)
         lower = torch.get_autocast_dtype(kind)

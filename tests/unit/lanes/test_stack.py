@@ -1,5 +1,6 @@
 """Lanes equal the runs they are, in float64: trained values after AdamW steps, 50 for every native method."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +21,7 @@ from petbench.tuned.attach import Tuned
 MODELS = ("tiny_bert", "tiny_t5", "tiny_gpt2")
 RATES = (1e-3, 5e-3, 2e-2)
 PIECES = ((0, 4, 12), (4, 6, 7), (5, 8, 12))  # of the eight rows: from, to, tokens; lanes of other sizes
+KEYS = re.compile(r"[._](key|k)\.(bias|b)$")
 FREE = {"full"}  # nothing of the backbone is shared
 QUICK = {("tiny_bert", "compacter"), ("tiny_t5", "krona"), ("tiny_gpt2", "mam"), ("tiny_t5", "prefix_tuning")}
 
@@ -120,7 +122,10 @@ def test_steps_in_lanes_are_steps_alone(model: str, name: str, steps: int) -> No
     for one, other in zip(train(solo, steps, alone), train(together, steps, at_once), strict=True):
         for parameter, value in one.items():
             gap = float((value - other[parameter]).abs().max() / value.abs().max().clamp(min=1e-3))
-            assert gap < 1e-9, f"{parameter}: {gap:.1e}"
+            # What all keys of a row share moves all its attention scores alike: such a bias has no gradient but
+            # rounding, and AdamW takes steps on that.
+            of_keys = name == "bitfit" and KEYS.search(parameter)
+            assert gap < (1e-7 if of_keys else 1e-9), f"{parameter}: {gap:.1e}"
 
 
 def test_every_method_is_one_of_the_cases() -> None:

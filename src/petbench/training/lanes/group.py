@@ -107,14 +107,14 @@ class Group:
 
     def _chunks(self, lanes: Sequence[Lane], kind: type[R], by_length: bool) -> list[list[Lane]]:
         """Lanes of one pass each."""
-        alone = [[lane] for lane in lanes if lane.alone or (kind is Answers and _reads_odds_in_parts(lane))]
-        rest = [lane for lane in lanes if [lane] not in alone]
-        batches = [lane.request.batch for lane in rest if isinstance(lane.request, Loss | Answers)]
+        single = [lane for lane in lanes if lane.alone or (kind is Answers and _reads_odds_in_parts(lane))]
+        rest = [lane for lane in lanes if lane not in single]
         parts = [list(range(len(rest)))] if rest else []
         if by_length and rest:
+            batches = [lane.request.batch for lane in rest if isinstance(lane.request, Loss | Answers)]
             parts = like_lengths([size_of(batch) for batch in batches])
         common = [part[at : at + self.most] for part in parts for at in range(0, len(part), self.most)]
-        return [*alone, *([rest[place] for place in part] for part in common)]
+        return [[lane] for lane in single] + [[rest[place] for place in part] for part in common]
 
     def _train(self, lanes: Sequence[Lane]) -> None:
         """Losses, and then gradients, of lanes that all wait for a loss."""
