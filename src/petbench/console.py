@@ -180,8 +180,9 @@ def tell(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """A line on standard error that begins with `warning:`."""
-    tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
+    """A line on standard error that begins with `warning:`. Of the processes of one run the main one says it."""
+    if is_main_process():
+        tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
 
 
 _spinner: Status | None = None
