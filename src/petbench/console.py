@@ -182,9 +182,10 @@ def tell(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """A line on standard error that begins with `warning:`."""
-    label = _VOICE.get().label
-    tell(f"warning: {label}: {text}" if label else f"warning: {text}")
+    """A line on standard error that begins with `warning:`. Of the processes of one run the main one says it."""
+    if is_main_process():
+        label = _VOICE.get().label
+        tell(f"warning: {label}: {text}" if label else f"warning: {text}")
 
 
 _spinner: Status | None = None

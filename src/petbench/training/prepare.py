@@ -10,7 +10,7 @@ from typing import Any
 from petbench.config.sections import BudgetSpec
 from petbench.config.spec import RunSpec, canonical_json
 from petbench.config.task import Task
-from petbench.console import is_main_process, is_member, warn
+from petbench.console import is_member, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
@@ -120,5 +120,5 @@ def start_id(values: dict[str, Any]) -> str | None:
 
 def _warn(lines: Sequence[str]) -> None:
     # The process that planned a sweep has said what holds for all its members.
-    for line in lines if is_main_process() and not is_member() else ():
+    for line in () if is_member() else lines:
         warn(line)

@@ -17,7 +17,7 @@ from petbench.tasks.wording import Wording, wording_of
 
 if TYPE_CHECKING:  # torch takes seconds, and tokens are made and kept without it
     import torch
-from petbench.console import is_main_process, warn
+from petbench.console import warn
 from petbench.errors import UserError
 
 Form = Literal["head", "text"]
@@ -208,7 +208,7 @@ CUT_SHARE = 0.05  # of a part's rows; above it a warning
 
 def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
     """A line on the terminal when so many rows were cut that the score is another task's."""
-    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+    if encoded.cut > CUT_SHARE * len(encoded):
         warn(
             f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
             f"task.max_length={max_length} and were cut, the longer text first."
