@@ -24,12 +24,13 @@ class StepClock:
         self,
         device: torch.device,
         earlier: list[float] | None = None,
-        host: Callable[[], float] = time.perf_counter,
+        host: Callable[[], float] | None = None,
     ) -> None:
-        """earlier: seconds of steps before a stop. host: the clock, in seconds, of a device that keeps none."""
+        """earlier: seconds of steps before a stop. host: the clock, in seconds, of a device that keeps
+        none; the process's own where it is not given."""
         self._seconds: list[float] = list(earlier or [])
         self._on_cuda = device.type == "cuda"
-        self._host = host
+        self._host = host or time.perf_counter
         self._started: Any = None
         self._unread: list[tuple[Any, Any]] = []  # of steps on CUDA: two events each
 
