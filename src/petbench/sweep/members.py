@@ -10,9 +10,9 @@ from petbench.config.spec import RunSpec
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
+from petbench.training.pause import stays_paused
 from petbench.training.plan import plan, spec_from
 from petbench.training.prepare import Prepared, prepare, run_id_of
-from petbench.training.run import stays_paused
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Cell:
         if self.before is None:
             return False
         if self.before.status == "paused":
-            return stays_paused(self.spec)
+            return stays_paused(self.spec.tuning)
         failed = self.before.status in ("failed", "diverged")
         return self.before.status == "done" or (failed and not self.spec.retry)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from petbench.adapters.method import Stage
 from petbench.console import say, warn
-from petbench.errors import Diverged, Paused, RunError, TakeAgain
+from petbench.errors import Diverged, RunError, TakeAgain
 from petbench.machine import signals
 from petbench.machine.seeds import derive_seed
 from petbench.tracking.log import Tracker, drop_after
@@ -22,12 +22,14 @@ from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import train
 from petbench.training.optim import make_optimizer, make_schedule
+from petbench.training.pause import pause
 from petbench.training.processes import averaged
 from petbench.training.resume import (
     BrokenState,
     Progress,
     drop_resume,
     load_resume,
+    other_threads,
     require_same,
     save_resume,
 )
@@ -58,8 +60,7 @@ class Fit:
             None  # what the chosen values answered on the selection rows, where known
         )
         self._last: Scored | None = None  # of the last evaluation
-        self.clock = session.step_clock()
-        self.rate = self.spec.optim.lr  # of the last step
+        self.clock, self.rate = session.step_clock(), self.spec.optim.lr  # rate: of the last step
         self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
         self._resumed: Any = None
         self._last_resume = time.monotonic()
@@ -81,12 +82,8 @@ class Fit:
         self.feed.accumulation = self.progress.accumulation or self.feed.accumulation
         drop_after(self.prepared.folder, self.progress.step)
         say(f"{self.prepared.run_id}: going on from step {self.progress.step}.")
-        was, now = self.progress.threads, torch.get_num_threads()
-        if was not in (0, now):
-            self.note(
-                f"{was} threads up to step {self.progress.step}, {now} after it: sums are rounded otherwise, so the "
-                "values are not to the last bit those of a run on one number"
-            )
+        for change in other_threads(self.progress):
+            self.note(change)
         return True
 
     def note(self, change: str) -> None:
@@ -101,7 +98,7 @@ class Fit:
         Raises Paused where a trial's sweep looks at it.
         """
         spec, progress = self.spec, self.progress
-        self._pause()  # a stopped run may stand there already
+        pause(spec.tuning, progress, self.total_steps)  # a stopped run may stand there already
         title = f"{spec.adapter.label} on {spec.task.name}"
         screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
         stages = self.tuned.stages()
@@ -232,18 +229,7 @@ class Fit:
         if due is not None or self.session.saves(is_time):
             self._keep(optimizer, schedule)
         if due is not None:
-            self._pause()
-
-    def _pause(self) -> None:
-        """Raise Paused for a trial that has an evaluation from the share of its steps on that `TuningNote.pause` names.
-
-        Only at evaluations that the run makes anyway: one more could choose another checkpoint.
-        """
-        note, progress = self.spec.tuning, self.progress
-        if note is None or note.pause is None or progress.step == self.total_steps:
-            return
-        if any(point["step"] >= note.pause * self.total_steps for point in progress.curve):
-            raise Paused(f"paused at step {progress.step} of {self.total_steps}", progress.curve)
+            pause(self.spec.tuning, self.progress, self.total_steps)
 
     def _checked(self, loss: Tensor) -> float:
         value = float(self.accelerator.reduce(loss, "mean"))  # over processes

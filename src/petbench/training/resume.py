@@ -70,6 +70,17 @@ def save_resume(
     save_tensors(tensors, folder / RESUME_FILE, metadata)
 
 
+def other_threads(progress: Progress) -> list[str]:
+    """A line for the record where the steps so far were taken with another number of threads than is set now."""
+    was, now = progress.threads, torch.get_num_threads()
+    if was in (0, now):
+        return []
+    return [
+        f"{was} threads up to step {progress.step}, {now} after it: sums are rounded otherwise, so the values are not "
+        "to the last bit those of a run on one number"
+    ]
+
+
 class BrokenState(Exception):
     """A resume file is there and is not what was written."""
 

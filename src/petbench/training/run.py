@@ -21,6 +21,7 @@ from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
+from petbench.training.pause import stays_paused
 from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
 from petbench.training.session import SOLO, Solo
@@ -93,11 +94,6 @@ def _clear_up(folder: Path) -> None:
             (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
-def stays_paused(spec: RunSpec) -> bool:
-    """Whether a trial that is paused is where this call wants it; another call lets it go on."""
-    return spec.tuning is not None and spec.tuning.pause is not None
-
-
 def note_failure(prepared: Prepared, reason: str) -> None:
     """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
     _write_end(prepared, "failed", reason)
@@ -115,7 +111,7 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
             raise RunError(f"{told} before ({record.reason}); retry=false leaves it.")
         if since is not None and (prepared.folder / RECORD_FILE).stat().st_mtime >= since:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
-    if record.status == "paused" and stays_paused(prepared.spec):
+    if record.status == "paused" and stays_paused(prepared.spec.tuning):
         return record
     if record.status != "done":
         return None
