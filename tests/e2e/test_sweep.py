@@ -267,6 +267,7 @@ def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> N
     assert finals[0]["provenance"]["tuning"] == {
         "role": "final",
         "runs": 3,
+        "steps": 12,
         "seconds": pytest.approx(cost, abs=1e-3),
     }
     assert run_command(["report", "results", "--tables-only"]) == 0

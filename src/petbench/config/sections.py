@@ -217,4 +217,5 @@ class TuningNote(Frozen):
     runs: int | None = None
     steps: int | None = None  # optimiser steps
     seconds: float | None = None
-    pause: Fraction | None = None  # a trial pauses at its first evaluation from this share of its steps on
+    # A trial pauses at its first evaluation from this share of its steps on.
+    pause: Annotated[Fraction | None, Field(exclude_if=lambda value: value is None)] = None
