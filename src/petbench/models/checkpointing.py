@@ -15,7 +15,7 @@ def no_checkpointing(model: Any) -> str:
 def enable_checkpointing(model: Any) -> None:
     """Every layer keeps its input alone and is run again in the backward pass."""
     silence_cache_notices()
-    # Older releases of transformers know the old name alone.
+    # Older releases of transformers have only the old name.
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
 
 
