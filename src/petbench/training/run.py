@@ -34,7 +34,7 @@ BEGUN = (
     METRICS,
     CLAIM_FILE,
     LOCK_FILE,
-)  # files of a run that has nothing trained
+)  # the only files of a run before anything is trained
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Attempt:
 def run(prepared: Prepared, *, group: str | None = None, since: float | None = None) -> Record:
     """Train and score one run, or return its record when it is done already.
 
-    since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
-    sweep over the same cells, and is not tried again by this one.
-    Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
-    was not there), RunError when the run failed or diverged or the disk broke (recorded with its reason, and
-    all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
+    since: when the sweep of this run began, in seconds since the epoch. A run that failed later failed in
+    another sweep of the same members, and is not tried again by this one.
+    Writes the run's folder, the record last. Raises UserError for a mistake (no new file is left), RunError
+    when the run failed or diverged or the disk failed (recorded with its reason, and all that was trained is
+    kept), Interrupted when a signal stopped it (recorded; the next call resumes).
     """
     if prepared.content.missing:
         raise NotHere("\n".join(prepared.content.missing))
@@ -90,20 +90,20 @@ def _clear_up(folder: Path) -> None:
 
 
 def note_failure(prepared: Prepared, reason: str) -> None:
-    """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
+    """Record a member of a sweep that failed by a mistake after planning: the sweep goes on and its table says why."""
     _write_end(prepared, "failed", reason)
 
 
 def _done(prepared: Prepared, since: float | None) -> Record | None:
-    """The record of a run that is done, said aloud; else None. Raises RunError for one that failed and that
-    `retry=false` leaves, or that failed after `since`."""
+    """The record of a run that is done already, which is printed; else None. Raises RunError for one that failed
+    where `retry=false`, or that failed after `since`."""
     record = read_record(prepared.folder)
     if record is None:
         return None
     if record.status in ("failed", "diverged"):
         told = f"run {record.run_id} {record.status}"
         if not prepared.spec.retry:
-            raise RunError(f"{told} before ({record.reason}); retry=false leaves it.")
+            raise RunError(f"{told} before ({record.reason}); retry=false does not try it again.")
         if since is not None and (prepared.folder / RECORD_FILE).stat().st_mtime >= since:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
     if record.status != "done":
@@ -128,7 +128,7 @@ def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record
     except KeyboardInterrupt as stop:
         _write_interrupted(prepared, attempt, stop)
         raise
-    except (UserError, Busy):  # Busy: what is in the folder is another's now
+    except (UserError, Busy):  # Busy: the folder is another process's now
         raise
     except Diverged as error:
         _write_end(prepared, "diverged", str(error), attempt)
@@ -159,8 +159,8 @@ def _write_interrupted(prepared: Prepared, attempt: Attempt, stop: KeyboardInter
 def _write_end(
     prepared: Prepared, status: Status, reason: str, attempt: Attempt | None = None, trace: str | None = None
 ) -> None:
-    """Record an end that is not `done` and the seconds of the attempt, if the disk still takes it and the run is still
-    ours. What came after `done` was written changes nothing any more."""
+    """Record an end other than `done` and the seconds of the attempt, where the disk can still be written and the run
+    is still this process's. A record that says `done` is never replaced."""
     if not is_main_process():
         return
     spec = prepared.spec
@@ -191,18 +191,18 @@ def _write_end(
 
 
 def _remove_half_written(folder: Path) -> None:
-    """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
+    """Remove what a killed process was writing: files are written under a hidden name, then renamed."""
     for place in (folder, *(folder / name for name in FOLDERS)):
         for path in half_written(place):
             path.unlink(missing_ok=True)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Take away the new folder of a run that a mistake ended, unless something trained is in it; what petbench did not
-    make stays."""
+    """Remove the new folder of a run that a mistake ended, unless something trained is in it; files that petbench did
+    not write stay."""
     if (folder / RESUME_FILE).exists() or (folder / "adapter").exists():
         return
-    shutil.rmtree(folder / "wandb", ignore_errors=True)  # refuses a link
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # does not follow a link
     for path in [*half_written(folder), *(folder / name for name in BEGUN)]:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -215,13 +215,11 @@ def _refuse_links(folder: Path) -> None:
     links = sorted(path for place in places for path in place.iterdir() if path.is_symlink())
     if links:
         raise UserError(
-            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or put what "
-            "it points to in its place."
+            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or "
+            "replace it by what it points to."
         )
 
 
 def _as_yaml(spec: RunSpec) -> str:
-    head = (
-        "# The whole config of this run, as validated. Its identity leaves out paths, loggers and devices.\n"
-    )
+    head = "# The whole config of this run, as validated. The run's id ignores paths, loggers and devices.\n"
     return head + yaml.safe_dump(spec.canonical(), sort_keys=False, allow_unicode=True)
