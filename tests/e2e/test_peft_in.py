@@ -184,7 +184,7 @@ def test_pefts_own_form_takes_it_too(name: str, saved: Path) -> None:
         (
             "ia3",
             {"method": "lora"},
-            r"holds PEFT's IA3, this run is lora\. Use adapter=ia3 or adapter=peft/custom",
+            r"holds PEFT's IA3, this run's method is lora\. Use adapter=ia3 or adapter=peft/custom",
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_pickles_and_extra_tensors_are_refused(saved: Path, tmp_path: Path) -> N
     tensors = load_file(folder / "adapter_model.safetensors")
     more = {"base_model.model.bert.pooler.dense.weight": torch.zeros(32, 32)}
     save_file(tensors | more, folder / "adapter_model.safetensors")
-    with pytest.raises(UserError, match=r"bert\.pooler\.dense\.weight is saved with it and does not train"):
+    with pytest.raises(UserError, match=r"bert\.pooler\.dense\.weight is saved with it but does not train"):
         values_of(read_foreign(folder), bare("tiny_bert", "lora", rank=4))
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(UserError, match="a pickle, which may run code"):
