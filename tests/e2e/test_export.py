@@ -142,7 +142,7 @@ def test_the_nearest_lora_is_the_truncated_svd(tmp_path: Path) -> None:
         ("tiny_bert", "hadamard", {}, "petbench merge"),
         ("tiny_bert", "bitfit", {}, "trains weights of the backbone itself"),
         ("tiny_gpt2", "prompt_tuning", {}, "which tokens are real"),
-        ("tiny_t5", "prefix_tuning", {}, "PEFT gives a table to the decoder's own attention alone"),
+        ("tiny_t5", "prefix_tuning", {}, "PEFT serves the decoder's own attention alone"),
         ("tiny_roberta", "prefix_tuning", {}, "PEFT does not call this family's head"),
     ],
 )

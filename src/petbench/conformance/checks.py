@@ -1,6 +1,6 @@
 """The conformance checks: each takes a case and raises AssertionError with what is wrong.
 
-Numbers in the comments are those of the list in docs/adding-a-method.md.
+The numbers are those of the list in docs/adding-a-method.md.
 """
 
 import inspect
@@ -31,7 +31,7 @@ NORMS = ("attention_norm", "ffn_norm", "final_norm")
 
 
 def documented(case: Case) -> None:
-    """1. The YAML describes itself, gives a learning rate and the paper; count and class are documented."""
+    """1. The YAML has its header, a learning rate and the paper; the parameter count and the class are documented."""
     head = (yaml := option_path("adapter", case.name)).read_text(encoding="utf-8").splitlines()
     assert head[0].startswith("# ") and "petbench train" in head[1], f"{yaml} lacks its two header lines"
     assert case.values.get("tuning", {}).get("lr"), f"{yaml} has no tuning.lr"

@@ -70,7 +70,7 @@ def check_config(name: str, config: "PreTrainedConfig") -> None:
     if config.is_encoder_decoder and start is not None and not 0 <= start < config.vocab_size:
         raise UserError(
             f"model.name: decoder_start_token_id of '{name}' is {start}. Legal: 0 to {config.vocab_size - 1}. "
-            "Mend its config.json."
+            "Correct its config.json."
         )
 
 
@@ -158,7 +158,7 @@ def check_padding(
     told = start if before is None or before == pad else before
     raise UserError(
         f"model.tokenizer: '{spec.name}' counts its positions from the padding id, which is {told} in the model "
-        f"and {pad} in the tokenizer. Mend pad_token_id in config.json, or pad_token in tokenizer_config.json."
+        f"and {pad} in the tokenizer. Correct pad_token_id in config.json, or pad_token in tokenizer_config.json."
     )
 
 

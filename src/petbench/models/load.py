@@ -226,7 +226,7 @@ def _untie(model: "PreTrainedModel") -> None:
 def _from_pretrained(
     config: "PreTrainedConfig", form: Form, spec: ModelSpec, source: Source
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
-    """The model, and the lists of tensors that its checkpoint lacks, has in other sizes or has too many."""
+    """The model, and the lists of tensors that its checkpoint lacks, has in another size or has in excess."""
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model, loaded = _auto_class(form).from_pretrained(

@@ -68,7 +68,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything an adapter method may know of a model: its places, and facts of its family (`family.py`)."""
+    """Everything a method may know of a model: its sites, and facts of its family (`family.py`)."""
 
     family: str  # transformers' model_type: for messages alone
     hidden: int

@@ -81,12 +81,12 @@ _FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".json",
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name can only be meant as a place on a disk: no hub id is written so."""
+    """Whether a name can only be a path on a disk: no hub id has its form."""
     return not _HUB_ID.fullmatch(name) or name.endswith(_FILE_ENDINGS)
 
 
 def no_such_folder(name: str, key: str) -> UserError:
-    """The message for a folder that is not there: where it was looked for, and what has nearly its name."""
+    """The error for a folder that does not exist: where it was looked for, and the nearest name there."""
     folder = Path(name).expanduser()
     looked = "" if folder.is_absolute() else f" (looked from {Path.cwd()})"
     beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []

@@ -142,7 +142,7 @@ def require_same(state: ResumeState, folder: Path, identity: dict[str, Any]) -> 
     path = folder / RESUME_FILE
     ways_on = "The run does not resume. Undo the change to resume, or delete the file to begin afresh."
     if not state.identity:
-        raise UserError(f"{path} does not say which run wrote it (an earlier petbench wrote it).\n{ways_on}")
+        raise UserError(f"{path} does not say which run wrote it (it is of an older petbench).\n{ways_on}")
     same_form = json.loads(json.dumps(identity))
     refuse_another(f"{path} is of another run (was → now)", state.identity, same_form, ways_on)
 

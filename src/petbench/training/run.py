@@ -39,7 +39,7 @@ BEGUN = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a run: the claim that the main process holds, and when it began (a performance counter's seconds)."""
+    """One try at a run: the claim that the main process holds, and when it began (seconds of `time.perf_counter`)."""
 
     claim: Claim | None
     started: float
@@ -85,7 +85,7 @@ def _clear_up(folder: Path) -> None:
         with (
             contextlib.suppress(RunError, UserError),
             claimed(folder),
-        ):  # a folder that is only read stays as it is
+        ):  # a folder that cannot be written stays as it is
             (folder / RESUME_FILE).unlink(missing_ok=True)
 
 

@@ -38,8 +38,7 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
     processes = session.accelerator.num_processes
     if processes > 1 and _drops(session.tuned.model):
         fit.note(
-            f"{processes} processes draw dropout masks of their own: values differ from those of one process, as "
-            "they would not without dropout"
+            f"{processes} processes draw dropout masks of their own, so values differ from those of one process"
         )
     tracker = _tracker(session, group, resumed)
     status: Status = "failed"

@@ -186,8 +186,8 @@ class Tuned:
     def _require_mergeable(self) -> None:
         if not self.method.mergeable(self.spec, self.layout):
             raise UserError(
-                f"{self.method.name} cannot be merged into this {self.layout.family} model: no layer holds "
-                "its change."
+                f"{self.method.name} cannot be merged into this {self.layout.family} model: its "
+                "change cannot be written into a layer's weights."
             )
 
     def _require_unmerged(self, what: str) -> None:

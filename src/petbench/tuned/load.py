@@ -104,7 +104,7 @@ def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
     return backbone, tuned
 
 
-# What a saved config says of the machine that trained it, as it must be on any other.
+# Fields of a saved config that describe the machine of the training, with values for any other machine.
 _OF_THE_MACHINE: dict[str, dict[str, Any]] = {
     "data": {"dir": None, "file": None},
     "trainer": {"threads": None, "device": "auto"},

@@ -27,10 +27,10 @@ def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: A
     """`petbench.attach`: put a method on any supported Hugging Face model, in place.
 
     adapter: a name that `petbench list adapters` shows, such as `krona`. fields: values that differ from
-    that choice's, such as factor_shape=(32, 24). Backbone frozen, adapters and head ready to train; an
-    optimiser needs the parameters that require gradients only. `tuned.remove()` takes it off again: for that a copy
-    of what trains of the model itself (head, norms) is kept. Raises UserError on unknown names, wrong values and
-    sizes that do not fit, naming field, value and site, and where a method is on the model already.
+    that choice's, such as factor_shape=(32, 24). The backbone is frozen, adapters and head train; give an
+    optimiser only the parameters that require gradients. `tuned.remove()` takes the method off again: for that, a
+    copy of the model's own parameters that train (head, norms) is kept. Raises UserError on unknown names, wrong
+    values and sizes that do not fit, naming field, value and site, and where the model has a method already.
     """
     return _attach(model, adapter_spec(adapter, fields), seed)
 

@@ -84,7 +84,7 @@ def shapes_of(spec: KronASpec, layout: Layout) -> list[tuple[Site, Shape]]:
     legal = {key for of_site in keys.values() for key in of_site}
     for key in given:
         if key not in legal:
-            raise unknown("adapter.factor_shape: the key", key, legal)
+            raise unknown("adapter.factor_shape", key, legal)
     found = []
     for site in sites:
         place = next((key for key in keys[site] if key in given), None)

@@ -6,7 +6,7 @@
 X is the input of the FFN's first matrix (after the norm in a pre-norm block); A (a1, a2), B (b1, b2) with
 a1·b1 = a2·b2 = d; m runs over `modules_per_ffn`, 2 by default: only two added branches fit the paper's
 counts. No nonlinearity. biases=1: c_m (d) on the output. biases=2: one more, e_m (a2, b1), between the two
-factor products, s · (AᵀX + e) B with X read as (a1, b1). Parameters a module: a1·a2 + b1·b2 + biases (+ 1).
+factor products, s · (AᵀX + e) B with X read as (a1, b1). Parameters a module: a1·a2 + b1·b2 + biases (+ 1 for r_m).
 A is Kaiming-uniform(√5), B and biases zero, so krona_b is the backbone at step 0; krona_b_res is not, by its
 definition. Encoder and decoder; all layer norms train too. Neither merges: no linear layer spans the FFN.
 

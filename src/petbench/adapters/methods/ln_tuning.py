@@ -46,7 +46,7 @@ class LNTuning(Method[LNTuningSpec]):
         return 0  # nothing is added: norms are counted apart
 
     def mergeable(self, spec: LNTuningSpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
     def trains(self, spec: LNTuningSpec, layout: Layout, model: nn.Module) -> set[str]:
         wrong = [role for role in spec.norms if role not in NORM_ROLES]

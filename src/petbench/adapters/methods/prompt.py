@@ -191,7 +191,7 @@ def longer(mask: Tensor | None, length: int, value: int) -> Tensor | None:
 
 
 def _hang_memory(decoder: nn.Module, length: int, is_on: Callable[[], bool]) -> Handle:
-    """Lengthen the decoder's mask over the encoder's output as the vectors lengthen that, also in generation."""
+    """Lengthen the decoder's mask over the encoder's output, which the vectors lengthen, also in generation."""
     bind = keyword_binder(decoder)
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ class Full(Method[FullSpec]):
         return 0
 
     def mergeable(self, spec: FullSpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
     def trains(self, spec: FullSpec, layout: Layout, model: nn.Module) -> set[str]:
         return {name for name, _ in model.named_parameters()}
@@ -72,7 +72,7 @@ class HeadOnly(Method[HeadOnlySpec]):
         return 0
 
     def mergeable(self, spec: HeadOnlySpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
 
 class AddedBias(Adapter):

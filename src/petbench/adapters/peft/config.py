@@ -146,7 +146,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
 
 
 def _stub(sites: list[Site], layout: Layout) -> nn.Module:
-    """A tree that holds nothing but the target modules, under their names, with zero weights."""
+    """A tree of nothing but the target modules, under their names and in their sizes; its weights mean nothing."""
     from transformers.pytorch_utils import Conv1D  # transformers takes seconds
 
     root = nn.Module()

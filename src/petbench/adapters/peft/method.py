@@ -30,14 +30,14 @@ from petbench.models.notices import without_notices
 from petbench.models.sites import Layout
 from petbench.models.source import first_line, quiet
 
-# PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
+# PEFT's `merge_adapter` merges these exactly into the layers that they wrap.
 _MERGEABLE = (
     *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
     *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
 )
 _IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # their learned keys and values enter as a key-value cache
 # Scales and prompts that PEFT stores in two dimensions: weight decay skips them as vectors. AdaLoRA's lora_E is
-# no such one: it is a diagonal matrix.
+# not among them: it is a diagonal matrix.
 _VECTORS = {"ia3_l", "boft_s", "randlora_lambda", "randlora_gamma", "embedding"}
 # Arguments that say where a config is used, not what the method is.
 _OF_THE_MODEL = ("peft_type", "task_type", "inference_mode", "modules_to_save", "base_model_name_or_path")
