@@ -63,7 +63,10 @@ class Foreign:
         )
 
     def number(self, key: str, module: str, pattern: str, otherwise: float) -> float:
-        """A number of the config, or the module's own where the mapping `pattern` has one. Its keys are plain names."""
+        """A number of the config, or the module's own where the mapping `pattern` has one, by plain names.
+
+        Raises UserError for a key that is no plain name, and for a number that is not finite or not above 0.
+        """
         found = self.config.get(key, otherwise)
         for name, value in dict(self.config.get(pattern) or {}).items():
             if not re.fullmatch(r"[\w.]+", name):
@@ -153,7 +156,10 @@ def require_plain(foreign: Foreign) -> None:
 def places(
     foreign: Foreign, layout: Layout, touches: Callable[[Site], bool], roles: Sequence[str] = PROJECTIONS
 ) -> list[Site]:
-    """The sites that the adapter changes; in a fused module, those of each role that `touches` finds in any layer."""
+    """The sites that the adapter changes; in a fused module, those of each role that `touches` finds in any layer.
+
+    Raises UserError for a module that is no site of these roles.
+    """
     sites = [site for site in layout.all_sites if site.role in roles and site.module in foreign.parts]
     unplaced = foreign.parts.keys() - {site.module for site in sites}
     if unplaced:

@@ -79,7 +79,10 @@ def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) ->
 def skeleton(
     spec: ModelSpec, form: Form, num_labels: int, regression: bool
 ) -> tuple["PreTrainedModel", Layout]:
-    """The model on the meta device and its layout: shapes and counts without weights."""
+    """The model on the meta device and its layout: shapes and counts without weights.
+
+    Raises UserError when the config builds no model, or one that its family's entry does not describe.
+    """
     config = config_of(spec)
     _adapt(config, form, num_labels, regression)
     with torch.device("meta"):

@@ -172,7 +172,10 @@ def require_run(saved: Mapping[str, Any], folder: Path) -> None:
 
 
 def adapter_folder(run: str | Path, results_dir: str | Path = "results") -> Path:
-    """The adapter folder of a run given as its id, its folder or the adapter folder itself."""
+    """The adapter folder of a run given as its id, its folder or the adapter folder itself.
+
+    Raises UserError when there is none.
+    """
     for candidate in (Path(run), Path(results_dir) / "runs" / str(run)):
         for folder in (candidate, candidate / "adapter"):
             if (folder / CONFIG_FILE).is_file():

@@ -161,7 +161,7 @@ class KronA(Method[KronASpec]):
 
     def peft_form(self, spec: KronASpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
         """LoKr where PEFT's split of both sides gives these factors, an exact LoRA where the rank is small, or else
-        the best LoRA of rank `ranks.approximate`."""
+        the best LoRA of rank `ranks.approximate`. Raises UserError where neither is exact and that is None."""
         found = [(a.site, a.adapter) for a in installed.attachments if isinstance(a.adapter, KronAAdapter)]
         factor = _lokr_factor(found)
         if factor is not None:
