@@ -50,7 +50,7 @@ def export_peft(
         raise RunError(f"the exported adapter's logits differ by {gap:.1e}: nothing was written.")
     if base_model is not None:
         wrapped.peft_config["default"].base_model_name_or_path = base_model
-    with warnings.catch_warnings(), _full_disks_said():
+    with warnings.catch_warnings(), _safetensors_errors_as_os_errors():
         warnings.simplefilter("ignore")
         wrapped.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's card holds nothing but blanks
@@ -75,7 +75,7 @@ def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
         raise RunError(f"the merged model's logits differ by {gap:.1e}: nothing was written.")
     logging.disable_progress_bar()
     plain.config._name_or_path = public_name(str(plain.config._name_or_path))
-    with _full_disks_said():
+    with _safetensors_errors_as_os_errors():
         plain.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -88,7 +88,7 @@ def _within(gap: float, logits: Tensor) -> bool:
 
 
 @contextmanager
-def _full_disks_said() -> Iterator[None]:
+def _safetensors_errors_as_os_errors() -> Iterator[None]:
     """Turn safetensors' error for a failed write into an OSError."""
     try:
         yield
