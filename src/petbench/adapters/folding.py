@@ -16,7 +16,7 @@ def may_fold(module: nn.Module) -> bool:
 
 
 def _stamps(values: Sequence[Tensor]) -> list[object]:
-    """What differs whenever tensors folded from these values would: autocast's dtype, each version and address."""
+    """Autocast's dtype, and version and address of each value: while these are equal, folded tensors are too."""
     kind = values[0].device.type
     precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     return [precision, *((value._version, value.data_ptr()) for value in values)]

@@ -125,7 +125,7 @@ class _Stack(torch.autograd.Function):
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:
-    """The values stacked to (n, …). A tensor that all share is expanded: copies would sum their gradients singly."""
+    """The values stacked to (n, …). A tensor that all share is expanded: gradients of copies would be summed singly."""
     first = values[0]
     if all(value is first for value in values):
         return first.expand(len(values), *first.shape)

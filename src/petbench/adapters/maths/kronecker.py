@@ -35,7 +35,7 @@ def squarest_shape(d_in: int, d_out: int) -> Shape:
 
 
 def squarest_first(firsts: Iterable[int], seconds: Iterable[int]) -> list[Shape]:
-    """All shapes with these sizes, the nearest to a square first: among equal counts it has the highest rank."""
+    """All shapes with these sizes, the nearest to a square first: at equal counts it has the highest rank."""
     shapes = ((first, second) for first in firsts for second in seconds)
     return sorted(shapes, key=lambda shape: (max(shape) / min(shape), -shape[0]))
 
