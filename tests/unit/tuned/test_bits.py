@@ -106,7 +106,7 @@ def test_weights_and_config_of_another_run_are_told_by_the_record(adapter: Path,
     """Both were replaced and agree with each other."""
     (member,) = expand(["model=tiny_bert", "adapter=krona"])
     save_adapter(adapter, parse(member.values, spec_of), {"petbench.a": torch.zeros(2)}, {})
-    with pytest.raises(UserError, match=r"in .*record\.json stands"):
+    with pytest.raises(UserError, match=r"but .*record\.json says"):
         load_adapter(adapter)
 
 
