@@ -44,10 +44,10 @@ class Outcome:
     scored: dict[str, Scored]  # `selection`, `report/<split>`, `predict/<name>`
     no_number: float | None  # see `metrics.score`
     merge: Merge
-    latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
+    latency_ms: tuple[float, float | None]  # with its adapters; merged, where it can be
     padding_fraction: float
     load_seconds: float
-    peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
+    peak_memory_bytes: int  # of training alone: merging copies the weights only later
     provenance: Provenance
     together: Together = ALONE
 
@@ -74,7 +74,7 @@ def finished_record(
     date: datetime,
     wandb: Mapping[str, str],
 ) -> Record:
-    """The record of a run that came to its end. adapter: bytes and digest; wandb: where W&B has it, empty without."""
+    """The record of a finished run. adapter: bytes and SHA-256; wandb: the fields of `WandbRun`, empty without W&B."""
     spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
     metrics = metrics_of(outcome.scored)
     split = prepared.rows.headline_split
@@ -124,8 +124,8 @@ def finished_record(
 
 
 def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
-    """`predictions/<part>.jsonl`, one answer a row; `answers.npz`, what the report rows' statistics need of them; and
-    `row_ids.json`: which rows were used for what."""
+    """Write `predictions/<part>.jsonl`, one answer a row; `answers.npz`, the answers that the statistics of report rows
+    need; and `row_ids.json`, which rows were used for what."""
     kept = {}
     for name, part in outcome.scored.items():
         labels = part.rows.labels if part.rows.labels is not None else [None] * len(part.rows)

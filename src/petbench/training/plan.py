@@ -36,26 +36,26 @@ class Plan:
     mergeable: bool
     positions: Positions
     learned: int  # positions that the method's own vectors take up before a row
-    notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+    notes: tuple[str, ...] = ()  # one line each, such as the size that a budget chose
     no_lanes: str = ""  # why it shares no passes with other runs; empty: it may
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
 def spec_from(values: Mapping[str, Any]) -> RunSpec:
-    """The run that composed values describe, its task whole. Raises UserError with every mistake in one message."""
+    """The run that composed values describe, its task completed. Raises UserError with every mistake in one message."""
     return settled(parse(values, spec_of))
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """A spec under a key, for caches: two with one key are equal, whatever else of the specs differs."""
+    """A spec under a key, for caches: two are equal when their keys are, however their specs differ."""
 
     key: str
     spec: RunSpec = field(compare=False)
 
 
 def plan(spec: RunSpec) -> Plan:
-    """Raises UserError when anything of the run is impossible.
+    """What the run will be. Raises UserError when any part of it is impossible.
 
     Members of a sweep that differ in seed, learning rate or length share one resolved plan.
     """

@@ -49,10 +49,10 @@ class Scorer:
         own = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
         self.answerer = session.answerer(own)
         self.no_number = NO_NUMBER if reads_literally(self.spec) else None
-        metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
+        metric(self.task.metrics)  # imported now: it takes seconds, which no evaluation should count
 
     def encode(self, rows: Split) -> Encoded:
-        """Rows as token ids, from the cache where they are there."""
+        """Rows as token ids, from the cache where it has them."""
         form, tokenizer = self.session.backbone.form, self.session.backbone.tokenizer
         encoded = encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
         part = next((name for name, split in self.prepared.rows.parts().items() if split is rows), rows.name)
@@ -62,7 +62,7 @@ class Scorer:
         return encoded
 
     def encoded(self, rows: Split) -> Encoded:
-        """As `encode`, kept for the next evaluation."""
+        """The result of `encode`, kept for the next evaluation."""
         if id(rows) not in self._encoded:
             self._encoded[id(rows)] = self.encode(rows)
         return self._encoded[id(rows)]

@@ -55,10 +55,10 @@ class Session:
     backbone: Backbone
     tuned: Tuned
     model: Any  # the tuned model as Accelerate wraps it: on the device, autocast as the precision says
-    claim: Claim | None = None  # on the run's folder: what the main process holds
+    claim: Claim | None = None  # on the run's folder, held by the main process; None in others
 
     def require_claim(self) -> None:
-        """Raise Busy when another process took the run over: from here on it is that one's to write."""
+        """Raise Busy when another process took the run over: only that process may write from here on."""
         if self.claim is not None:
             self.claim.require()
 
@@ -118,7 +118,7 @@ def open_session(prepared: Prepared, claim: Claim | None = None) -> Session:
         enable_checkpointing(backbone.model)
     if precision == "bf16":
         hold_frozen(tuned.model)
-    # Not for training, says Accelerate: several processes are joined stage by stage (`processes.averaged`).
+    # In evaluation mode Accelerate leaves processes apart: `processes.averaged` joins them stage by stage.
     model = accelerator.prepare_model(tuned.model, evaluation_mode=True)
     for note in backbone.notes:
         say(note)
@@ -142,7 +142,7 @@ SOLO = Solo()
 
 
 def close_session(session: Session, done: bool) -> None:
-    """Give the memory back; the resume state of a run that is done goes, unless it is to be kept."""
+    """Free the memory, and delete a finished run's resume state unless `trainer.keep_resume_state`."""
     session.accelerator.free_memory()
     if done and session.accelerator.is_main_process and not session.spec.trainer.keep_resume_state:
         drop_resume(session.prepared.folder)

@@ -27,9 +27,9 @@ def train_and_score(
 ) -> Record:
     """Train a prepared run to its end. started: when it began, in seconds of `way.now`.
 
-    The record is written after everything else that a run leaves behind, and only then its resume state goes.
-    claim: what the main process holds; None in the others. Raises Busy when another took the run over, and Paused
-    where a trial's sweep is to look at it.
+    The record is written after everything else that a run leaves behind, and then its resume state is deleted.
+    claim: held by the main process, None in others. Raises Busy when another process took the run over, and Paused
+    where the sweep of a trial compares it with the others.
     """
     session = way.open(prepared, claim)
     scorer = Scorer(session)
@@ -40,8 +40,7 @@ def train_and_score(
     processes = session.accelerator.num_processes
     if processes > 1 and _drops(session.tuned.model):
         fit.note(
-            f"{processes} processes draw dropout apart, each for its own rows: values differ from those of one "
-            "process (without dropout they do not)"
+            f"{processes} processes draw dropout masks of their own, so values differ from those of one process"
         )
     tracker = _tracker(session, group, resumed)
     status: Status = "failed"
@@ -68,7 +67,7 @@ def train_and_score(
 def _record(session: Session, outcome: Outcome, tracker: Tracker) -> Record:
     """Write the adapter, the answers and, last, the record; tell the tracker the same numbers."""
     prepared, spec, main = session.prepared, session.spec, session.accelerator.is_main_process
-    adapter: tuple[int, str | None] = (0, None)  # bytes and digest; only the main process writes it
+    adapter: tuple[int, str | None] = (0, None)  # bytes and SHA-256; only the main process writes the adapter
     session.require_claim()
     if main:
         facts = {
@@ -117,7 +116,7 @@ def _tracker(session: Session, group: str | None, resumed: bool) -> Tracker:
 
 
 def _drops(model: nn.Module) -> bool:
-    """Whether a model draws dropout while it trains."""
+    """Whether a model uses dropout while it trains."""
     own = any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
     rates = (value for name, value in vars(getattr(model, "config", model)).items() if "drop" in name)
     return own or any(isinstance(rate, float) and rate > 0 for rate in rates)
