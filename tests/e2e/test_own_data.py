@@ -215,8 +215,8 @@ MISTAKES = {
     "data.file=tickets.csv data.text=[id,title,body]": "Legal: one column, or two different ones",
     "data.file=tickets.csv data.label=queue data.kind=number": "is not a number",
     "data.file=tickets.csv task.headline=f1": "task.headline: 'f1' is unknown. Legal: accuracy, macro_f1",
-    "data.file=tickets.csv task.metrics=[bleu]": "task.metrics, of classes: 'bleu' is unknown",
-    "data.file=quality.tsv task.headline=absolute_error": "where less is better",
+    "data.file=tickets.csv task.metrics=[bleu]": "task.metrics, for classes: 'bleu' is unknown",
+    "data.file=quality.tsv task.headline=absolute_error": "of which lower is better",
     "data.file=tickets.csv task.train_examples=500": "task.train_examples=500: tickets has",
 }
 
