@@ -77,7 +77,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "adapter=krona",
         "attention: query ●, key, value ●",
         "attention_norm ○",
-        "on tiny_bert: 4 sites, 256 parameters of its own, beside it 256 of norms",
+        "on tiny_bert: 4 sites; it trains 256 parameters of adapters, 256 parameters of norms",
         "merge: exactly into the backbone's weights",
         "export: petbench export RUN --to peft",
         "published (krona, Table 1, t5_base, as KronA): cola ",

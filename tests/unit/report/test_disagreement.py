@@ -120,6 +120,5 @@ def test_texts_come_from_the_runs_own_rows(make, tmp_path: Path, capsys) -> None
             assert f"sentence2: {rows.texts['sentence2'][0]}" in text and "No texts" not in text
         else:
             assert (
-                "No texts: the validation rows of generated rows (toy 1) are others than those of the run"
-                in text
+                "No texts: the validation rows of generated rows (toy 1) differ from those of the run" in text
             )
