@@ -203,7 +203,7 @@ def test_standard_input(tour: Tour, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0] == found[1] and len(found[0].splitlines()) == len(NEW) + 1
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"only one text\n")))
     status, _, told = ran(f"petbench predict {run} -")
-    assert status == 2 and "standard input, line 1: 1 fields, the header has 2" in told
+    assert status == 2 and "standard input, line 1: 1 fields, but the header has 2" in told
 
 
 MISTAKES = {
@@ -231,7 +231,7 @@ def test_a_mistake_is_exit_2_and_leaves_nothing(tour: Tour, mistake: str) -> Non
 def test_submit_refuses(tour: Tour) -> None:
     record = tour.records("others")[0]
     status, _, told = ran(f"petbench submit others/runs/{record.run_id} --out glue.zip")
-    assert status == 2 and f"is of {record.task}, which is not a task of GLUE" in told
+    assert status == 2 and f"is of {record.task}, which is not a GLUE task" in told
 
 
 def test_new_task_writes_a_yaml_that_trains(tour: Tour) -> None:
