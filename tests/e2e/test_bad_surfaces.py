@@ -192,7 +192,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (["data=toy", "++model.known.config.vocab_size=100000000000"], r"vocab_size is 1"),
         (
             ["data=toy", "--config-dir", "conf", "+bomb=bomb"],
-            r"bomb\.yaml: holds .* values, its anchors \(&\) written out",
+            r"bomb\.yaml: holds .* values when its anchors \(&\) are written out",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
