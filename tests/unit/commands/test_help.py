@@ -16,7 +16,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_petbench_alone_begins_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     first, blank, type_first, command, *_ = said(capsys).splitlines()
-    assert first.startswith("petbench: ") and blank == "" and type_first.startswith("Type first")
+    assert first.startswith("petbench: ") and blank == "" and type_first.startswith("A first run")
     assert command.strip().startswith("petbench train adapter=krona")
 
 
