@@ -1,8 +1,8 @@
 """An equal tuning budget: every method gets the same number of trials over its own search space.
 
-A cell is one method on one task. Its trials differ in settings that the method's YAML names (`tuning.search`), on
-seeds that no final run uses; the selection rows choose; the chosen setting then runs on the final seeds. The report
-shows the final runs and, beside them, what choosing cost.
+Here a cell is one method on one task. Its trials try settings from the method's YAML (`tuning.search`), on seeds that
+no final run uses. The setting with the best score on the selection rows is chosen, and runs on the final seeds. The
+report shows the final runs and, beside them, the cost of choosing.
 """
 
 import copy
@@ -19,16 +19,16 @@ from petbench.config.tree import key_of
 from petbench.errors import UserError
 from petbench.record import Record
 
-OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # keys of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
-TRIAL_SEED = 1000  # of a search by a Hydra sweeper; no final run uses it by chance
+TRIAL_SEED = 1000  # the seed of trials of a Hydra sweeper; unlikely to be the seed of a final run
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
-Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
+Possible = Callable[[dict[str, Any]], str | None]  # values -> why a run is impossible, else None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of a cell on one seed. `overrides` make the run, its tuning note included."""
+    """One setting of a cell on one seed. `overrides` are those of its run, including the tuning note."""
 
     setting: Setting
     overrides: tuple[str, ...]
@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the selection rows chose in a cell. Seconds are of training and evaluation, over all its trials."""
+    """The setting that the selection rows chose in a cell. seconds: training and evaluation of all its trials."""
 
     setting: Setting
     score: float  # mean over the setting's seeds
@@ -46,7 +46,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class TunedCell:
-    """One method on one task: its own overrides and the seeds of its final runs."""
+    """One method on one task: its overrides, composed values, and the seeds of its final runs."""
 
     name: str
     overrides: tuple[str, ...]
@@ -54,14 +54,15 @@ class TunedCell:
     seeds: tuple[int, ...]
 
     def trials(self, possible: Possible) -> list[Trial]:
-        """`budget_runs` trials: distinct settings in a seeded order, a larger budget going on where a smaller
-        one ends; when the space is exhausted, again from its start on another seed. A setting that the model
-        has no place for costs no trial. Raises UserError when no setting is possible.
+        """`budget_runs` trials: distinct settings in a seeded order, so that a larger budget continues a smaller one.
+
+        When all settings are used, they are tried again on another seed. Impossible settings are skipped and cost no
+        trial. Raises UserError when no setting is possible, and when a final seed is also a trial's seed.
         """
         budget, first = self._count("budget_runs", 1), self._count("trial_seed", 0)
         if set(self.seeds) & set(range(first, first + budget)):
             raise UserError(
-                f"trial_seed={first}: trials need seeds of their own, away from the final {self.seeds}."
+                f"trial_seed={first}: trials would use seeds of the final runs, {self.seeds}. Give another trial_seed."
             )
         settings: list[Setting] = []
         reasons: list[str] = []
@@ -79,14 +80,14 @@ class TunedCell:
         return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", TRIAL)) for s, seed in places]
 
     def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
-        """The chosen setting on the final seeds, each with the cost of choosing it."""
+        """Overrides of the chosen setting on each final seed, with a note of the cost of choosing it."""
         note = final_note(chosen.runs, chosen.seconds)
         return [
             (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
         ]
 
     def _settings(self) -> Iterator[Setting]:
-        """The grid of the method's search space in a seeded order, less the keys that the user has fixed."""
+        """The grid of the method's search space in a seeded order, without keys that the user has fixed."""
         adapter = self.values["adapter"]
         space = (adapter.get("tuning") or {}).get("search") or {}
         fixed = set(map(key_of, self.overrides))
@@ -102,13 +103,13 @@ class TunedCell:
             yield tuple(zip(free, values, strict=True))
 
     def _values_with(self, setting: Setting) -> dict[str, Any]:
-        """The values of a run with this setting."""
+        """The composed values of a run with this setting."""
         values = copy.deepcopy({key: value for key, value in self.values.items() if key not in OWN_KEYS})
         for key, value in setting:
             *parents, leaf = key.split(".")
             place = values
             for parent in parents:
-                place = place.setdefault(parent, {})  # validation names a key that is not there
+                place = place.setdefault(parent, {})  # validation reports an unknown key
             place[leaf] = value
         return values
 
@@ -127,8 +128,8 @@ def is_tuned(members: Sequence[Member]) -> bool:
 
 
 def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
-    """Members that differ in the seed alone are one cell. Several seeds are the final ones; a single seed is
-    the first of `final_seeds` many. Raises UserError for counts that are no whole numbers."""
+    """The cells of a tuned sweep: members that differ only in the seed are one cell. Several seeds are its final seeds;
+    a single seed is the first of `final_seeds` many. Raises UserError for counts that are not whole numbers."""
     found: dict[tuple[str, ...], list[Member]] = {}
     for member in members:
         own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
@@ -146,8 +147,8 @@ def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
 
 
 def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
-    """The setting with the highest mean score on the selection rows, the first tried among equals; None when
-    no trial ended. Failed trials count as runs, and their seconds count."""
+    """The setting with the highest mean score on the selection rows, of equal ones the first tried; None when no trial
+    finished. Failed trials count as runs, and so do their seconds."""
     scores: dict[Setting, list[float]] = {}
     seconds = 0.0
     for trial, record in zip(trials, records, strict=True):
@@ -163,18 +164,18 @@ def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen 
 
 
 def of_search(overrides: Sequence[str]) -> list[str]:
-    """What marks the members of a sweeper that searches as trials: the note, and a seed unless one is given."""
+    """The overrides that mark the members of a search as trials: the note, and TRIAL_SEED unless a seed is given."""
     given = set(map(key_of, overrides))
     return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
 
 
 def final_note(runs: int, seconds: float) -> str:
-    """The override that notes on a final run what choosing its setting cost."""
+    """The override that notes in a final run what choosing its setting cost."""
     return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
 
 
 def whole_number(values: dict[str, Any], key: str, least: int) -> int:
-    """A key of the sweep itself. Raises UserError when it is no whole number from `least`."""
+    """The value of one of the sweep's own keys. Raises UserError when it is not a whole number of at least `least`."""
     value = values.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{key}: got {value!r}. Legal: a whole number from {least}.")
