@@ -116,7 +116,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["list", "everything"], r"everything"),
     (["list"], r"petbench list"),
     (["report", "nowhere"], r"no records in nowhere/runs"),
-    (["report", "--where", "task"], r"'task' is not a clause"),
+    (["report", "--where", "task"], r"'task' is not a condition"),
     (["report", "--wandb", "a b?"], r"--wandb"),
     (["compare"], r"petbench compare"),
     (["compare", "a", "b", "--results-dir", "nowhere"], r"nowhere"),

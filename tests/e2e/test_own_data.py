@@ -105,7 +105,7 @@ def test_records_hold_the_task_whole(tour: Tour) -> None:
 
 
 def test_tables_say_not_glue(tour: Tour) -> None:
-    assert "NOT GLUE (rows of one's own)" in tour.of("petbench report")[1]
+    assert "NOT GLUE (the user's own rows)" in tour.of("petbench report")[1]
     assert "NOT GLUE" in (tour.folder / "tickets/report/tables.md").read_text()
     assert tour.of("petbench compare")[0] == 0
 

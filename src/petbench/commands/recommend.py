@@ -54,7 +54,7 @@ def say_answers(folder: Path, where: Where, limits: Limits, as_json: bool = Fals
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments(
         prog="petbench recommend",
-        description="Name the smallest method whose scores the records cannot tell from the best, under limits.",
+        description="Name the smallest method that is not significantly below the best in these records, under limits.",
         epilog="example: petbench recommend results --where task=sst2 --max-params 20k --mergeable",
     )
     parser.add_argument("results_dir", nargs="?", default="results", type=path, help="(default: results)")
@@ -110,16 +110,16 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
         lines.append(f"It is the only method{under} with two finished runs: run others to compare it with.")
     elif not answer.told:
         lines.append(
-            f"These records tell no two of the {answer.candidates} methods{under} apart, so it is the smallest. More "
-            "seeds may tell; `petbench power` says how many."
+            f"No two of the {answer.candidates} methods{under} differ significantly, so it is the smallest. More seeds "
+            "may show a difference; `petbench power` says how many."
         )
     elif others:
         lines.append(
-            f"It is the smallest of {len(answer.group)} methods (of {answer.candidates}{under}) that the records do "
-            f"not tell from the best, all pairs tested together. The others: {_some(others)}."
+            f"It is the smallest of {len(answer.group)} methods (of {answer.candidates}{under}) that are not "
+            f"significantly below the best, all pairs tested together. The others: {_some(others)}."
         )
     else:
-        lines.append(f"These records show it ahead of all {answer.candidates - 1} others{under}.")
+        lines.append(f"It is significantly better than all others ({answer.candidates - 1}){under}.")
     if answer.steps:
         lines.append("Larger methods, each compared with it alone (points more, 95% interval):")
         lines += [f"  {_step(step, keys)}" for step in answer.steps]
