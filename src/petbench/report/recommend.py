@@ -50,7 +50,7 @@ class Answer:
 
     columns: the columns that decide; empty when the table's columns have no common mean. candidates: how many rows are
     within the limits. group: those of them that are not significantly below the highest, cheapest first. told: whether
-    any of them is significantly below it. left_out: label of a row -> why.
+    any row within the limits is significantly below the highest. left_out: label of a row -> why.
     """
 
     table: Table
