@@ -157,7 +157,7 @@ def test_failures_are_recorded_retried_and_left(
     before = written(tmp_path)
     status, text = sweep("adapter=krona", "seed=0,1", "--no-retry")
     assert status == 1
-    assert "1 of 2 runs failed before and are left" in text and "Nothing to run." in text
+    assert "1 of 2 runs failed before and are not tried again" in text and "Nothing to run." in text
     assert written(tmp_path) == before
     assert run_command(["train", *TINY, "adapter=krona", "seed=0", "retry=false"]) == 1  # a single run, too
     assert written(tmp_path) == before

@@ -145,7 +145,7 @@ def _approximate(estimate: Estimate, text: str) -> str:
 
 def say_what_is_left_out(cells: Sequence[Cell]) -> None:
     over = [cell for cell in cells if cell.over]
-    for state, words in (("done", "done already"), ("failed", "failed before and are left")):
+    for state, words in (("done", "done already"), ("failed", "failed before and are not tried again")):
         ids = [
             cell.run_id
             for cell in over
