@@ -167,7 +167,7 @@ def letters(known: str) -> PreTrainedTokenizerFast:
 def test_a_row_of_which_nothing_is_left_is_named(lost: tuple[str, str]) -> None:
     rows = split_of("rte", [("ab", "a"), ("x", "b"), lost])
     with pytest.raises(
-        UserError, match=r"train: .* nothing of 1 of 3 rows; the first is row 2 \(counted from 0\)"
+        UserError, match=r"train: .* no tokens of 1 of 3 rows; the first is row 2 \(counted from 0\)"
     ):
         encoded(rows, "rte", letters("ab"), 16, form="head")
 

@@ -243,7 +243,7 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
     ),
     "no rows": ("a.csv", "text,label\n", {}, "has no rows"),
     "nothing": ("a.jsonl", "", {}, "has no rows"),
-    "broken JSON": ("a.jsonl", '{"text": "x", "label": "a"}\n{"text": \n', {}, "line 2: no JSON"),
+    "broken JSON": ("a.jsonl", '{"text": "x", "label": "a"}\n{"text": \n', {}, "line 2: not JSON"),
     "a text that is none": (
         "a.jsonl",
         "".join(

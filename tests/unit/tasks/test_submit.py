@@ -190,7 +190,7 @@ def test_the_checker_counts_the_files(results: Path, recwarn: pytest.WarningsRec
         target.writestr("RTE.tsv", source.read("RTE.tsv"))  # zipfile warns, and writes it all the same
         target.writestr("glue/CoLA.tsv", "index\tprediction\n")
     assert check_submission(bad, COUNTS) == [
-        "RTE.tsv is there 2 times",
+        "RTE.tsv occurs 2 times",
         f"glue/CoLA.tsv does not belong there; legal: {', '.join(f'{s}.tsv' for s in STEMS)}, in no folder",
     ]
     bad.write_bytes(good.read_bytes()[:200])
