@@ -347,4 +347,4 @@ def test_a_cluster_is_told_the_precision(capsys: pytest.CaptureFixture[str]) -> 
             run_command(["train", "-m", *words, "model=tiny_bert", "seed=0,1", f"hydra/launcher={launcher}"])
             == 2
         )
-        assert "Say which: trainer.precision=bf16 or fp32." in capsys.readouterr().err
+        assert "Give one: trainer.precision=bf16 or fp32." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`petbench info METHOD`: formula, paper, settings, where it sits, what it counts, merge, export, published numbers."""
+"""`petbench info METHOD`: formula, paper, settings, place, parameters, merging, export, published numbers."""
 
 import ast
 import re
@@ -20,16 +20,17 @@ _AFTER_ATTENTION = ("attention_context", "attention_output", "attention_norm")
 
 
 def info_main(argv: list[str]) -> int:
-    """`petbench info METHOD [--model minilm]`; exit 0. What needs no torch is printed at once. Raises UserError."""
+    """`petbench info METHOD [--model minilm]`; exit 0. Prints what needs no torch at once. Raises UserError."""
     parser = Arguments(
         prog="petbench info",
-        description="What a method is: formula, paper, settings, place, counts, merge, export, published numbers.",
+        description="Describe a method: formula, paper, settings, place in a layer, parameters, merging, export, "
+        "published numbers.",
         epilog="example: petbench info krona --model roberta_base",
     )
     parser.add_argument(
         "method", metavar="METHOD", help="as in adapter=METHOD; `petbench list adapters` names them"
     )
-    parser.add_argument("--model", default="minilm", help="the backbone to count on (minilm)")
+    parser.add_argument("--model", default="minilm", help="the backbone for the counts (minilm)")
     asked = parser.parse_args(argv)
     text = option_path("adapter", asked.method).read_text(encoding="utf-8")
     option_path("model", asked.model)
@@ -40,7 +41,7 @@ def info_main(argv: list[str]) -> int:
     for line in (*_settings(text), *_presets(asked.method, method), *_published(asked.method)):
         say(line)
     with spinning():
-        busy("loading torch and transformers to count")
+        busy("loading torch and transformers to count parameters")
         lines = list(_on(asked.method, asked.model))
         idle()
     for line in lines:
@@ -55,7 +56,7 @@ def _value(text: str, key: str) -> str:
 
 
 def _docstring(method: str) -> str:
-    """The docstring of the file that defines a method of petbench's own, read without importing it; else nothing."""
+    """The docstring of the file that defines one of petbench's own methods, read without importing it; else empty."""
     for path in sorted(METHODS.glob("*.py")):
         source = path.read_text(encoding="utf-8")
         if re.search(rf'^    name(: [^=]+)? = "{re.escape(method)}"', source, flags=re.MULTILINE):
@@ -74,16 +75,16 @@ def _settings(text: str) -> Iterator[str]:
 
 
 def _presets(name: str, method: str) -> Iterator[str]:
-    """Other choices that are the same method in another setting."""
+    """Other choices of `adapter=` that are the same method with other settings."""
     for other in options("adapter"):
         path = option_path("adapter", other)
         alike = _value(path.read_text(encoding="utf-8"), "method") == method
         if other != name and alike and method != "peft":
-            yield f"another preset of it: adapter={other}  {about('adapter', other)}"
+            yield f"another preset of this method: adapter={other}  {about('adapter', other)}"
 
 
 def _published(name: str) -> Iterator[str]:
-    """The numbers that papers print of it, for the recipes that hold them."""
+    """The numbers that papers print for the method, from each recipe that has them."""
     for recipe in recipes():
         aim = target(recipe)
         for printed in aim.methods.get(name, ()) if aim.table else ():
@@ -98,7 +99,7 @@ def _published(name: str) -> Iterator[str]:
 
 
 def _on(name: str, model: str) -> Iterator[str]:
-    """The drawing, the counts and what a trained run is good for, from the method on a backbone without weights."""
+    """The drawing, the counts, and whether a run can be merged and exported, from a backbone without weights."""
     from petbench.adapters.registry import method_named
     from petbench.compose.expand import expand
     from petbench.models.load import resolve_form, skeleton
@@ -119,18 +120,18 @@ def _on(name: str, model: str) -> Iterator[str]:
     roles = {attachment.site.role for attachment in found}
     yield from drawing(roles, trained_parts(tuned.norm_names, tuned.other_names))
     params = planned.params
-    beside = f", beside it {params.norm:,} of norms" if params.norm else ""
-    beside += f" and {params.other:,} of the backbone" if params.other else ""
+    beside = f", {params.norm:,} parameters of norms" if params.norm else ""
+    beside += f", {params.other:,} other parameters of the backbone" if params.other else ""
     yield (
-        f"on {model}: {planned.sites} sites, {params.adapter:,} parameters of its own{beside}; "
-        f"tuned {percent(params.tuned_percent)} % of {params.backbone:,}"
+        f"on {model}: {planned.sites} sites; it trains {params.adapter:,} parameters of adapters{beside}: "
+        f"{percent(params.tuned_percent)} % of the backbone's {params.backbone:,}"
     )
     yield "merge: exactly into the backbone's weights" if planned.mergeable else "merge: not possible"
     yield f"export: {_export(name)}"
 
 
 def _export(name: str) -> str:
-    """Whether PEFT can hold it, tried on a tiny backbone."""
+    """Whether PEFT has an equal form, tried on a tiny backbone."""
     from petbench.adapters.peft_form import Ranks
     from petbench.compose.expand import expand
     from petbench.training.plan import spec_from
@@ -146,15 +147,15 @@ def _export(name: str) -> str:
 
 
 def trained_parts(norms: Iterable[str], others: Iterable[str]) -> set[str]:
-    """Where backbone parameters train as they are: `norm`, `bias` (outside the norms), `all` for more."""
+    """Which parameters of the backbone are trained: `norm`, `bias` (outside the norms), `all` for more than these."""
     found = {"bias" if name.endswith("bias") else "all" for name in others}
     return found | ({"norm"} if list(norms) else set())
 
 
 def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
-    """One layer in a few lines; ● carries an adapter, ○ trains as it is.
+    """A drawing of one layer in a few lines; ● has an adapter, ○ is a trained part of the model.
 
-    trained: of `norm`, `bias` (every bias) and `all` (the whole body).
+    trained: some of `norm`, `bias` (every bias) and `all` (the whole backbone).
     """
     roles, trained = set(roles), set(trained)
 
@@ -171,4 +172,4 @@ def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
     yield f"   ├─ attention: {' → '.join(attention)}"
     yield f"   ├─ ffn{block}: {mark('ffn_input')} → {mark('ffn_output')} → {mark('ffn_norm')}"
     yield f"   └─ … every layer → {mark('final_norm')} → {mark('head')}"
-    yield "  ● an adapter, ○ trains as it is"
+    yield "  ● has an adapter, ○ is trained itself"

@@ -1,4 +1,4 @@
-"""A tuned sweep: trials of every cell, then final runs of the settings that the selection rows chose."""
+"""Run a tuned sweep: trials of every cell, then final runs with the settings that the selection rows chose."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,10 @@ from petbench.training.prepare import prepare
 
 
 def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
-    """Trials of all cells, then the final runs of what the selection rows chose."""
+    """Run the trials of all cells, then the final runs with the chosen settings. Returns the members of both.
+
+    Raises UserError when no cell has a trial that is possible.
+    """
 
     cells, trials, left_out = [], [], []
     for cell in tuned_cells(members):
@@ -53,7 +56,7 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
         chosen = choose(some, ended)
         if chosen is None:
             failed += 1
-            warn(f"{cell.name}: no trial ended, so nothing is chosen.")
+            warn(f"{cell.name}: no trial finished, so no setting is chosen.")
             continue
         say(f"chosen: {cell.name}: {_in_words(chosen)}")
         finals += cell.finals(chosen)
@@ -88,7 +91,7 @@ def _in_words(chosen: Chosen) -> str:
 
 
 def _note_tuning(cell: Cell) -> None:
-    """A final run that was there before, of an ordinary sweep: its record gets the note of what choosing cost."""
+    """Add the cost of tuning to the record of a final run that an earlier, ordinary sweep had already trained."""
     record, note = cell.record, cell.spec.tuning
     if record is None or record.status != "done" or note is None:
         return

@@ -107,7 +107,7 @@ def test_what_the_user_fixes_is_not_searched() -> None:
 
 
 def test_trial_seeds_keep_away_from_final_ones() -> None:
-    with pytest.raises(UserError, match="trial_seed=1: trials need seeds of their own"):
+    with pytest.raises(UserError, match="trial_seed=1: trials would use seeds of the final runs"):
         cell(SPACE, trial_seed=1).trials(anything_goes)
 
 
