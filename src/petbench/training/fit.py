@@ -91,8 +91,8 @@ class Fit:
             warn(f"{self.prepared.run_id}: {change}.")
 
     def run(self, tracker: Tracker) -> dict[str, Tensor]:
-        """Train through all stages; gives the values with the best selection score, or the last (trainer.select). Raises
-        Paused where the sweep of a trial compares it with the others."""
+        """Train through all stages; gives the values with the best selection score, or the last (trainer.select).
+        Raises Paused where the sweep of a trial compares it with the others."""
         spec, progress = self.spec, self.progress
         pause(spec.tuning, progress, self.total_steps)  # a stopped run may stand there already
         title = f"{spec.adapter.label} on {spec.task.name}"
