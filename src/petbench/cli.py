@@ -13,7 +13,7 @@ from petbench.errors import RunError, UserError, unknown
 
 USAGE = """petbench: a GLUE benchmarking harness for parameter-efficient tuning
 
-Type first, to see a run of seconds on generated rows:
+A first run, on generated rows, takes seconds:
   petbench train adapter=krona task=sst2 data=toy model=tiny_bert optim.lr=2e-2 trainer.max_steps=300
 
 Then:
@@ -24,10 +24,10 @@ Then:
                                             parameters by part; no weights, no data
   petbench list adapters|tasks|models|recipes|sweeps
   petbench info krona                       formula, where it sits, counts, settings, published numbers
-  petbench status [RESULTS_DIR] [--watch]   what runs, waits, is done, has failed; the time left
+  petbench status [RESULTS_DIR] [--watch]   which runs are running, waiting, done, failed; the time left
   petbench report [RESULTS_DIR] [--where task=rte] [--out DIR]
                                             tables, plots and one HTML page
-  petbench compare A B                      is the difference real?
+  petbench compare A B                      whether the difference between two methods is real
   petbench recommend [RESULTS_DIR] [--max-params 20k]
                                             which method to use
   petbench power task=rte seeds=5           how small a difference these seeds can show
@@ -39,39 +39,39 @@ Then:
   petbench bench                            step time, memory and latency, side by side
   petbench new task NAME --from FILE        a task's YAML, read off its rows
   petbench data fetch|check DIR             GLUE on disk, with checksums
-  petbench conformance NAME                 hold a method to the list
+  petbench conformance NAME                 run the checks that every method must pass
   petbench new method NAME --dir DIR        a package with a method of your own
   petbench sync [RESULTS_DIR]               upload offline W&B runs
   petbench wandb workspace|report ENTITY/PROJECT
-                                            a view of W&B that compares methods, laid out
-  petbench doctor                           what is installed, what is in reach
+                                            a W&B workspace or report that compares methods
+  petbench doctor                           what is installed, and what can be reached
 
 `petbench COMMAND --help` says more. --debug shows the traceback of an error.
 Tab completion: eval "$(petbench train -sc install=bash)"
 """
 
 
-# What goes on when its standard output breaks: hours of work end in files, not on a screen.
+# Commands that go on when standard output breaks: the result of their hours of work is files, not text.
 GOES_ON = ("train", "reproduce")
 
 
 def main() -> None:
-    """Entry point of the console script. Exit 0, 1 for a failed run, 2 for a user's mistake, and 130, 143 or 129
+    """Entry point of the console script. Exit status: 0; 1 for a failed run; 2 for a user's mistake; 130, 143 or 129
     after Ctrl-C, SIGTERM or SIGHUP."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
-        getattr(sys, name).reconfigure(errors="backslashreplace")  # a terminal that does not know a sign
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # characters that the terminal lacks
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit status and prints at most a few lines on an error."""
+    """Run one command and return its exit status. An error is printed in a few lines."""
     arguments = [argument for argument in argv if argument != "--debug"]
     debug = len(arguments) < len(argv)
     try:
         _say_what_is_asked(arguments)
-        from petbench.machine.signals import stop_signals  # after the first line: it takes a moment
+        from petbench.machine.signals import stop_signals  # after the first line, as it takes a moment
 
         with stop_signals():
             return _after_output(_dispatch(arguments), arguments)
@@ -90,13 +90,13 @@ def run_command(argv: Sequence[str]) -> int:
         return _world_broke(error, arguments, debug)
     except Exception as error:
         bug = RunError(
-            f"{type(error).__name__}: {error}\nA bug in petbench: the same with --debug shows where."
+            f"{type(error).__name__}: {error}\nA bug in petbench: run the same command with --debug to see where."
         )
         return _failed(bug, 1, debug)
 
 
 def _say_what_is_asked(arguments: Sequence[str]) -> None:
-    """The first line, before anything slow is imported. Of several processes of a run, one speaks."""
+    """Print the first line before anything slow is imported; of several processes of a run, only the first does."""
     if arguments and arguments[0] in COMMANDS and os.environ.get("RANK", "0") == "0":
         from petbench.commands.opening import opening
 
@@ -106,7 +106,7 @@ def _say_what_is_asked(arguments: Sequence[str]) -> None:
 def _failed(error: Exception, status: int, debug: bool) -> int:
     from petbench.console import shown
 
-    with suppress(OSError):  # standard error may be gone, too
+    with suppress(OSError):  # standard error may be closed, too
         if debug:
             traceback.print_exc()
         print(f"error: {shown(str(error))}", file=sys.stderr)
@@ -114,7 +114,7 @@ def _failed(error: Exception, status: int, debug: bool) -> int:
 
 
 def _world_broke(error: OSError, arguments: Sequence[str], debug: bool) -> int:
-    """The exit status after a file, a disk or a pipe did not do what was asked of it."""
+    """The exit status after reading or writing a file, a disk or a pipe failed."""
     if error.filename is None and (isinstance(error, BrokenPipeError) or _output_error() is not None):
         from petbench.console import out
 
@@ -126,9 +126,9 @@ def _world_broke(error: OSError, arguments: Sequence[str], debug: bool) -> int:
 
 
 def _after_output(status: int, arguments: Sequence[str]) -> int:
-    """The exit status once all is printed: 1 where the output is the product and the disk did not take it.
+    """The exit status once everything is printed: 1 if the printed text is the command's result and writing it failed.
 
-    Whoever reads a pipe may close it: that is no failure.
+    A pipe that its reader closed is not a failure.
     """
     error = _output_error()
     if error is None and "petbench.console" not in sys.modules:
@@ -142,7 +142,7 @@ def _after_output(status: int, arguments: Sequence[str]) -> int:
 
 
 def _output_error() -> OSError | None:
-    """Why standard output does not take what was printed."""
+    """The error that writing to standard output raises, or None."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -157,7 +157,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"petbench {__version__}")
         return 0
-    if arguments[0] == "-sc":  # a TAB: the shell's hook calls the bare program
+    if arguments[0] == "-sc":  # Tab completion: the shell calls the program without a command
         return _complete(arguments)
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
@@ -168,7 +168,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _complete(arguments: list[str]) -> int:
-    """Hand the line after `train` to Hydra's completion; offer the commands before it."""
+    """Complete the words after `train` as Hydra does, and the first word with the names of the commands."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) < 3 and any(argument.startswith("query=") for argument in arguments):
         start = words[1] if len(words) > 1 else ""
@@ -184,7 +184,7 @@ def _complete(arguments: list[str]) -> int:
     return train_main(arguments)
 
 
-# Name -> module and function, imported when the command is given: the others' imports cost seconds.
+# Command -> its module and function. Only the command that was given is imported: the imports of all take seconds.
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("petbench.commands.train", "train_main"),
     "params": ("petbench.commands.params", "params_main"),

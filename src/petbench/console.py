@@ -1,4 +1,4 @@
-"""Standard output and error: lines, tables, and what holds when they break."""
+"""Standard output and error: lines, tables, progress, hidden secrets, and how a command goes on without a terminal."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 from rich.console import Console
@@ -15,28 +16,28 @@ from rich.text import Text
 
 
 def is_main_process() -> bool:
-    """Whether this process prints and writes. A launcher of several processes (torchrun, accelerate) sets RANK."""
+    """Whether this process prints and writes files. Launchers of several processes (torchrun, accelerate) set RANK."""
     return os.environ.get("RANK", "0") == "0"
 
 
-# Names of variables whose value is for nobody's eyes.
+# Names of environment variables whose values must not be shown.
 _SECRET = re.compile(r"(^|_)([A-Z0-9]*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
-_SHORTEST_SECRET = 8  # shorter values stand in other words by chance
+_SHORTEST_SECRET = 8  # a shorter value may be a part of an ordinary word
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether a variable of the environment is called as keys and passwords are."""
+    """Whether the name of an environment variable is that of a key, a token or a password."""
     return _SECRET.search(name) is not None
 
 
 def secret_in(text: str) -> str | None:
-    """The variable of the environment whose secret value stands in a text; None where none does."""
+    """The environment variable whose secret value the text contains; None when it contains none."""
     held = (n for n, value in os.environ.items() if len(value) >= _SHORTEST_SECRET and value in text)
     return next(filter(names_a_secret, held), None)
 
 
 def without_secrets(value: Any) -> Any:
-    """Text, or plain values at any depth, with the names of variables in place of their secret values."""
+    """A text, or plain values at any depth, with each secret value replaced by the name of its variable."""
     if isinstance(value, str):
         while (name := secret_in(value)) is not None:
             value = value.replace(os.environ[name], f"<{name}>")
@@ -47,8 +48,8 @@ def without_secrets(value: Any) -> Any:
 
 
 def shown(text: str) -> str:
-    """Text as a terminal may print it: without secrets of the environment, and signs that would steer it (escape
-    sequences, carriage returns, a change of the direction of writing, half surrogate pairs) by their escapes."""
+    """A text that is safe to print on a terminal: secrets of the environment are replaced by their names, and control
+    characters (escape sequences, carriage returns, changes of writing direction, lone surrogates) by their escapes."""
     text = without_secrets(text)
     if text.isprintable():
         return text
@@ -64,52 +65,53 @@ def _escaped(sign: str) -> str:
 
 
 class Output(Console):
-    """Standard output. It may break (a closed pipe, a full disk): the rest then goes nowhere, and what printed goes
-    on, be it a run of hours. `broken` is the error, for the exit status."""
+    """Standard output. When it breaks (a closed pipe, a full disk), the rest of the output is dropped and the command
+    goes on, since it may be a run of hours. `broken` is the error, for the exit status."""
 
     broken: ClassVar[OSError | None] = None
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's, but it raises no OSError."""
+        """Print as rich does, but raise no OSError."""
         try:
             super().print(*objects, **options)
         except OSError as error:
             self.lose(error)
 
     def on_broken_pipe(self) -> None:
-        """Instead of rich's exit."""
+        """Go on, where rich would end the process."""
         self.lose(BrokenPipeError())
 
     def lose(self, error: OSError) -> None:
-        """Send the rest of standard output nowhere."""
+        """Drop the rest of standard output."""
         if Output.broken is None and not isinstance(error, BrokenPipeError):
             warn(f"standard output: {error.strerror or error}; nothing more is printed there.")
-        Output.broken = Output.broken or error  # of all: they write to the same place
+        Output.broken = Output.broken or error  # on the class: all of them write to the same place
         self.quiet = True
-        with suppress(OSError, ValueError):  # a stream that is no file has nothing to flush at the end
+        with suppress(OSError, ValueError):  # a stream without a file descriptor has nothing to flush
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def end(self, error: OSError | None = None) -> OSError | None:
-        """What broke it during a command, `error` at its end included; the next command starts afresh."""
+        """The error that broke standard output during a command (`error` is one at its end); resets the state for the
+        next command."""
         if error is not None:
             self.lose(error)
         lost, Output.broken, self.quiet = Output.broken, None, not is_main_process()
         return lost
 
 
-# Names are text: rich's markup and emoji codes are not read in them.
+# rich's markup and emoji codes are off: a name may look like one.
 out = Output(highlight=False, soft_wrap=True, markup=False, emoji=False, quiet=not is_main_process())
 
 
 class Grid(Table):
-    """A rich table whose heads and cells are text and nothing else."""
+    """A rich table whose column heads and cells are plain text, never markup."""
 
     def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
-        """As rich's."""
+        """Add a column as rich does."""
         super().add_column(_plain(header), *arguments, **options)
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """As rich's."""
+        """Add a row as rich does."""
         super().add_row(*map(_plain, cells), **options)
 
 
@@ -119,8 +121,8 @@ def _plain(cell: Any) -> Any:
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while something long goes on; call what it gives with every part done."""
-    # not at the top: the first line of a command waits for this file
+    """Show a progress bar on standard error. It yields a function: call it with the bytes done since the last call."""
+    # imported here, since the first line of every command waits for this file
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -133,7 +135,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
             done += part
             if (
                 done > total // 200
-            ):  # two hundred steps: a call for every line would cost more than reading it
+            ):  # drawn two hundred times: a call for every line would cost more than reading the line
                 bar.advance(task, done)
                 done = 0
 
@@ -141,47 +143,50 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class _Voice(NamedTuple):
-    """How this process speaks: a label in front of its lines where several runs write at once; silent where another
-    process shows on the same terminal how the run goes."""
+    """How this process prints its lines: with a label in front where several runs print at once, and not at all where
+    another process shows the run's progress on the same terminal."""
 
     label: str = ""
     silent: bool = False
 
 
-_voice = _Voice()
+_PLAIN = _Voice()
+_VOICE: ContextVar[_Voice] = ContextVar("voice", default=_PLAIN)  # of a thread: several runs may take turns
 
 
 @contextmanager
 def member_of_sweep(label: str, silent: bool) -> Iterator[None]:
-    """Inside, one run among several speaks: every line carries its label, or none is printed."""
-    global _voice
-    before, _voice = _voice, _Voice(label, silent)
+    """Inside, the lines of one member of a sweep are printed: each with the member's label, or none if `silent`."""
+    before = _VOICE.set(_Voice(label, silent))
     try:
         yield
     finally:
-        _voice = before
+        _VOICE.reset(before)
 
 
 def is_member() -> bool:
-    """Whether one run among several speaks: it draws no bar of its own and repeats nothing that holds for all."""
-    return bool(_voice.label)
+    """Whether a member of a sweep runs here: it draws no bar of its own and repeats nothing that holds for all."""
+    return bool(_VOICE.get().label)
 
 
 def say(text: str) -> None:
-    """A plain line on standard output."""
-    if not _voice.silent:
-        out.print(shown(f"{_voice.label} | {text}" if _voice.label else text))
+    """Print a plain line on standard output."""
+    voice = _VOICE.get()
+    if not voice.silent:
+        out.print(shown(f"{voice.label} | {text}" if voice.label else text))
 
 
 def tell(text: str) -> None:
-    """A plain line on standard error, if that still takes one: what is no result of a command."""
+    """Print a plain line on standard error, for what is not the command's result. Does nothing if that is closed."""
     with suppress(OSError, ValueError):
         print(shown(text), file=sys.stderr)
 
 
 def warn(text: str) -> None:
-    """A line on standard error that begins with `warning:`."""
-    tell(f"warning: {_voice.label}: {text}" if _voice.label else f"warning: {text}")
+    """Print a line on standard error that begins with `warning:`; of several processes of a run the main one does."""
+    if is_main_process():
+        label = _VOICE.get().label
+        tell(f"warning: {label}: {text}" if label else f"warning: {text}")
 
 
 _spinner: Status | None = None
@@ -189,7 +194,7 @@ _spinner: Status | None = None
 
 @contextmanager
 def spinning() -> Iterator[None]:
-    """Inside, `busy` shows on a terminal what takes seconds; elsewhere nothing is drawn."""
+    """Inside, `busy` shows a spinner, if the output is a terminal."""
     global _spinner
     outer, wanted = _spinner, out.is_terminal and not out.quiet and not is_member()
     if outer is None and wanted:
@@ -203,14 +208,14 @@ def spinning() -> Iterator[None]:
 
 
 def busy(text: str) -> None:
-    """Say what takes seconds now, with a spinner, until `idle` or the next words."""
+    """Show a spinner with `text` until `idle` or the next call; for what takes seconds."""
     if _spinner is not None:
         _spinner.update(Text(shown(text)))
         _spinner.start()
 
 
 def idle() -> None:
-    """Take the spinner away."""
+    """Remove the spinner."""
     if _spinner is not None:
         _spinner.stop()
 

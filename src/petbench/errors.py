@@ -1,18 +1,18 @@
-"""The ways to fail: a user's mistake (exit 2), or a failed run or a broken disk (exit 1), each in one or two lines."""
+"""The exceptions that end a command: a user's mistake (exit 2), a failed run or a failed disk (exit 1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake: what was asked cannot be done as asked; the message says what was got, what is legal, what to do.
+    """The user's mistake: the message says, in a line or two, what was got, what is legal and what to do.
 
-    A run that ends by one leaves nothing that was not there before.
+    A run that ends with one leaves no new files behind.
     """
 
 
 class NotHere(UserError):
-    """What is named is not in reach now, but may be later: a hub's model without network, a run still to come."""
+    """What the user named cannot be reached now but may be later: a hub model without network, an unfinished run."""
 
 
 class RunError(Exception):
@@ -20,11 +20,26 @@ class RunError(Exception):
 
 
 class DiskError(RunError):
-    """The request was legal and the world broke: a full disk, a quota, an I/O error. Everything written is kept."""
+    """The request was legal but a write failed: a full disk, a quota, an I/O error. Everything written is kept."""
 
 
 class Diverged(RunError):
     """A loss, a trained value or a logit became NaN or infinite."""
+
+
+class Paused(Exception):
+    """A trial stands where its sweep compares it with the others; its state is kept. The message says at which step.
+
+    curve: its evaluations so far, as in a record.
+    """
+
+    def __init__(self, message: str, curve: Sequence[Mapping[str, float]]) -> None:
+        super().__init__(message)
+        self.curve = curve
+
+
+class TakeAgain(Exception):
+    """A step of a run in a group of lanes is to be taken again, nothing of it has been done: the message says why."""
 
 
 def nearest(name: str, legal: Iterable[str]) -> str:

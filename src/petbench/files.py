@@ -1,4 +1,4 @@
-"""Atomic files: a reader sees the old file or the new one, never half."""
+"""Atomic files: a reader sees the old file or the new one, never a half-written one."""
 
 import errno
 import json
@@ -12,22 +12,23 @@ from typing import Any
 
 from petbench.errors import DiskError, UserError
 
-# A place that cannot be written whatever is free on the disk: its name is the mistake.
+# Errors of a path that cannot be written however much space is free: the user gave a wrong path.
 _WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTEMPTY),
 }
 
-HALF = ".half-"  # in the hidden names of files and folders that are being written
-_UMASK = os.umask(0)  # it can only be read by setting it
+HALF = ".half-"  # part of the hidden name of a file or folder while it is being written
+_UMASK = os.umask(0)  # the umask can only be read by setting it
 os.umask(_UMASK)
 
 
 @contextmanager
 def replacing(path: Path, instead: str = "results_dir") -> Iterator[Path]:
-    """Give a hidden file beside `path` to write to; it takes the name when all went well, else it goes.
+    """Yield a hidden file beside `path`: renamed to `path` when the block succeeds, deleted when it fails.
 
-    The folder is made. instead: the option that names another place. Raises what `unwritable` makes of a refusal.
+    Missing folders are created. instead: the option that gives another path, for the error message. Raises the error
+    of `unwritable` when the operating system refuses.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def replacing(path: Path, instead: str = "results_dir") -> Iterator[Path]:
         os.close(handle)
         try:
             yield Path(name)
-            Path(name).chmod(0o666 & ~_UMASK)  # mkstemp's files, and safetensors', are for their owner alone
+            Path(name).chmod(0o666 & ~_UMASK)  # mkstemp and safetensors let only the owner read
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -45,9 +46,10 @@ def replacing(path: Path, instead: str = "results_dir") -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, instead: str) -> Iterator[Path]:
-    """Give a hidden folder beside `path` to fill; it takes the name when it is whole, else it goes.
+    """Yield a hidden folder beside `path`: renamed to `path` when the block succeeds, deleted when it fails.
 
-    `path` is new or an empty folder. What a killed call left of it goes, too. Raises as `replacing` does.
+    `path` does not exist or is an empty folder. What an earlier, killed call left is deleted too. Raises as
+    `replacing` does.
     """
     with _half_folder(path, path.parent, instead) as half:
         yield half
@@ -57,8 +59,8 @@ def replacing_folder(path: Path, instead: str) -> Iterator[Path]:
 
 @contextmanager
 def filling(folder: Path, instead: str) -> Iterator[Path]:
-    """Give a hidden folder inside `folder` to fill; its files take their places there together when all are whole,
-    else they go. Raises as `replacing` does."""
+    """Yield a hidden folder inside `folder`: its files are moved into `folder` when the block succeeds, deleted when
+    it fails. Raises as `replacing` does."""
     with _half_folder(folder, folder, instead) as half:
         yield half
         _settle(half)
@@ -85,7 +87,7 @@ def _half_folder(path: Path, beside: Path, instead: str) -> Iterator[Path]:
 
 
 def _settle(folder: Path) -> None:
-    """Bring what was written to the disk, with the rights that the umask gives."""
+    """Flush every file to the disk and give files and folders the permissions that the umask allows."""
     for path in (folder, *folder.rglob("*")):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~_UMASK)
         if path.is_file():
@@ -94,7 +96,7 @@ def _settle(folder: Path) -> None:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """What killed calls left in a folder: files and folders under the hidden names that this module gives."""
+    """The files and folders that killed calls left in a folder, found by the hidden names that this module gives."""
     if folder.is_symlink() or not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name.startswith(".") and HALF in path.name]
@@ -108,7 +110,7 @@ def unwritable(path: Path, error: OSError, instead: str = "results_dir") -> User
 
 
 def write_text(path: Path, text: str, instead: str = "results_dir") -> None:
-    """Write text that outlives a crash of the machine. Raises as `replacing` does."""
+    """Write text and flush it, so that it survives a crash of the machine. Raises as `replacing` does."""
     with replacing(path, instead) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -116,5 +118,5 @@ def write_text(path: Path, text: str, instead: str = "results_dir") -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, as `write_text`. Raises ValueError on NaN, which is no JSON."""
+    """Write indented JSON, as `write_text` does. Raises ValueError on NaN, which JSON cannot hold."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

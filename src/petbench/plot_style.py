@@ -1,9 +1,9 @@
-"""How every picture looks: colours, marker shapes, matplotlib's settings; the same as on the page."""
+"""How every plot looks: colours, marker shapes and matplotlib's settings, the same as on the report page."""
 
 import importlib.util
 from typing import Any
 
-# The page's light colours and shapes (style.css, state.js): a method looks alike in both.
+# The report page's light colours and its shapes (style.css, state.js): a method looks the same in both.
 PALETTE = ("#0072b2", "#d55e00", "#00805c", "#b8498f", "#a87400", "#3f96c9", "#6b4fa0", "#8c3a3a")
 
 

@@ -116,7 +116,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["list", "everything"], r"everything"),
     (["list"], r"petbench list"),
     (["report", "nowhere"], r"no records in nowhere/runs"),
-    (["report", "--where", "task"], r"'task' is not a clause"),
+    (["report", "--where", "task"], r"'task' is not a condition"),
     (["report", "--wandb", "a b?"], r"--wandb"),
     (["compare"], r"petbench compare"),
     (["compare", "a", "b", "--results-dir", "nowhere"], r"nowhere"),
@@ -192,7 +192,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (["data=toy", "++model.known.config.vocab_size=100000000000"], r"vocab_size is 1"),
         (
             ["data=toy", "--config-dir", "conf", "+bomb=bomb"],
-            r"bomb\.yaml: holds .* values, its anchors \(&\) written out",
+            r"bomb\.yaml: holds .* values when its anchors \(&\) are written out",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -78,7 +78,7 @@ def test_toy_runs_make_a_zip_that_the_checker_takes(
     target = tmp_path / "glue.zip"
     assert submit_main([*runs, "--results", results, "--out", str(target)]) == 0
     said = capsys.readouterr().out
-    assert f"WNLI: no run for it; all {ROWS} rows get the majority class of its train rows (0)." in said
+    assert f"WNLI: no run was given; all {ROWS} rows get the majority class of its train rows (0)." in said
     assert "Generated rows (data=toy)" in said
     counts = {stem: ROWS for task in TASKS.values() for stem in task.glue.files.values()}
     assert check_submission(target, counts) == []

@@ -142,7 +142,7 @@ def test_the_nearest_lora_is_the_truncated_svd(tmp_path: Path) -> None:
         ("tiny_bert", "hadamard", {}, "petbench merge"),
         ("tiny_bert", "bitfit", {}, "trains weights of the backbone itself"),
         ("tiny_gpt2", "prompt_tuning", {}, "which tokens are real"),
-        ("tiny_t5", "prefix_tuning", {}, "PEFT gives a table to the decoder's own attention alone"),
+        ("tiny_t5", "prefix_tuning", {}, "PEFT serves the decoder's own attention alone"),
         ("tiny_roberta", "prefix_tuning", {}, "PEFT does not call this family's head"),
     ],
 )
@@ -166,7 +166,9 @@ def test_a_prefix_is_exported_where_the_installed_peft_brings_it_in(model: str, 
         theirs = PeftModel.from_pretrained(plain, str(out))
         torch.testing.assert_close(logits(theirs, values), logits(made.model, values), rtol=0, atol=2e-5)
         return
-    words = rf"keys and values do not get into a {model[5:]} model here \(peft {peft_version}, transformers "
+    words = (
+        rf"keys and values do not reach a {model[5:]} model's attention \(peft {peft_version}, transformers "
+    )
     with pytest.raises(UserError, match=words):
         export_peft(made, out)
     assert not out.exists()

@@ -252,7 +252,7 @@ def test_a_published_adapter_needs_no_path(tmp_path: Path) -> None:
     (tmp_path / "mine").rename(tmp_path / "theirs")
     loaded = petbench.load("got/adapter", model="theirs")
     assert loaded.state().keys()
-    with pytest.raises(UserError, match=r"the backbone of this run is not there\. .*there is no folder"):
+    with pytest.raises(UserError, match=r"the backbone of this run was not found\. .*there is no folder"):
         petbench.load("got/adapter")
 
 
@@ -347,4 +347,4 @@ def test_a_cluster_is_told_the_precision(capsys: pytest.CaptureFixture[str]) -> 
             run_command(["train", "-m", *words, "model=tiny_bert", "seed=0,1", f"hydra/launcher={launcher}"])
             == 2
         )
-        assert "Say which: trainer.precision=bf16 or fp32." in capsys.readouterr().err
+        assert "Give one: trainer.precision=bf16 or fp32." in capsys.readouterr().err

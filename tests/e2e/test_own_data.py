@@ -66,7 +66,7 @@ def test_records_hold_the_task_whole(tour: Tour) -> None:
 
 
 def test_tables_say_not_glue(tour: Tour) -> None:
-    assert "NOT GLUE (rows of one's own)" in tour.of("petbench report")[1]
+    assert "NOT GLUE (the user's own rows)" in tour.of("petbench report")[1]
     assert "NOT GLUE" in (tour.folder / "tickets/report/tables.md").read_text()
     assert tour.of("petbench compare")[0] == 0
 
@@ -166,7 +166,7 @@ def test_standard_input(tour: Tour, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0] == found[1] and len(found[0].splitlines()) == len(NEW) + 1
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"only one text\n")))
     status, _, told = ran(f"petbench predict {run} -")
-    assert status == 2 and "standard input, line 1: 1 fields, the header has 2" in told
+    assert status == 2 and "standard input, line 1: 1 fields, but the header has 2" in told
 
 
 MISTAKES = {
@@ -178,8 +178,8 @@ MISTAKES = {
     "data.file=tickets.csv data.text=[id,title,body]": "Legal: one column, or two different ones",
     "data.file=tickets.csv data.label=queue data.kind=number": "is not a number",
     "data.file=tickets.csv task.headline=f1": "task.headline: 'f1' is unknown. Legal: accuracy, macro_f1",
-    "data.file=tickets.csv task.metrics=[bleu]": "task.metrics, of classes: 'bleu' is unknown",
-    "data.file=quality.tsv task.headline=absolute_error": "where less is better",
+    "data.file=tickets.csv task.metrics=[bleu]": "task.metrics, for classes: 'bleu' is unknown",
+    "data.file=quality.tsv task.headline=absolute_error": "of which lower is better",
     "data.file=tickets.csv task.train_examples=500": "task.train_examples=500: tickets has",
 }
 
@@ -194,7 +194,7 @@ def test_a_mistake_is_exit_2_and_leaves_nothing(tour: Tour, mistake: str) -> Non
 def test_submit_refuses(tour: Tour) -> None:
     record = tour.records("others")[0]
     status, _, told = ran(f"petbench submit others/runs/{record.run_id} --out glue.zip")
-    assert status == 2 and f"is of {record.task}, which is not a task of GLUE" in told
+    assert status == 2 and f"is of {record.task}, which is not a GLUE task" in told
 
 
 def test_new_task_writes_a_yaml_that_trains(tour: Tour) -> None:

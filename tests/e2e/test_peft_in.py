@@ -171,7 +171,7 @@ def test_pefts_own_form_takes_it_too(name: str, saved: Path) -> None:
         (
             "lora",
             {"rank": 8, "targets": ["query"]},
-            r"value is adapted there, too\. Name its role in adapter\.targets",
+            r"also adapts \S*value\. Name its role in adapter\.targets",
         ),
         ("lora", {"rank": 8, "targets": ["query", "value", "key"]}, r"holds nothing for encoder layer 0 key"),
         (
@@ -179,12 +179,12 @@ def test_pefts_own_form_takes_it_too(name: str, saved: Path) -> None:
             {"method": "krona", "targets": ["query", "ffn_input"], "factor_shape": [8, 8]},
             r"Set adapter\.factor_shape=\[",
         ),
-        ("ln_tuning", {"norms": ["ffn_norm"]}, r"trains there alone\. Set adapter\.norms"),
+        ("ln_tuning", {"norms": ["ffn_norm"]}, r"trains in this adapter alone\. Set adapter\.norms"),
         ("ia3", {"targets": ["value"]}, r"Name its role in adapter\.targets or adapter\.feedforward"),
         (
             "ia3",
             {"method": "lora"},
-            r"holds PEFT's IA3, this run is lora\. Use adapter=ia3 or adapter=peft/custom",
+            r"holds PEFT's IA3, this run's method is lora\. Use adapter=ia3 or adapter=peft/custom",
         ),
     ],
 )
@@ -201,15 +201,15 @@ def test_what_does_not_agree_is_said(name: str, fields: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"use_dora": True}, "use_dora is 'True', which the native method has not.*adapter=peft/custom"),
+        ({"use_dora": True}, "use_dora is 'True', which the native method lacks.*adapter=peft/custom"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"some_new_option": {"x": 1}}, "some_new_option is"),
         ({"init_lora_weights": "pissa"}, "changed the backbone's own weights"),
         ({"lora_alpha": float("nan")}, "lora_alpha of .* is nan. Legal: a number above 0"),
         ({"lora_alpha": "1e9"}, "lora_alpha of .* is '1e9'"),
         ({"alpha_pattern": {"(a+)+$": 3}}, "holds the expression"),
-        ({"alpha_pattern": [1]}, "alpha_pattern is no JSON object"),
-        ({"peft_type": "VERA"}, "no native method is PEFT's VERA"),
+        ({"alpha_pattern": [1]}, "alpha_pattern is not a JSON object"),
+        ({"peft_type": "VERA"}, "no native method computes PEFT's VERA"),
         ({"padding": "x" * (1 << 20)}, "larger than 1,048,576 bytes"),
     ],
 )
@@ -228,7 +228,7 @@ def test_pickles_and_extra_tensors_are_refused(saved: Path, tmp_path: Path) -> N
     tensors = load_file(folder / "adapter_model.safetensors")
     more = {"base_model.model.bert.pooler.dense.weight": torch.zeros(32, 32)}
     save_file(tensors | more, folder / "adapter_model.safetensors")
-    with pytest.raises(UserError, match=r"bert\.pooler\.dense\.weight is saved with it and does not train"):
+    with pytest.raises(UserError, match=r"bert\.pooler\.dense\.weight is saved with it but does not train"):
         values_of(read_foreign(folder), bare("tiny_bert", "lora", rank=4))
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(UserError, match="a pickle, which may run code"):

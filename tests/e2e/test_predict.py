@@ -154,5 +154,5 @@ def test_another_backbone_is_refused(finished: tuple[Record, Path], tmp_path: Pa
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     config["backbone_digest"] = "0123456789abcdef"
     write_adapter_config(tmp_path / "adapter_config.json", config)
-    with pytest.raises(UserError, match=r"trained on other weights of 'tiny_.*0123456789ab there"):
+    with pytest.raises(UserError, match=r"trained on other weights of 'tiny_.*0123456789ab in training"):
         load_run(tmp_path)

@@ -108,7 +108,7 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
     for count in (1, 2):
         done = launched(tmp_path, count, *FEW, f"results_dir=by{count}")
         assert done.returncode == 0, done.stderr
-        assert "draw dropout apart" not in done.stderr
+        assert "draw dropout masks" not in done.stderr
     one, two = record_in(tmp_path / "by1"), record_in(tmp_path / "by2")
     assert two.provenance.processes == 2
     assert two.changes == ()
@@ -126,7 +126,7 @@ def test_with_dropout_two_processes_say_what_differs(tmp_path: Path) -> None:
     done = launched(tmp_path, 2, *FEW, *on, "results_dir=on")
     assert done.returncode == 0, done.stderr
     (change,) = record_in(tmp_path / "on").changes
-    assert change.startswith("2 processes draw dropout apart, each for its own rows")
+    assert change.startswith("2 processes draw dropout masks of their own")
     assert done.stderr.count(change) == 1
 
 

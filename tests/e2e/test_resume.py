@@ -156,5 +156,5 @@ def test_another_number_of_threads_is_said_and_kept(
     monkeypatch.setattr(fit.torch, "get_num_threads", lambda: 2)
     record = trained(tmp_path, overrides)
     (change,) = record.changes
-    assert change.startswith("1 threads up to step 3, 2 after it: sums are rounded otherwise")
+    assert change.startswith("1 threads up to step 3, 2 after it: sums round differently")
     assert change in capsys.readouterr().err

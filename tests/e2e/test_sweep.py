@@ -60,7 +60,7 @@ def test_four_records_then_nothing_then_only_what_is_new(sweep: Sweep, tmp_path:
     first = records(tmp_path)
     places = sorted((record["adapter"], record["seed"], record["status"]) for record in first.values())
     assert places == [(adapter, seed, "done") for adapter in ("krona", "lora") for seed in (0, 1)]
-    assert "4 runs to train, 16 steps; time and memory not measured" in text
+    assert "4 runs to train, 16 steps; time and memory unknown" in text
     assert "4 done." in text
     assert text.count("The rows are generated") == 1
     for record in first.values():  # lines of a run say whose they are; one says how it ended
@@ -157,7 +157,7 @@ def test_failures_are_recorded_retried_and_left(
     before = written(tmp_path)
     status, text = sweep("adapter=krona", "seed=0,1", "--no-retry")
     assert status == 1
-    assert "1 of 2 runs failed before and are left" in text and "Nothing to run." in text
+    assert "1 of 2 runs failed before and are not tried again" in text and "Nothing to run." in text
     assert written(tmp_path) == before
     assert run_command(["train", *TINY, "adapter=krona", "seed=0", "retry=false"]) == 1  # a single run, too
     assert written(tmp_path) == before
@@ -267,6 +267,7 @@ def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> N
     assert finals[0]["provenance"]["tuning"] == {
         "role": "final",
         "runs": 3,
+        "steps": 12,
         "seconds": pytest.approx(cost, abs=1e-3),
     }
     assert run_command(["report", "results", "--tables-only"]) == 0

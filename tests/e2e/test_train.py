@@ -208,11 +208,11 @@ def test_a_diverged_run_says_so_and_is_recorded(capsys: pytest.CaptureFixture[st
     record = train("adapter=krona", "optim.lr=1e30", "trainer.max_steps=40", status=1)
     assert record.status == "diverged"
     assert record.reason is not None
-    assert record.reason.startswith("the loss is nan between steps")
+    assert record.reason.startswith("the loss became nan between steps")
     assert record.headline is None
     assert record.params is not None
     error = capsys.readouterr().err
-    assert error.startswith("error: the loss is nan between steps")
+    assert error.startswith("error: the loss became nan between steps")
     assert "Try a smaller optim.lr" in error
     assert "Traceback" not in error
 
@@ -231,7 +231,7 @@ def test_a_failed_run_keeps_its_trace_and_can_be_tried_again(
     assert error.count("\n") == 1
     assert f"error: run {record.run_id} failed: ZeroDivisionError: division by zero (trace: " in error
     assert run_command([*BASE, *words, "results_dir=results", "retry=false"]) == 1
-    assert "retry=false leaves it" in capsys.readouterr().err
+    assert "retry=false does not try it again" in capsys.readouterr().err
     again = train(*words)
     assert again.status == "done"
     assert not trace.exists()

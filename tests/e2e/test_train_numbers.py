@@ -1,6 +1,7 @@
 """The loop's numbers: pieces of a batch, precision, rates, epochs, which checkpoint is reported."""
 
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from petbench.measure import latency
 from petbench.training import loop as loop
+from petbench.training.scoring import Scorer
 from toy_runs import adapter_file, train
 
 
@@ -108,8 +110,10 @@ def test_the_last_checkpoint_can_be_reported() -> None:
 def test_a_linear_probe_is_never_the_best_of_hadamard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores that fall: the head's stage has the highest, and the best is the first of the adapter's own stage."""
     scores = count(start=-1)
+    plain = Scorer.selection
     monkeypatch.setattr(
-        "petbench.training.fit.Scorer.selection", lambda self: {"accuracy": 1 / (3 + next(scores))}
+        "petbench.training.fit.Scorer.selection",
+        lambda self: replace(plain(self), metrics={"accuracy": 1 / (3 + next(scores))}),
     )
     words = ["adapter=hadamard", "trainer.max_steps=6", "trainer.eval_every=1"]
     record = train(*words)

@@ -1,4 +1,4 @@
-"""Tuning methods: the contract, the wiring, and one file a method. Methods from outside import from here alone."""
+"""Tuning methods: contract, hooks, one file per method. A method outside petbench imports from this module alone."""
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment
 from petbench.adapters.method import Installed, Method, Stage, target_sites

@@ -1,4 +1,4 @@
-"""The contract of one injected module: a pure map of a site's two tensors, and where it hangs."""
+"""The contract of one injected module: a pure function of two tensors of a site, and where it is attached."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -24,13 +24,13 @@ class Adapter(nn.Module, ABC):
     """One injected module, pure: its output depends on its two inputs and its own parameters alone.
 
     target: the tensor that changes: a site's output (`at="output"`, `"parallel"`) or its input (`"input"`).
-    source: what the change is computed from: the module's input, the output of the site that is read, or,
-        for `at="input"`, the same tensor as the target.
+    source: the tensor that the change is computed from: the module's input, the output of another site
+        (`Attachment.reads`) or, for `at="input"`, the target itself.
     Both are (batch, tokens, features); the result has target's shape.
     """
 
-    # Own parameters that are vectors in spite of their dimensions (a bias for each of m modules, prompts):
-    # weight decay leaves them alone, as it does everything of one dimension.
+    # Own parameters that count as vectors although they have more dimensions (m stacked biases, prompts):
+    # weight decay skips them, as it skips every parameter of one dimension.
     vectors: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
@@ -42,12 +42,12 @@ class Adapter(nn.Module, ABC):
         """The new target by the slow, obvious path: the formula as the paper writes it."""
 
     def merged(self, base: Affine, read: Affine | None) -> Affine:
-        """The plain layer that equals base and adapter together. `read`: the layer of the site that is read.
+        """The plain layer that equals base and adapter together. `read`: the layer of the site `Attachment.reads`.
 
-        Raises UserError when there is none.
+        Raises UserError when no plain layer equals them.
         """
         raise UserError(
-            f"{type(self).__name__} cannot be merged: its change is no linear map of the layer's input."
+            f"{type(self).__name__} cannot be merged: its change is not a linear map of the layer's input."
         )
 
 
@@ -59,16 +59,16 @@ class Handle(Protocol):
 
 
 class StackAdapter(nn.Module, ABC):
-    """One injected module that changes no tensor of a site but what a whole stack computes: it wires itself.
+    """One injected module that acts on a whole stack of layers, not on a tensor of a site; it adds its own hooks.
 
-    Its forward is pure, too: a function of its own parameters and of what it is given.
+    Its forward is pure too: a function of its own parameters and its arguments.
     """
 
     vectors: ClassVar[frozenset[str]] = frozenset()  # as in `Adapter`
 
     @abstractmethod
     def hang(self, model: nn.Module, attachment: "Attachment", is_on: Callable[[], bool]) -> list[Handle]:
-        """Wire it. While `is_on()` is false the model computes exactly what it did before."""
+        """Add its hooks to the model. While `is_on()` is false, the model computes exactly what it did before."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Attachment:
 
     site: Site
     adapter: Adapter | StackAdapter
-    at: At = "output"  # read of an `Adapter` alone
-    reads: Site | None = None  # its output, of the same forward call, is the source
+    at: At = "output"  # ignored for a `StackAdapter`
+    reads: Site | None = None  # the site whose output, in the same forward call, is the source
     suffix: str = ""  # tells two adapters on one site apart
 
     @property

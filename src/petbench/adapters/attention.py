@@ -1,17 +1,18 @@
-"""Attention over more keys and values than the tokens' own, through transformers' registry of attention functions.
+"""Attention with learned keys and values before the tokens' own, by transformers' registry of attention functions.
 
     attention(Q, [P_K; K], [P_V; V])        P_K, P_V learned, before the tokens
 
-`add_keys` switches a model to a registered function that computes as the one before, over the longer keys; the
-backbone's code, its cache and the names of its arguments do not matter. A hook on each attention module hands the
-function what to put in front, for the one call that runs: nothing is kept between calls or in a cache, so layers
-that run again in the backward pass and generation with a cache need no care. Without it the function is the one
-before, called with the same tensors.
+`add_keys` switches a model to a registered function that computes attention as the model's own function does, but
+over the lengthened keys and values; the backbone's code, its cache and the names of its arguments do not matter. A
+hook on each attention module hands the learned keys and values to the function for one call. Nothing is kept between
+calls or in a cache, so gradient checkpointing and generation with a cache need no special care. Where no hook hands
+any over, the model's own function runs on the same tensors.
 
-Every token sees the learned keys, also where attention is local, and they are not rotated. They stand at the
-positions before the tokens', as they do in a key-value cache: the tokens' own positions move on (`move_positions`),
-and T5's decoder, which adds a bias by distance, adds that of those distances. In T5's encoder and cross-attention,
-where no cache ever held a prefix, nothing is added, so that padding before a row changes nothing.
+Every token sees the learned keys, also where attention is local, and rotary embeddings do not rotate them. They take
+the positions before the tokens, as they would in a key-value cache: the tokens' own positions are shifted
+(`move_positions`), and T5's decoder, whose bias depends on distance, uses the bias of each learned key's distance. In
+T5's encoder and cross-attention, which never kept a prefix in a cache, that bias is zero, so that padding before a
+row changes nothing.
 """
 
 import sys
@@ -26,21 +27,21 @@ from torch.nn import functional as F
 from petbench.adapters.adapter import Handle
 from petbench.errors import UserError
 
-QUERY_POSITIONS = "query_positions"  # keyword of a call whose tokens do not stand in a row: (queries), from 0
+QUERY_POSITIONS = "query_positions"  # keyword of a call whose positions have gaps: (queries), counted from 0
 _KEYWORD = "petbench_keys"
-_START = "petbench_"  # of the names in the registry: petbench_sdpa computes as sdpa does
+_START = "petbench_"  # of the registered names: petbench_sdpa computes as sdpa does
 _BASES = ("sdpa", "eager")
 
 
 class _Keys(NamedTuple):
-    """What goes before the tokens' keys and values of one call."""
+    """The learned keys and values of one call."""
 
-    pair: Tensor  # (2, heads, n, head width): keys, then values
-    distances: Any  # the T5 attention module that knows the bias of a distance, or None
+    pair: Tensor  # (2, heads, n, head width): keys, then values; or one for each equal part of the rows, parts first
+    distances: Any  # the T5 attention module that computes the bias of a distance, or None
 
 
 class _Switched:
-    """The handle of a model's attention function: `remove` gives the model back the one before."""
+    """A handle: `remove` gives the model its own attention function back."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -73,7 +74,10 @@ def add_keys(
 
 
 def move_positions(module: nn.Module, length: int, is_on: Callable[[], bool]) -> Handle:
-    """The tokens stand `length` positions further on. `module` turns positions into embeddings or rotations."""
+    """Shift the tokens' positions by `length`. `module` turns positions into embeddings or rotations.
+
+    A forward call raises UserError when the tokens then exceed the model's table of positions.
+    """
     room = None
     if isinstance(module, nn.Embedding):
         room = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
@@ -106,12 +110,12 @@ def _set(model: Any, name: str) -> None:
     from transformers import PreTrainedModel  # transformers takes seconds
 
     for module in model.modules():
-        if isinstance(module, PreTrainedModel):  # releases before 5.24 do not go down to configs of one class
+        if isinstance(module, PreTrainedModel):  # before 5.24 nested configs of the same class are left out
             module.set_attn_implementation(name)
 
 
 def _switch(model: Any) -> list[Handle]:
-    """Let the model compute attention by `_attend`; the handle that undoes it, unless it does so already."""
+    """Switch the model's attention to `_attend`. Gives the handle that undoes it, none where it was switched before."""
     from transformers import AttentionInterface, AttentionMaskInterface  # transformers takes seconds
 
     base = model.config._attn_implementation
@@ -140,7 +144,7 @@ def _attend(
     """Attention by `base`, over the learned keys and values of this call as well.
 
     query, key, value: (batch, heads, tokens, head width). attention_mask: (batch or 1, heads or 1, queries, keys),
-    True where a query sees a key, or numbers to be added; None: all is seen, or what is_causal says.
+    True where a query sees a key, or numbers to be added; None: every key is seen, or those that is_causal allows.
     """
     from transformers import AttentionInterface  # transformers takes seconds
 
@@ -162,19 +166,24 @@ def _attend(
             positions = torch.arange(own - queries, own, device=bias.device)
         further = _bias_of(keys, length, own, positions, bias)
         keywords["position_bias"] = torch.cat([further, bias], dim=-1)
-    before = keys.pair.to(key.dtype).unsqueeze(1).expand(-1, len(key), -1, -1, -1)
+    pair = keys.pair.to(key.dtype)
+    if pair.dim() == 4:
+        before = pair.unsqueeze(1).expand(-1, len(key), -1, -1, -1)
+    else:
+        each = pair.transpose(0, 1).unsqueeze(2).expand(-1, -1, len(key) // len(pair), -1, -1, -1)
+        before = each.flatten(1, 2)
     key, value = torch.cat([before[0], key], dim=-2), torch.cat([before[1], value], dim=-2)
     return compute(module, query, key, value, attention_mask, **keywords)
 
 
 def _is_causal(module: nn.Module, keywords: dict[str, Any]) -> bool:
-    """Whether sdpa, given no mask, shows a query the keys up to its own alone: found out as sdpa does."""
+    """Whether a query, given no mask, sees only the keys up to its own position: decided as transformers' sdpa does."""
     said = keywords.get("is_causal")
     return bool(getattr(module, "is_causal", True) if said is None else said)
 
 
 def _bias_of(keys: _Keys, length: int, own: int, positions: Tensor, bias: Tensor) -> Tensor:
-    """T5's bias of the learned keys, (1, heads, queries, n): by their distance, or zero."""
+    """T5's bias of the learned keys, (1, heads, queries, n): by their distance in its decoder, else zero."""
     if keys.distances is None:
         return bias.new_zeros(*bias.shape[:-1], length)
     all_rows: Tensor = keys.distances.compute_bias(own, length, device=bias.device, past_seen_tokens=length)

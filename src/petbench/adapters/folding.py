@@ -1,4 +1,4 @@
-"""Fold factors into the dense tensors that they stand for, once for each set of values, in evaluation."""
+"""Folding: in evaluation, compute dense tensors from their factors once and keep them until a factor changes."""
 
 from collections.abc import Callable, Sequence
 from operator import is_not
@@ -16,7 +16,7 @@ def may_fold(module: nn.Module) -> bool:
 
 
 def _stamps(values: Sequence[Tensor]) -> list[object]:
-    """What tells these values, as they are multiplied now, from the same tensors at another time."""
+    """Autocast's dtype, and version and address of each value: while these are equal, folded tensors are too."""
     kind = values[0].device.type
     precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     return [precision, *((value._version, value.data_ptr()) for value in values)]
@@ -26,8 +26,8 @@ class Fold:
     """The last folded tensors and the values that they were made from.
 
     A value counts as unchanged when it is the same tensor, at the same address, with the same version
-    number: optimiser steps, loading and moves between devices all change one of them. What was made under
-    autocast is in its dtype, so it serves calls under the same autocast alone.
+    number: optimiser steps, loading and moves between devices all change one of them. Tensors folded under
+    autocast have its dtype, so they are reused only under autocast of the same dtype.
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Fold:
         self._folded: tuple[Tensor, ...] = ()
 
     def get(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """make() the first time that these values are seen, the same result until one of them changes."""
+        """The result of make(), computed again only when one of these values has changed."""
         same = len(values) == len(self._values) and not any(map(is_not, values, self._values))
         if same and self._stamps == _stamps(values):
             return self._folded
         if not all(isinstance(value, nn.Parameter) for value in values):
-            return make()  # a functional call: nothing that lives on
+            return make()  # torch.func passes plain tensors, which end with the call
         self._values, self._stamps, self._folded = values, _stamps(values), make()
         return self._folded
 
@@ -64,7 +64,7 @@ class FoldingAdapter(Adapter):
         self._fold = Fold()
 
     def folded(self, values: Sequence[Tensor], make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """make(), a function of the values alone; made once for each set of values where that is allowed."""
+        """The result of make(), a function of the values alone; kept between calls where `may_fold` allows it."""
         return self._fold.get(values, make) if may_fold(self) else make()
 
     def train(self, mode: bool = True) -> Self:

@@ -1,4 +1,4 @@
-"""Hooks: hang adapters on exactly resolved modules, take them off, fold them in and out of the weights."""
+"""Hooks: attach adapters to exactly named modules, remove them, merge them into the weights and undo that."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ OWNER = "petbench"  # the ModuleDict on the model that owns every adapter parame
 
 
 class Wire:
-    """Carries the output of a site that is read to the adapter that reads it, within one forward call."""
+    """Carries the output of one site to the adapter that reads it (`Attachment.reads`), within one forward call."""
 
     def __init__(self) -> None:
         self.value: Tensor | None = None
@@ -28,12 +28,12 @@ class Wire:
     def take(self) -> Tensor:
         value, self.value = self.value, None  # not kept: it would hold the activation until the next call
         if value is None:
-            raise RuntimeError("the site that is read has not run in this forward call")
+            raise RuntimeError("the site that the adapter reads has not run in this forward call")
         return value
 
 
 class HookedAdapters:
-    """Adapters on hooks; see `method.Installed`."""
+    """Adapters that act through hooks; `method.Installed` describes the methods."""
 
     def __init__(self, model: nn.Module, attachments: Sequence[Attachment]) -> None:
         self.model = model
@@ -99,7 +99,7 @@ class HookedAdapters:
                 return None
             source = arguments[0] if source_of is None else source_of(output)
             if columns is None:
-                # Float32 parameters promote a bf16 output; the model's own code compares its tensors' dtypes.
+                # Float32 parameters turn a bf16 output into float32, and the model's own code needs equal dtypes.
                 return adapter(source, output).to(output.dtype)
             start, stop = columns
             changed = adapter(source, output[..., start:stop])
@@ -148,7 +148,7 @@ class HookedAdapters:
         """Nothing to do."""
 
     def memory(self) -> dict[str, Tensor]:
-        """Nothing: an adapter is its parameters."""
+        """Nothing: these adapters keep no state besides their parameters."""
         return {}
 
     def remember(self, memory: dict[str, Tensor]) -> None:
@@ -162,10 +162,10 @@ class HookedAdapters:
             if attachment.at == "parallel" or isinstance(attachment.adapter, StackAdapter):
                 where = "parallel to" if attachment.at == "parallel" else "before"
                 raise UserError(
-                    f"{type(attachment.adapter).__name__} stands {where} {attachment.site.role}, "
-                    "which no plain layer equals: it cannot be merged."
+                    f"{type(attachment.adapter).__name__} acts {where} {attachment.site.role} and cannot be merged: "
+                    "no plain layer computes the same."
                 )
-        # Every layer is worked out from the untouched backbone before any is changed: a reader may need both.
+        # Save every layer before any is changed: merging an adapter that reads another site needs both as they were.
         for attachment in self.attachments:
             module: Any = self.model.get_submodule(attachment.site.module)
             name = attachment.site.module
@@ -220,7 +220,7 @@ class HookedAdapters:
 
 
 def _second_names(owner: nn.Module) -> dict[str, str]:
-    """Second name -> first name of every shared parameter: where `save_pretrained` asks which tensors are tied."""
+    """Second name -> first name of every shared parameter, as `save_pretrained` expects its list of tied tensors."""
     first: dict[int, str] = {}
     every = [(name, id(p)) for name, p in owner.named_parameters(remove_duplicate=False)]
     return {name: known for name, number in every if (known := first.setdefault(number, name)) != name}
@@ -233,7 +233,7 @@ def _plain(model: nn.Module, site: Site) -> tuple[Tensor, Tensor | None]:
 
 def _part(weight: Tensor, bias: Tensor | None, site: Site) -> Affine:
     """The rows of a layer that belong to a site, in (d_out, d_in) form."""
-    if weight.dim() == 1:  # a norm: its output bias is all that an adapter may fold into
+    if weight.dim() == 1:  # a norm: an adapter can be merged into its bias alone
         return Affine(weight, bias)
     plain = weight.t() if site.transposed else weight
     if site.columns is None:
@@ -259,5 +259,5 @@ def plain_copy(model: nn.Module) -> nn.Module:
 
 
 def install_hooks(model: nn.Module, attachments: Sequence[Attachment]) -> HookedAdapters:
-    """Hang the attachments on the model."""
+    """Attach the adapters to the model."""
     return HookedAdapters(model, attachments)

@@ -1,8 +1,8 @@
-"""The contract of a tuning method: which adapters hang where, what else trains, and what it claims.
+"""The contract of a tuning method: which adapters go where, what else trains, and what the method claims.
 
 A method is a formula in small pure modules. An `Adapter` maps two tensors of a site, `(source, target)`, to a
-new target. A `Method` says which adapters hang on which sites, what else trains, and what it claims: counts,
-identity at the start, merging. It never sees the model's code; hooks (`hooks.py`) do the wiring.
+new target. A `Method` says which adapters go on which sites, what else trains, and what it claims: parameter
+counts, identity at step 0, merging. It never sees the model's code; `hooks.py` attaches the adapters.
 """
 
 from abc import ABC, abstractmethod
@@ -33,39 +33,39 @@ class Stage:
 
 
 class Installed(Protocol):
-    """A method on a model: what the rest of petbench may ask of it."""
+    """A method installed on a model: what the rest of petbench may ask of it."""
 
     model: nn.Module  # what to call
     adapter_names: frozenset[str]  # parameters that the method added, as named in `model`
-    vector_names: frozenset[str]  # of them, those that are vectors in spite of their dimensions
-    attachments: list[Attachment]  # what hangs where; empty for a wrapper of another library
+    vector_names: frozenset[str]  # those that weight decay skips as vectors: `Adapter.vectors`
+    attachments: list[Attachment]  # which adapter is where; empty for another library's wrapper
 
     def enable(self, on: bool) -> None:
-        """Off: the model computes exactly what the bare backbone computes."""
+        """Switch the adapters on or off. Off: the model computes exactly what the bare backbone computes."""
 
     def merge(self) -> None:
-        """Fold the adapters into the backbone's weights. Raises UserError where that is impossible."""
+        """Merge the adapters into the backbone's weights. Raises UserError where that is impossible."""
 
     def unmerge(self) -> None:
-        """Restore the backbone's weights bit for bit and the adapters beside them."""
+        """Undo `merge`: restore the backbone's weights bit for bit and switch the adapters on."""
 
     def plain(self, folded: bool = False) -> nn.Module:
-        """A copy of the model as transformers has it, the adapters folded into the weights or left out."""
+        """A copy of the plain transformers model, the adapters merged into its weights (folded) or left out."""
 
     def remove(self) -> None:
-        """Take everything off the model that was given: it is as transformers has it again."""
+        """Undo the installation: the model that was given is the plain transformers model again."""
 
     def start(self, total_steps: int) -> None:
         """Called once before the first step, for methods whose schedule depends on the length of the run."""
 
     def after_step(self, step: int) -> None:
-        """Called after every optimiser step, gradients still there, for methods that act then (rank allocation)."""
+        """Called after each optimiser step, before gradients are cleared (for methods such as AdaLoRA)."""
 
     def memory(self) -> dict[str, Tensor]:
-        """What the method keeps between steps besides its parameters, for a run that goes on after a stop."""
+        """What the method keeps between steps besides its parameters; saved so that a stopped run can resume."""
 
     def remember(self, memory: dict[str, Tensor]) -> None:
-        """Take up what `memory` gave. Called after `start`."""
+        """Restore what `memory` returned. Called after `start`."""
 
 
 class Method(ABC, Generic[S]):
@@ -73,7 +73,7 @@ class Method(ABC, Generic[S]):
 
     name: ClassVar[str]
     Spec: ClassVar[type[AdapterSpec]]
-    peft_type: ClassVar[str] = ""  # PEFT's type whose adapters are read into this method
+    peft_type: ClassVar[str] = ""  # the PEFT type whose saved adapters this method reads; empty: none
 
     @abstractmethod
     def attachments(self, spec: S, layout: Layout) -> Iterable[Attachment]:
@@ -87,7 +87,7 @@ class Method(ABC, Generic[S]):
         """Closed form: how many parameters the adapters have."""
 
     def trains(self, spec: S, layout: Layout, model: nn.Module) -> set[str]:
-        """Names of backbone parameters that train besides the adapters (norms: see `train_norms`)."""
+        """Names of backbone parameters that train besides the adapters (without norms of the spec's `train_norms`)."""
         return set()
 
     def identity_at_init(self, spec: S) -> bool:
@@ -95,11 +95,11 @@ class Method(ABC, Generic[S]):
         return True
 
     def draws(self, spec: S) -> bool:
-        """Whether the seed decides initial values, apart from those that are all alike (zeros, ones)."""
+        """Whether any initial value depends on the seed; False where all are constants or copies (zeros, ones)."""
         return True
 
     def mergeable(self, spec: S, layout: Layout) -> bool:
-        """Whether the adapters fold exactly into the backbone's own layers."""
+        """Whether the adapters merge exactly into the backbone's own layers."""
         return False
 
     def no_checkpointing(self, spec: S) -> str:
@@ -107,9 +107,9 @@ class Method(ABC, Generic[S]):
         return ""
 
     def may_rest(self, spec: S, name: str) -> str:
-        """Why a tensor that trains (by its parameter name) may rightly have no gradient, or a gradient of zero, in
-        all of the first three steps of a stage; empty where it must have one. A run in which another tensor has
-        none fails at once (`guard.py`)."""
+        """Why a parameter that trains may have no gradient, or a gradient of zero, in all of the first three steps
+        of a stage; empty where it must have one. name: the parameter's. A run in which any other parameter that
+        trains has none fails at once (`training/guard.py`)."""
         return ""
 
     def learned_positions(self, spec: S) -> int:
@@ -117,15 +117,15 @@ class Method(ABC, Generic[S]):
         return 0
 
     def stages(self, spec: S) -> tuple[Stage, ...]:
-        """The schedule; shares sum to 1."""
+        """The stages of training in their order; the shares sum to 1."""
         return (Stage(share=1.0),)
 
     def sizes(self, spec: S, layout: Layout) -> Iterable[S]:
-        """Specs of every size that a budget may choose from, in any order; empty when it has no size."""
+        """A spec for every size that a budget may choose from, of equal counts the preferred one first; empty: none."""
         return ()
 
     def peft_form(self, spec: S, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
-        """PEFT's equal of the trained method, for `petbench export`.
+        """The PEFT adapter that computes the same as the trained method, for `petbench export`.
 
         Raises UserError where PEFT has none, saying why and what to do instead.
         """
@@ -137,27 +137,27 @@ class Method(ABC, Generic[S]):
         )
 
     def spec_of_peft(self, foreign: Foreign, layout: Layout) -> S:
-        """The spec that holds a PEFT adapter of `peft_type`. Raises UserError where there is none, saying why."""
+        """The spec that equals a saved PEFT adapter of `peft_type`. Raises UserError where none does, saying why."""
         raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
 
     def values_of_peft(
         self, foreign: Foreign, spec: S, layout: Layout, installed: Installed
     ) -> dict[str, Tensor]:
-        """A PEFT adapter's values by the parameter names of this method, on a model that has it.
+        """A saved PEFT adapter's values under this method's parameter names, for a model that has the method.
 
-        Raises UserError where sites, ranks or shapes are others, naming the setting that makes them agree.
+        Raises UserError where sites, ranks or shapes differ, naming the config key that makes them agree.
         """
         raise foreign.refusal(f"{self.name} reads none of PEFT's adapters")
 
     def install(self, model: nn.Module, spec: S, layout: Layout) -> Installed:
-        """Put the method on the model. The default hangs the attachments on hooks."""
+        """Install the method on the model. The default attaches the adapters by hooks."""
         return install_hooks(model, list(self.attachments(spec, layout)))
 
 
 def target_sites(targets: Iterable[str], spec: AdapterSpec, layout: Layout) -> list[Site]:
     """The sites of several roles in the chosen layers, role by role.
 
-    Raises UserError when a role is named twice or does not exist in the model.
+    Raises UserError when no role is named, one is named twice or does not exist in the model.
     """
     roles = list(targets)
     if len(set(roles)) != len(roles) or not roles:

@@ -1,4 +1,4 @@
-"""What a method says of itself for export: one of PEFT's types that computes the same, and with which values."""
+"""The form in which a method is exported: a PEFT type that computes the same, its arguments and its values."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ ROOT = "base_model.model."  # where PEFT puts the wrapped model
 
 @dataclass(frozen=True)
 class Ranks:
-    """What a LoRA that stands for another change may be: exact up to `most`, or (None: never) the nearest of rank
-    `approximate`."""
+    """The rank of a LoRA that replaces another change of weights: up to `most` where it is exact, else `approximate`
+    for the nearest one (None: an approximation is refused)."""
 
     most: int = 16
     approximate: int | None = None
@@ -26,7 +26,7 @@ class PeftForm:
     """A PEFT type, the arguments of its config, and values by parameter name in the PEFT model.
 
     norms_in_form: trained norms are part of `values`, not modules saved whole beside the adapter.
-    relative_error: of the weight changes, Frobenius norm; 0 where the form is exact.
+    relative_error: Frobenius norm of what the form leaves out, over that of all weight changes; 0 where it is exact.
     """
 
     peft_type: str
@@ -53,8 +53,8 @@ class LowRank:
 def lora_form(changes: Sequence[LowRank], layout: Layout, note: str = "") -> PeftForm:
     """Low-rank changes of sites as one PEFT LoRA of scaling 1.
 
-    Sites of one fused projection stand one below the other, each writing to its own columns; shorter ones
-    are filled up with zeros, so that all modules have one rank.
+    The sites of a fused projection become one LoRA: their factors are stacked, and each writes to its own output
+    columns. Smaller ranks are filled up with zeros, so that all modules have the same one.
     """
     by_module: dict[str, list[LowRank]] = {}
     for change in changes:

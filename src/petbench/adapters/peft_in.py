@@ -1,7 +1,7 @@
-"""An adapter that stock PEFT saved, read as data from an untrusted folder, and where it lies in a model's roles.
+"""An adapter that stock PEFT saved, read as data from an untrusted folder, and the sites that it adapts.
 
-Nothing of its config is called, opened or matched as an expression: paths and code in it are not looked at, sizes are
-those of the tensors, and an option that is neither known to be harmless nor off is refused.
+Nothing in its config is run, opened or used as a regular expression: paths and code in it are ignored, sizes are read
+off the tensors, and an option is refused unless it is known to be harmless or switched off.
 """
 
 import json
@@ -30,7 +30,7 @@ _LEAVES = {
     "LOKR": r"(lokr_w[12](?:_[ab])?)",
     "LN_TUNING": r"ln_tuning_layers\.(weight|bias)",
 }
-# What says where a config was used, how values were drawn or dropped in training, or repeats what the tensors say.
+# Options that say where a config was used or how values were initialised or dropped out, or that the tensors show.
 _HARMLESS = {
     *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
     *("inference_mode", "modules_to_save", "target_modules", "exclude_modules", "feedforward_modules"),
@@ -45,8 +45,8 @@ _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva", "mini_gaussian") 
 
 @dataclass(frozen=True)
 class Foreign:
-    """tensors: as saved, by name without PEFT's root, in float32. parts: of them module -> leaf, such as `lora_A` ->
-    tensor. beside: the rest, parameters saved whole, by name."""
+    """A saved PEFT adapter. tensors: all of them by name without PEFT's prefix, in float32. parts: those of the
+    adapter, module -> leaf, such as `lora_A` -> tensor. beside: the others by name, parameters saved whole."""
 
     folder: Path
     kind: str
@@ -56,18 +56,23 @@ class Foreign:
     beside: Mapping[str, Tensor]
 
     def refusal(self, why: str) -> UserError:
-        """The error for a form that no native method has."""
+        """The error for an adapter that no native method can hold."""
         return UserError(
-            f"{self.folder}: {why}. PEFT's own form holds it: adapter=peft/custom adapter.peft_type={self.kind} "
+            f"{self.folder}: {why}. PEFT itself can load it: adapter=peft/custom adapter.peft_type={self.kind} "
             "'adapter.arguments={…}' as in its adapter_config.json, and the same init_from=."
         )
 
     def number(self, key: str, module: str, pattern: str, otherwise: float) -> float:
-        """A number of the config, by module where a pattern says so; whole names alone are patterns here."""
+        """A number of the config, or the module's own where the mapping `pattern` has one, by plain names.
+
+        Raises UserError for a key that is no plain name, and for a number that is not finite or not above 0.
+        """
         found = self.config.get(key, otherwise)
         for name, value in dict(self.config.get(pattern) or {}).items():
             if not re.fullmatch(r"[\w.]+", name):
-                raise self.refusal(f"{pattern} holds the expression {name[:40]!r}, and only names are read")
+                raise self.refusal(
+                    f"{pattern} holds the expression {name[:40]!r}, but only plain names are read"
+                )
             if module == name or module.endswith(f".{name}"):
                 found = value
                 break
@@ -92,21 +97,21 @@ class Foreign:
         if any(leaf not in part for leaf in leaves):
             held = ", ".join(sorted(self.parts)[:3])
             raise UserError(
-                f"{self.folder}: holds nothing for {site} ({site.module}); its modules are {held}, … "
-                "Set adapter.targets and adapter.layers to its own."
+                f"{self.folder} holds nothing for {site} ({site.module}); its modules are {held}, … "
+                "Set adapter.targets and adapter.layers to the adapter's."
             )
         return tuple(part[leaf] for leaf in leaves)
 
 
 def is_foreign(folder: Path) -> bool:
-    """Whether a folder holds an adapter of PEFT's and not one of petbench's."""
+    """Whether a folder holds an adapter that PEFT saved, not petbench."""
     return (folder / PEFT_CONFIG).is_file() and any(
         (folder / f"adapter_model.{ending}").is_file() for ending in ("safetensors", "bin")
     )
 
 
 def read_foreign(folder: Path) -> Foreign:
-    """Read it. Raises UserError on broken files, pickles, and options that change what is computed in other ways."""
+    """Read a saved PEFT adapter. Raises UserError for broken files, pickles, and tensors that are no floating point."""
     config = _config(folder)
     kind = str(config.get("peft_type", "")).upper()[:40]
     if not (folder / PEFT_WEIGHTS).is_file():
@@ -137,10 +142,10 @@ def read_foreign(folder: Path) -> Foreign:
 def require_plain(foreign: Foreign) -> None:
     """Raise UserError for what no native method computes: other types, and options such as DoRA."""
     if foreign.kind not in _LEAVES:
-        raise foreign.refusal(f"no native method is PEFT's {foreign.kind or 'nothing'}")
+        raise foreign.refusal(f"no native method computes PEFT's {foreign.kind or 'nothing'}")
     for key, value in foreign.config.items():
         if key not in _HARMLESS and value not in (None, False, 0, 0.0, "none", [], {}):
-            raise foreign.refusal(f"{str(key)[:40]} is {str(value)[:40]!r}, which the native method has not")
+            raise foreign.refusal(f"{str(key)[:40]} is {str(value)[:40]!r}, which the native method lacks")
     start = foreign.config.get("init_lora_weights", True)
     if start not in _PLAIN_STARTS:
         raise foreign.refusal(f"init_lora_weights={str(start)[:40]!r} changed the backbone's own weights")
@@ -151,12 +156,15 @@ def require_plain(foreign: Foreign) -> None:
 def places(
     foreign: Foreign, layout: Layout, touches: Callable[[Site], bool], roles: Sequence[str] = PROJECTIONS
 ) -> list[Site]:
-    """The sites of the adapter's modules; of a fused module those of roles that it touches in any layer."""
+    """The sites that the adapter changes; in a fused module, those of each role that `touches` finds in any layer.
+
+    Raises UserError for a module that is no site of these roles.
+    """
     sites = [site for site in layout.all_sites if site.role in roles and site.module in foreign.parts]
     unplaced = foreign.parts.keys() - {site.module for site in sites}
     if unplaced:
         raise foreign.refusal(
-            f"{min(unplaced)[:80]} is no place that {foreign.kind} has in a {layout.family} model here"
+            f"{min(unplaced)[:80]} is not a module that petbench's {foreign.kind} adapts in a {layout.family} model"
         )
     touched = {site.role for site in sites if site.columns is None or touches(site)}
     return [site for site in sites if site.role in touched] or sites
@@ -169,13 +177,13 @@ def roles_and_layers(foreign: Foreign, layout: Layout, sites: Sequence[Site]) ->
     for choice in ("all", layers):
         if {s for role in roles for s in layout.sites(role, layers=choice)} == set(sites):
             return {"targets": roles, "layers": choice}
-    raise foreign.refusal(f"its modules are not {', '.join(roles)} of the same layers each")
+    raise foreign.refusal(f"its modules are not {', '.join(roles)} of the same layers for each role")
 
 
 def require_neutral(
     foreign: Foreign, sites: Iterable[Site], leaf: str, neutral: float, what: str = "adapter.targets"
 ) -> None:
-    """Raise UserError where a module, or columns of a fused one, hold values for which the method has no site."""
+    """Raise UserError where values other than `neutral` are in a module, or columns of one, that the method lacks."""
     held = list(sites)
     for module, part in foreign.parts.items():
         here = [site for site in held if site.module == module]
@@ -184,26 +192,30 @@ def require_neutral(
             start, stop = site.columns or (0, len(rest))
             rest[start:stop] = neutral
         if not here or bool((rest != neutral).any()):
-            raise UserError(f"{foreign.folder}: {module} is adapted there, too. Name its role in {what}.")
+            raise UserError(f"{foreign.folder} also adapts {module}. Name its role in {what}.")
 
 
 def require_shape(foreign: Foreign, site: Site, tensor: Tensor, shape: tuple[int, ...], fix: str) -> None:
-    """Raise UserError where a tensor has not the shape of the site."""
+    """Raise UserError unless a tensor has this shape; `fix` says what to do."""
     if tuple(tensor.shape) != shape:
-        raise UserError(f"{foreign.folder}: {site} has {tuple(tensor.shape)} there and {shape} here. {fix}")
+        raise UserError(
+            f"{foreign.folder}: {site} has shape {tuple(tensor.shape)} in the saved adapter, {shape} in this run. {fix}"
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / PEFT_CONFIG
     try:
         if path.stat().st_size > MOST_CONFIG_BYTES:
-            raise UserError(f"{path} is larger than {MOST_CONFIG_BYTES:,} bytes: no config of an adapter is.")
+            raise UserError(
+                f"{path} is larger than {MOST_CONFIG_BYTES:,} bytes. No adapter's config is so large."
+            )
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is broken: {error}.") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path} is broken: it holds no JSON object.")
+        raise UserError(f"{path} is broken: it does not hold a JSON object.")
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(key) or {}, dict):
-            raise UserError(f"{path}: {key} is no JSON object.")
+            raise UserError(f"{path}: {key} is not a JSON object.")
     return config

@@ -1,4 +1,4 @@
-"""The registry that finds every method by itself, inside the package and outside it."""
+"""The registry of methods: it finds those of petbench and those of other installed packages by itself."""
 
 import importlib
 import pkgutil
@@ -36,7 +36,7 @@ def register(method_class: M) -> M:
 def _load_all() -> None:
     """Import every module of `methods`, the bridge to PEFT and the entry point `petbench.adapters`.
 
-    An entry point that does not load stops only its own methods: it is said, and asking for one says why.
+    An entry point that does not load loses only its own methods: a warning says so, and asking for one says why.
     """
     package = importlib.import_module("petbench.adapters.methods")
     for module in pkgutil.iter_modules(package.__path__):
@@ -45,7 +45,7 @@ def _load_all() -> None:
     for point in entry_points(group="petbench.adapters"):
         try:
             point.load()
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+        except (Exception, SystemExit) as error:  # another package's module may raise anything when imported
             said = " ".join(str(error).split()) or "no reason given"
             _BROKEN[point.name] = f"{point.value}: {type(error).__name__}: {said}"
             warn(f"plug-in {point.name} does not load and is left out ({_BROKEN[point.name]}).")
@@ -58,7 +58,7 @@ def methods() -> Mapping[str, Method[Any]]:
 
 
 def method_named(name: str) -> Method[Any]:
-    """The method of that name. Raises UserError with the nearest name."""
+    """The method of that name. Raises UserError, with the nearest name, when there is none."""
     known = methods()
     if name not in known:
         broken = "".join(f" The plug-in {point} does not load ({why})." for point, why in _BROKEN.items())

@@ -1,9 +1,9 @@
-"""Together: the small matrices that a model's adapters make of their parameters, made for all in a few operations.
+"""Together: compute the small matrices that adapters make of their parameters for all adapters in a few operations.
 
-On a device with small batches the launches are what a step costs, not the arithmetic: twenty-four adapters that each
-cast two factors and scale one launch seventy-two kernels. So in a forward pass with gradients the first adapter that
-runs lets all of one kind and shape stack their factors, make their matrices at once, in float32, and cast them once
-to autocast's format. On a CPU each adapter makes its own, as before; so does one that is called outside its model.
+On a GPU with small batches a step's time goes to kernel launches, not to arithmetic: twenty-four adapters that each
+cast two factors and scale one of them launch seventy-two kernels. So in a forward pass with gradients the first
+adapter that runs stacks the factors of all adapters of one kind and shape, computes their matrices at once in float32
+and casts them once to autocast's dtype. On a CPU, and when called outside its model, an adapter computes its own.
 """
 
 from abc import abstractmethod
@@ -26,36 +26,36 @@ class TogetherAdapter(Adapter):
 
     @abstractmethod
     def parts(self) -> tuple[Tensor, ...]:
-        """The parameters that the matrices are made from."""
+        """The parameters that the matrices are computed from."""
 
     @abstractmethod
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """The matrices of n adapters alike from their `parts`, each stacked along a new first dimension (n, …)."""
+        """The matrices of n adapters of one kind, from their `parts`, each stacked to (n, …)."""
 
     def kind(self) -> Hashable:
-        """What two adapters must share, besides their class and the shapes of their parts, to be made together."""
+        """What adapters must share, besides class and shapes of their parts, for their matrices to be made together."""
         return None
 
     def given(self) -> tuple[Tensor, ...] | None:
-        """This adapter's matrices where they were made together; None: make your own."""
+        """This adapter's matrices where they were made together; None: the adapter makes its own."""
         return self._together.matrices(self)
 
     def lowered(self, source: Tensor, like: Tensor) -> Tensor:
-        """The source in the format of `like`; adapters that read one tensor share its cast."""
+        """The source in the dtype of `like`; adapters that read the same tensor share one cast."""
         return self._together.cast(source, like.dtype)
 
 
 class Together:
-    """Of one model: its adapters and, during a forward pass, what was made for them."""
+    """The adapters of one model and, during a forward pass, the matrices made for them."""
 
     def __init__(self, adapters: Sequence[TogetherAdapter]) -> None:
         self._adapters = list(adapters)
         self._armed = False
         self._made: dict[int, tuple[Tensor, ...]] = {}
-        self._cast: tuple[Tensor, Tensor] | None = None  # the last source, and it in another format
+        self._cast: tuple[Tensor, Tensor] | None = None  # the last source, and its cast to another dtype
 
     def hang(self, model: nn.Module) -> list[Handle]:
-        """Act in every forward pass of the model, until the handles are removed."""
+        """Add hooks to the model, by which this acts in every forward pass until the handles are removed."""
         if not self._adapters:
             return []
         for adapter in self._adapters:
@@ -66,7 +66,7 @@ class Together:
         ]
 
     def matrices(self, adapter: TogetherAdapter) -> tuple[Tensor, ...] | None:
-        """What was made for an adapter. Made when it is first asked for: autocast begins after the model's hooks."""
+        """The matrices made for an adapter. Made at the first call: autocast starts after the model's hooks."""
         if not self._armed:
             return None
         if not self._made:
@@ -74,7 +74,7 @@ class Together:
         return self._made[id(adapter)]
 
     def cast(self, source: Tensor, dtype: torch.dtype) -> Tensor:
-        """The source in this format, cast once for all that ask in a row."""
+        """The source in this dtype, cast once for consecutive calls with the same source."""
         if source.dtype == dtype:
             return source
         if self._cast is None or self._cast[0] is not source or self._cast[1].dtype != dtype:
@@ -82,7 +82,7 @@ class Together:
         return self._cast[1]
 
     def _begin(self, model: Any, arguments: Any) -> None:
-        # Layers that run again in the backward pass must not reach back to what another graph made.
+        # Under gradient checkpointing, a layer that runs again must not use tensors of the first forward pass.
         again = is_checkpointing(model)
         self._armed = torch.is_grad_enabled() and not again and bound_by_launches(self._adapters[0])
 
@@ -113,7 +113,7 @@ class Together:
 
 
 class _Stack(torch.autograd.Function):
-    """torch.stack whose gradients are parts of one dense tensor; those of a spread one would each be copied."""
+    """torch.stack whose gradients are slices of a contiguous tensor; slices of an expanded one would each be copied."""
 
     @staticmethod
     def forward(ctx: Any, *values: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class _Stack(torch.autograd.Function):
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:
-    """(n, …); of one tensor that all share no copies, whose gradients would be added one by one."""
+    """The values stacked to (n, …). A tensor that all share is expanded: gradients of copies would be summed singly."""
     first = values[0]
     if all(value is first for value in values):
         return first.expand(len(values), *first.shape)
@@ -134,5 +134,5 @@ def _stacked(values: Sequence[Tensor]) -> Tensor:
 
 
 def bound_by_launches(adapter: nn.Module) -> bool:
-    """Whether an adapter's operations cost their launches more than their arithmetic: on CUDA."""
+    """Whether launching an adapter's kernels costs more than their arithmetic: true on CUDA."""
     return next(adapter.parameters()).is_cuda

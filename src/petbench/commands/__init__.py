@@ -1,1 +1,1 @@
-"""The commands: arguments in, text and exit status out, one file a command."""
+"""The commands: arguments in, text and exit status out, one file for each command."""

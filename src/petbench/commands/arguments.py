@@ -1,4 +1,4 @@
-"""What the arguments of all commands share: bounds of whole numbers, paths, and mistakes as UserErrors."""
+"""Arguments that all commands read alike: whole numbers within bounds, paths, and mistakes raised as UserError."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from petbench.errors import UserError
 
 
 class Arguments(argparse.ArgumentParser):
-    """An argument parser whose mistakes are a UserError, as all others are."""
+    """An argument parser that raises UserError on a mistake, as the rest of petbench does."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError instead of printing and exiting."""
@@ -43,7 +43,7 @@ def path(text: str) -> str:
 
 
 def folder(text: str) -> str:
-    """The type of an option that names a folder which is there."""
+    """The type of an option that names an existing folder."""
     found = path(text)
     if not Path(found).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {found}")
@@ -51,7 +51,7 @@ def folder(text: str) -> str:
 
 
 def file(text: str) -> str:
-    """The type of an option that names a file which is there."""
+    """The type of an option that names an existing file."""
     found = path(text)
     if not Path(found).is_file():
         raise argparse.ArgumentTypeError(f"there is no file {found}")
@@ -59,7 +59,7 @@ def file(text: str) -> str:
 
 
 def existing_folder(option: str, text: str) -> str:
-    """As `folder`, for an option that no parser reads. Raises UserError."""
+    """The same check as `folder`, for an option that is not read by an `Arguments` parser. Raises UserError."""
     try:
         return folder(text)
     except argparse.ArgumentTypeError as error:
@@ -67,17 +67,17 @@ def existing_folder(option: str, text: str) -> str:
 
 
 def new_folder(text: str) -> Path:
-    """The type of `--out DIR`: a folder to make or to fill. Its parents are made."""
+    """The type of `--out DIR`: a folder to create or to fill. Missing parents are created when it is written."""
     return _new(Path(path(text)), wanted="folder")
 
 
 def new_file(text: str) -> Path:
-    """The type of `--out FILE`: a file to write. Its folder is made."""
+    """The type of `--out FILE`: a file to write. A missing folder is created when it is written."""
     return _new(Path(path(text)), wanted="file")
 
 
 def _new(place: Path, wanted: str) -> Path:
-    """A place that can be written, as far as that can be known before the work is done."""
+    """The path, after a check, before the work is done, that it can probably be written."""
     try:
         if place.exists() and place.is_dir() != (wanted == "folder"):
             raise argparse.ArgumentTypeError(

@@ -19,14 +19,15 @@ def bench_main(argv: list[str]) -> int:
     """`petbench bench [OVERRIDES…] [--what step,latency,memory] [--json]`."""
     parser = Arguments(
         prog="petbench bench",
-        description="Step time, latency and memory, interleaved in one process. Overrides as in train; "
-        f"several values multiply out (default {DEFAULT}). Random weights do: add model.weights=random.",
+        description="Measure step time, latency and memory of several methods, interleaved in one process. Overrides "
+        f"are those of train; several values multiply out (default {DEFAULT}). Trained weights are not needed: add "
+        "model.weights=random.",
     )
     parser.add_argument("overrides", nargs="*", help="such as adapter=krona,lora model=minilm")
-    parser.add_argument("--what", default="step,latency,memory", help="of step, latency, memory")
+    parser.add_argument("--what", default="step,latency,memory", help="some of step, latency, memory")
     parser.add_argument("--batch", type=whole(1, 65_536), default=32)
     parser.add_argument("--length", type=whole(1, 65_536), default=64, help="tokens of a training row")
-    parser.add_argument("--rounds", type=whole(1, 100_000), default=15, help="timed steps of each candidate")
+    parser.add_argument("--rounds", type=whole(1, 100_000), default=15, help="timed steps of each method")
     parser.add_argument(
         "--threads",
         type=whole(1, os.cpu_count() or 1),
@@ -55,7 +56,7 @@ def bench_main(argv: list[str]) -> int:
         else [DEFAULT, *parsed.overrides]
     )
     specs = []
-    # The plan refuses more tokens than the model has positions; here they come from --length.
+    # The plan refuses more tokens than the model has positions; the number of tokens here is --length.
     given = [*(o for o in given if key_of(o) != "task.max_length"), f"task.max_length={parsed.length}"]
     for member in expand(given):
         spec = _without_files(spec_from(member.values))
@@ -84,13 +85,13 @@ def bench_main(argv: list[str]) -> int:
         f"length {shape.short}; {clock}."
     )
     say(
-        "Ratios are to the bare frozen backbone of the same run, the mean of its two copies (median over rounds)."
+        "Ratios compare with the bare frozen backbone, the mean of two copies in the same run (median over rounds)."
     )
     return 0
 
 
 def _without_files(spec: RunSpec) -> RunSpec:
-    """With random weights nothing is read: the rows are made up, so the small tokenizer serves every model."""
+    """The spec, with petbench's built-in tokenizer if the weights are random: no file of the model is read then."""
     if spec.model.weights != "random":
         return spec
     return spec.model_copy(update={"model": spec.model.model_copy(update={"tokenizer": "built"})})

@@ -1,4 +1,4 @@
-"""`petbench compare A B`: is the difference real? A sentence first, the numbers after."""
+"""`petbench compare A B`: whether the difference between two methods is real, in a sentence and in numbers."""
 
 import json
 from collections.abc import Sequence
@@ -17,26 +17,32 @@ from petbench.report.sides import Read
 from petbench.report.verdicts import as_table, judge, pairs, pick
 from petbench.report.write import answers_in, load
 
-MOST_ROWS = 20  # that `--rows` shows
+MOST_ROWS = 20  # shown by `--rows` without a number
 
 
 def compare_main(argv: list[str]) -> int:
-    """Prints the verdict. Raises UserError."""
+    """Print the verdict; exit 0. Raises UserError."""
     parser = Arguments(
         prog="petbench compare",
-        description="Which of two is ahead, equal within a margin, or open: by how much and how sure.",
+        description="Say which of two methods is better, whether they are equal within a margin, or that the runs "
+        "cannot tell; with the difference and its interval.",
         epilog="example: petbench compare adapter=krona adapter=lora --where task=rte --margin 0.5",
     )
     parser.add_argument(
         "a", metavar="A", help="a clause such as adapter=krona,task=rte, or run ids with commas"
     )
-    parser.add_argument("b", metavar="B", help="the other side")
+    parser.add_argument("b", metavar="B", help="what A is compared with, given as A is")
     parser.add_argument(
         "--results-dir", default="results", metavar="DIR", type=path, help="results folder (default: results)"
     )
-    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="for both sides")
     parser.add_argument(
-        "--margin", type=float, metavar="POINTS", help="what counts as nothing (0.5; below 1,000 rows 1.0)"
+        "--where", action="append", default=[], metavar="KEY=VALUE,…", help="use only these runs for A and B"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a smaller difference counts as none (0.5; below 1,000 rows 1.0)",
     )
     parser.add_argument(
         "--rows",
@@ -44,7 +50,7 @@ def compare_main(argv: list[str]) -> int:
         const=MOST_ROWS,
         type=whole(1),
         metavar="N",
-        help=f"also the N rows ({MOST_ROWS}) on which they differ most, and a confusion matrix of each",
+        help=f"also show the N rows ({MOST_ROWS}) on which A and B differ most, and a confusion matrix of each",
     )
     parser.add_argument("--json", action="store_true", help="the numbers as JSON, scores as fractions")
     options = parser.parse_args(argv)
@@ -77,7 +83,7 @@ def compare_main(argv: list[str]) -> int:
 def _apart(
     first: Sequence[Cell], second: Sequence[Cell], read: Read
 ) -> list[tuple[Disagreement, Texts, str]]:
-    """What the sides disagree on, task by task; the texts; and why they are not here where they are not."""
+    """For each task: the rows on which the sides disagree, their texts, and a note if the texts are not available."""
     both = pairs(first, second)
     labels = column_labels([a for a, _ in both])
     told = []

@@ -1,4 +1,4 @@
-"""`petbench conformance NAME`: hold a method to the list, its own or an outside package's."""
+"""`petbench conformance NAME`: run the checks that every method must pass, petbench's own or an outside package's."""
 
 from petbench.commands.arguments import Arguments
 from petbench.console import say
@@ -6,7 +6,7 @@ from petbench.errors import RunError
 
 
 def conformance_main(argv: list[str]) -> int:
-    """Print one line a check. Raises RunError (exit 1) when one fails, UserError when NAME is not a method."""
+    """Print one line for each check. Raises RunError (exit 1) if one fails, UserError if NAME is not a method."""
     parser = Arguments(
         prog="petbench conformance",
         description="Check every claim of a method on tiny models; no data, no network.",
@@ -14,7 +14,7 @@ def conformance_main(argv: list[str]) -> int:
     parser.add_argument("name", help="a choice of adapter=, such as krona or peft/lora")
     parser.add_argument(
         "--family",
-        help="on the tiny models of this family alone, such as bart (default: of bert, t5 and gpt2)",
+        help="check on the tiny models of this family only, such as bart (default: bert, t5 and gpt2)",
     )
     parser.add_argument("--failures", action="store_true", help="print only what fails")
     parsed = parser.parse_args(argv)

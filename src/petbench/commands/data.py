@@ -10,7 +10,7 @@ def data_main(argv: list[str]) -> int:
     parser = Arguments(
         prog="petbench data",
         description="fetch: store all ten tasks from the hub as parquet with checksums, for machines without "
-        "network (then: data.dir=DIR or PETBENCH_GLUE=DIR). check: verify checksums, row counts and rows.",
+        "network (there: data.dir=DIR or PETBENCH_GLUE=DIR). check: verify checksums, row counts and rows.",
     )
     parser.add_argument("action", choices=("fetch", "check"))
     parser.add_argument("dir", metavar="DIR", type=path)

@@ -1,4 +1,4 @@
-"""`petbench doctor`: what is installed here and what is in reach."""
+"""`petbench doctor`: what is installed on this machine, and what can be reached from it."""
 
 import os
 import shutil
@@ -19,15 +19,17 @@ from petbench.training.claim import owner
 
 
 def doctor_main(argv: list[str]) -> int:
-    """`petbench doctor`: what is installed, which device, is the hub in reach, is the data whole."""
+    """Show what is installed, which device runs would use, whether the hub can be reached, and where GLUE is."""
     parser = Arguments(prog="petbench doctor", description=doctor_main.__doc__)
     parser.add_argument(
         "--clean",
         action="store_true",
-        help="only show what is left over and cached, with its size; delete nothing",
+        help="show leftovers of killed runs and cached files, with their size; delete nothing",
     )
     parser.add_argument("--yes", action="store_true", help="with --clean: delete it")
-    parser.add_argument("--results-dir", type=path, default="results", help="whose leftovers (results)")
+    parser.add_argument(
+        "--results-dir", type=path, default="results", help="folder of the leftovers (results)"
+    )
     asked = parser.parse_args(argv)
     if asked.clean or asked.yes:
         return _clean(Path(asked.results_dir), asked.clean and asked.yes)
@@ -69,25 +71,25 @@ def doctor_main(argv: list[str]) -> int:
 
 
 def _gpus(used: str) -> list[str]:
-    """Who would get which GPU, launcher by launcher."""
+    """Which GPU a run would get: a single run, and the runs of each launcher."""
     number = present()
     gpus = usable(os.environ, number)
     if not gpus:
         return [unseen("auto", used, number, os.environ) or "none: every run trains on the CPU"]
     turns = ", ".join(str(turn(gpus, job)) for job in range(len(gpus) + 2))
-    lines = [f"{number} in the machine; a single run gets {gpus[0]}"]
+    lines = [f"{number} in the machine; a single run gets GPU {gpus[0]}"]
     for name, plugin in plugins().items():
         if plugin.group == "launcher" and not plugin.elsewhere and find_spec(plugin.module):
             lines.append(
-                f"{name}: a share each, as it places them"
+                f"{name}: gives each run its GPUs itself"
                 if plugin.gpus
-                else f"{name}: runs at once get {turns}, …"
+                else f"{name}: simultaneous runs get GPU {turns}, …"
             )
     return lines
 
 
 def _clean(results: Path, delete: bool) -> int:
-    """Show or delete what can be made again: cached tokens and digests, and what killed calls left half written."""
+    """Show or delete cached tokens and digests, and the half-written files of commands that were killed."""
     cache = cache_folder(None)
     found = [*cache.glob("tokens/*.npz"), *cache.glob("digests/*.json")]
     runs = [run for run in sorted(results.glob("runs/*")) if run.is_dir() and owner(run) is None]
@@ -104,7 +106,7 @@ def _clean(results: Path, delete: bool) -> int:
         if delete:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     cached = sum(left.is_relative_to(cache) for left in found)
-    say(f"{'deleted' if delete else 'would delete'} {cached} files of the cache {cache}")
+    say(f"{'deleted' if delete else 'would delete'} {cached} files in the cache {cache}")
     say(f"{size(total)} in all" + ("" if delete else "; petbench doctor --clean --yes deletes it"))
     return 0
 

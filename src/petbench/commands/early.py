@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a run before torch is imported: the config, its folders and its files."""
+"""Checks of a run before torch is imported: of its config, and of the folders and files that the config names."""
 
 import errno
 import os
@@ -16,16 +16,16 @@ from petbench.files import unwritable
 
 
 class _AnyMethod(AdapterSpec):
-    """Takes whatever keys a method has: only the method's own file, which needs torch, knows them."""
+    """A spec that accepts any key: only the method's own file, which needs torch, knows which keys it has."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 def check_run(values: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Raise UserError for what the method itself need not be asked.
+    """Raise UserError for mistakes that can be found without the method's own file.
 
-    A mistake in the config waits for the method where the command line sets keys of the method, too: all mistakes
-    come in one message.
+    If the command line sets keys of the method, mistakes in the config are left to the later check, which knows the
+    method: all mistakes then come in one message.
     """
     try:
         spec = _parsed(values)
@@ -37,8 +37,8 @@ def check_run(values: Mapping[str, Any], overrides: Sequence[str]) -> None:
 
 
 def check_members(members: Iterable[Mapping[str, Any]]) -> None:
-    """Raise UserError where the rows or the model of every member are nowhere; what only some lack, and mistakes of
-    the config, the plan of the sweep says with all others."""
+    """Raise UserError when every member of a sweep lacks its rows or its model. What only some members lack, and
+    mistakes in the config, are left to the plan of the sweep, which reports all of them together."""
     different = {str([values[key] for key in ("task", "data", "model")]): values for values in members}
     errors = []
     for values in different.values():
@@ -61,7 +61,7 @@ def _parsed(values: Mapping[str, Any]) -> RunSpec:
 
 
 def _check_places(spec: RunSpec) -> None:
-    """Raise UserError where a folder or a file that the run starts from is not there, or cannot be written to."""
+    """Raise UserError when rows, a model or a tokenizer on disk is missing, or the results folder cannot be one."""
     if spec.plan:
         return
     from petbench.models.source import require_place

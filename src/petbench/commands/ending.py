@@ -1,4 +1,4 @@
-"""The last lines of a single run: scores by name, costs, whether it learnt anything, and what to type next."""
+"""The last lines of a single run: its scores, its costs, a warning if it learnt nothing, and the next commands."""
 
 from petbench.console import say
 from petbench.record import Record, run_folder
@@ -7,7 +7,7 @@ from petbench.report.collapse import nothing_learnt
 
 
 def say_end(record: Record, results_dir: str) -> None:
-    """Every score with its metric and its rows, then the rest; the next commands last."""
+    """Print the scores with their metric and rows, then the costs and the run's folder, then the next commands."""
     folder = run_folder(results_dir, record.run_id)
     for line in (*_scores(record), _costs(record), nothing_learnt(record, folder)):
         if line:

@@ -1,4 +1,4 @@
-"""The runs that a name stands for: one, or all finished runs of a folder, which must be of one task."""
+"""The runs that the argument RUN names: one run, or all finished runs of a folder, which must have one task."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from petbench.tuned.checkpoint import CONFIG_FILE, adapter_folder, read_adapter_
 
 
 def runs_at(run: str, results_dir: str) -> tuple[list[Path], Task]:
-    """The adapter folders, and the task that all of them answer.
+    """The adapter folders of the runs, and the task that all of them were trained on.
 
-    A folder of runs is a results folder or its `runs`; runs that are not done and trials of a tuning sweep are left
-    out. Raises UserError where there is no run, and where runs are of several tasks.
+    A folder of runs is a results folder or its `runs`; unfinished runs and trials of a tuning sweep are left out.
+    Raises UserError when there is no run, and when the runs have several tasks.
     """
     try:
         folders = [adapter_folder(run, results_dir)]
@@ -44,7 +44,7 @@ def task_of(saved: dict[str, Any]) -> Task:
 
 
 def _asked(task: Task) -> tuple[Any, ...]:
-    """What must be the same in all runs: the texts that are read and what is answered."""
+    """What must be the same in all runs: the text fields and the labels."""
     return task.text_fields, task.columns, task.labels
 
 

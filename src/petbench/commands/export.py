@@ -38,10 +38,13 @@ def export_main(argv: list[str]) -> int:
     parser = _parser("export", "Write a run's adapter in PEFT's own format, where PEFT can hold it exactly.")
     parser.add_argument("--to", choices=["peft"], default="peft", help="the format")
     parser.add_argument(
-        "--max-rank", type=whole(1), default=16, help="of an exact LoRA in place of KronA (16)"
+        "--max-rank", type=whole(1), default=16, help="largest rank of an exact LoRA that replaces KronA (16)"
     )
     parser.add_argument(
-        "--approximate", type=whole(1), metavar="RANK", help="allow the nearest LoRA of that rank"
+        "--approximate",
+        type=whole(1),
+        metavar="RANK",
+        help="if no exact form exists, write the nearest LoRA of this rank",
     )
     parsed = parser.parse_args(argv)
     from petbench.export.write import export_peft, fresh
@@ -66,7 +69,7 @@ def _parser(command: str, description: str) -> Arguments:
     parser.add_argument("run", metavar="RUN", type=path, help="a run's id, its folder or its adapter folder")
     parser.add_argument("--out", required=True, type=new_folder, metavar="DIR", help="a new folder")
     parser.add_argument(
-        "--results-dir", type=path, default="results", help="where run ids are looked up (results)"
+        "--results-dir", type=path, default="results", help="results folder of a run id (results)"
     )
     parser.add_argument("--push", metavar="REPO", help="then upload the folder to owner/name on the hub")
     add_backbone_options(parser)
@@ -74,7 +77,7 @@ def _parser(command: str, description: str) -> Arguments:
 
 
 def _write_card(loaded: "Loaded", folder: Path, merged: bool) -> None:
-    """README.md, where the adapter lies beside its run's record; a published adapter alone has no scores to tell."""
+    """Write README.md, if the run's record lies beside the adapter: without a record there are no scores to state."""
     from petbench.compose.command import in_shell, overrides_of
     from petbench.export.card import published_config, record_of, write_card
 
@@ -100,8 +103,8 @@ def _pushed(parsed: argparse.Namespace) -> int:
 
 
 def _base_model(loaded: "Loaded", out: Path) -> str:
-    """What the adapter's config names as its backbone: a hub id, or what is beside it in `--out`. Of a folder or a
-    package its short name alone: what is published says nothing of this machine."""
+    """The backbone's name in the adapter's config: its hub id; `base` in `--out` for random weights; for weights from a
+    folder or a package only the short name, so that no path of this machine is published."""
     model = loaded.spec.model
     if model.weights == "random":
         return str(out / "base")
@@ -109,7 +112,7 @@ def _base_model(loaded: "Loaded", out: Path) -> str:
 
 
 def _write_base(loaded: "Loaded", folder: Path) -> None:
-    """Random backbones exist nowhere else, so they are written beside the adapter."""
+    """Write a random backbone beside the adapter, since it exists nowhere else."""
     from petbench.models.load import load
 
     task, spec = loaded.task, loaded.spec

@@ -1,4 +1,4 @@
-"""`petbench info METHOD`: formula, paper, settings, where it sits, what it counts, merge, export, published numbers."""
+"""`petbench info METHOD`: formula, paper, settings, place, parameters, merging, export, published numbers."""
 
 from collections.abc import Iterable, Iterator
 
@@ -26,16 +26,17 @@ _AFTER_ATTENTION = ("attention_context", "attention_output", "attention_norm")
 
 
 def info_main(argv: list[str]) -> int:
-    """`petbench info METHOD [--model minilm]`; exit 0. What needs no torch is printed at once. Raises UserError."""
+    """`petbench info METHOD [--model minilm]`; exit 0. Prints what needs no torch at once. Raises UserError."""
     parser = Arguments(
         prog="petbench info",
-        description="What a method is: formula, paper, settings, place, counts, merge, export, published numbers.",
+        description="Describe a method: formula, paper, settings, place in a layer, parameters, merging, export, "
+        "published numbers.",
         epilog="example: petbench info krona --model roberta_base",
     )
     parser.add_argument(
         "method", metavar="METHOD", help="as in adapter=METHOD; `petbench list adapters` names them"
     )
-    parser.add_argument("--model", default="minilm", help="the backbone to count on (minilm)")
+    parser.add_argument("--model", default="minilm", help="the backbone for the counts (minilm)")
     asked = parser.parse_args(argv)
     method = method_of(asked.method)
     option_path("model", asked.model)
@@ -50,7 +51,7 @@ def info_main(argv: list[str]) -> int:
     ):
         say(line)
     with spinning():
-        busy("loading torch and transformers to count")
+        busy("loading torch and transformers to count parameters")
         lines = list(_on(asked.method, asked.model))
         idle()
     for line in lines:
@@ -69,11 +70,11 @@ def _settings(name: str) -> Iterator[str]:
 
 def _presets(name: str) -> Iterator[str]:
     for other in presets_of(name):
-        yield f"another preset of it: adapter={other}  {about('adapter', other)}"
+        yield f"another preset of this method: adapter={other}  {about('adapter', other)}"
 
 
 def _published(name: str) -> Iterator[str]:
-    """The numbers that papers print of it, and the command that makes ours."""
+    """The numbers that papers print for the method, and the command that makes ours."""
     for line in published_of(name):
         shown = ", ".join(f"{n.task} {n.value:g}" for n in line.numbers[:SHOWN_TASKS])
         more = ", …" if len(line.numbers) > SHOWN_TASKS else ""
@@ -83,7 +84,7 @@ def _published(name: str) -> Iterator[str]:
 
 
 def _on(name: str, model: str) -> Iterator[str]:
-    """The drawing, the counts and what a trained run is good for, from the method on a backbone without weights."""
+    """The drawing, the counts, and whether a run can be merged and exported, from a backbone without weights."""
     from petbench.compose.expand import expand
     from petbench.training.plan import spec_from
 
@@ -98,11 +99,11 @@ def _on(name: str, model: str) -> Iterator[str]:
         return
     yield from drawing(found.roles, found.trained)
     params = found.params
-    beside = f", beside it {params.norm:,} of norms" if params.norm else ""
-    beside += f" and {params.other:,} of the backbone" if params.other else ""
+    beside = f", {params.norm:,} parameters of norms" if params.norm else ""
+    beside += f", {params.other:,} other parameters of the backbone" if params.other else ""
     yield (
-        f"on {model}: {found.sites} sites, {params.adapter:,} parameters of its own{beside}; "
-        f"tuned {percent(params.tuned_percent)} % of {params.backbone:,}"
+        f"on {model}: {found.sites} sites; it trains {params.adapter:,} parameters of adapters{beside}: "
+        f"{percent(params.tuned_percent)} % of the backbone's {params.backbone:,}"
     )
     yield "merge: exactly into the backbone's weights" if found.mergeable else "merge: not possible"
     try:
@@ -112,9 +113,9 @@ def _on(name: str, model: str) -> Iterator[str]:
 
 
 def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
-    """One layer in a few lines; ● carries an adapter, ○ trains as it is.
+    """A drawing of one layer in a few lines; ● has an adapter, ○ is a trained part of the model.
 
-    trained: of `norm`, `bias` (every bias) and `all` (the whole body).
+    trained: some of `norm`, `bias` (every bias) and `all` (the whole backbone).
     """
     roles, trained = set(roles), set(trained)
 
@@ -129,4 +130,4 @@ def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
     yield f"   ├─ attention: {' → '.join(attention)}"
     yield f"   ├─ ffn{block}: {mark('ffn_input')} → {mark('ffn_output')} → {mark('ffn_norm')}"
     yield f"   └─ … every layer → {mark('final_norm')} → {mark('head')}"
-    yield "  ● an adapter, ○ trains as it is"
+    yield "  ● has an adapter, ○ is trained itself"

@@ -1,4 +1,4 @@
-"""`petbench list`: what there is, one line each in groups, read from the first lines of the YAML files."""
+"""`petbench list KIND`: the choices of a kind in groups, one line each, read from the first lines of their YAMLs."""
 
 import re
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ GROUPS = {
     "data": "data",
     "protocols": "protocol",
 }
-SMALL_ROWS = 10_000  # train rows of a task that a laptop does
+SMALL_ROWS = 10_000  # a task with fewer train rows is small: a laptop trains on it in minutes
 
 
 def about(group: str, name: str) -> str:
-    """A YAML's first line: what it is. Hydra's own `# @package` line may stand before it."""
+    """The first line of a YAML, which says what it is. Hydra's own `# @package` line may stand before it."""
     with option_path(group, name).open(encoding="utf-8", errors="replace") as file:
         return next((line.lstrip("# ").strip() for line in file if not line.startswith("# @")), "")
 
 
 def list_main(argv: list[str]) -> int:
     """`petbench list KIND`."""
-    parser = Arguments(prog="petbench list", description="What there is, one line each.")
+    parser = Arguments(prog="petbench list", description="List the choices of a kind.")
     parser.add_argument("kind", help=", ".join(GROUPS))
     kind = parser.parse_args(argv).kind
     if kind not in GROUPS:
@@ -47,7 +47,7 @@ def list_main(argv: list[str]) -> int:
 
 
 def _grouped(kind: str, names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Heads and the names below them, in order; one group without a head where there is nothing to tell apart."""
+    """Headings and the names below them, in order; a kind without groups has one empty heading."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_head(kind, name), []).append(name)
@@ -56,7 +56,7 @@ def _grouped(kind: str, names: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 _ORDER = (
-    "petbench's own", "PEFT's, through its public door", "from other packages",
+    "petbench's own", "PEFT's own", "from other packages",
     "small: minutes on a CPU with a small model", "large", "no train rows",
     "encoders", "encoder-decoders", "decoders", "for tests and a first look: tiny, random weights, no download",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def _head(kind: str, name: str) -> str:
     if kind == "adapters":
         if not path.is_relative_to(conf_dir()):
             return "from other packages"
-        return "PEFT's, through its public door" if name.startswith("peft/") else "petbench's own"
+        return "PEFT's own" if name.startswith("peft/") else "petbench's own"
     if kind == "models":
         text = path.read_text(encoding="utf-8")
         if "weights: random" in text:

@@ -67,7 +67,7 @@ def source_of(method: str) -> Path | None:
 
 
 def docstring_of(method: str) -> str:
-    """The docstring of the file that defines a method, less its first line, read without importing it; else nothing."""
+    """The docstring of the file that defines one of petbench's own methods, less its first line; else empty."""
     path = source_of(method)
     if path is None:
         return ""
@@ -83,7 +83,7 @@ def settings_of(name: str) -> list[str]:
 
 
 def presets_of(name: str) -> list[str]:
-    """Other choices that are the same method in another setting."""
+    """Other choices of `adapter=` that are the same method with other settings."""
     method = method_of(name)
     if method == PEFT:
         return []
@@ -107,7 +107,7 @@ def recipes_with(name: str) -> list[str]:
 
 
 def placed(spec: RunSpec) -> Placed:
-    """The method of a run on its backbone. Raises UserError where it has no place there."""
+    """The method of a run on its backbone. Raises UserError if it has no place there."""
     from petbench.adapters.registry import method_named
     from petbench.models.load import resolve_form, skeleton
     from petbench.training.plan import plan
@@ -137,20 +137,20 @@ def _roles_by_name(names: Iterable[str], layout: Layout) -> set[str]:
 
 
 def trained_parts(norms: Iterable[str], others: Iterable[str]) -> set[str]:
-    """Where backbone parameters train as they are: `norm`, `bias` (outside the norms), `all` for more."""
+    """Which parameters of the backbone are trained: `norm`, `bias` (outside the norms), `all` for more than these."""
     found = {"bias" if name.endswith("bias") else "all" for name in others}
     return found | ({"norm"} if list(norms) else set())
 
 
 def trains_at(role: str, trained: Collection[str]) -> bool:
-    """Whether a place trains as it is, if only its bias."""
+    """Whether a place of the backbone is trained itself, if only its bias."""
     norm = role.endswith("norm")
     bias = "bias" in trained and not norm and role not in ("attention_context", "embedding")
     return role == "head" or "all" in trained or (norm and "norm" in trained) or bias
 
 
 def exported(spec: RunSpec) -> str:
-    """Whether PEFT can hold the method, tried on the run's backbone: PEFT's type. Raises UserError where it cannot."""
+    """The type of PEFT's equal form of the method, on the run's backbone. Raises UserError if there is none."""
     from petbench.adapters.peft_form import Ranks
     from petbench.tuned.load import load_and_attach
 

@@ -1,4 +1,4 @@
-"""`petbench new method|task …`: skeletons of what users add."""
+"""`petbench new method|task …`: the skeleton of a method or a task that a user adds."""
 
 from importlib import import_module
 
@@ -11,7 +11,7 @@ KINDS = {
 
 
 def new_main(argv: list[str]) -> int:
-    """Hand the rest to the kind's own command. Raises UserError."""
+    """Call the command of the kind with the other arguments. Raises UserError."""
     if argv[:1] in (["-h"], ["--help"]):
         print("usage: petbench new method NAME --dir DIR | petbench new task NAME --from FILE")
         raise SystemExit(0)  # as argparse does in the other commands

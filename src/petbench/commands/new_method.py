@@ -1,4 +1,4 @@
-"""`petbench new method NAME --dir DIR`: the skeleton of an outside package with one method, which conforms as it is."""
+"""`petbench new method NAME --dir DIR`: the skeleton of a package with one method, which passes conformance."""
 
 import keyword
 import re
@@ -19,7 +19,7 @@ FILES = {  # in the skeleton -> in the package
 
 
 def new_method_main(argv: list[str]) -> int:
-    """Write the package. Raises UserError for a name that is taken or no Python name, and for a folder with files."""
+    """Write the package. Raises UserError for a name that is taken or not legal, and for a folder that has files."""
     parser = Arguments(
         prog="petbench new method", description="Write the skeleton of a package with a method of your own."
     )

@@ -1,4 +1,4 @@
-"""`petbench new task NAME --from FILE`: the YAML of a task that is used again, read off its rows."""
+"""`petbench new task NAME --from FILE`: write the YAML of a task, read off its rows, so that it can be used again."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ LEFT_OUT = (
 
 
 def new_task_main(argv: list[str]) -> int:
-    """Write DIR/task/NAME.yaml and say how it is used. Raises UserError, and leaves what is there."""
+    """Write DIR/task/NAME.yaml and say how it is used. Raises UserError; never overwrites a file."""
     parser = Arguments(
         prog="petbench new task",
         description="Write the YAML of a task: columns, labels and kind are read off the rows, as data.file=FILE does.",
@@ -40,8 +40,8 @@ def new_task_main(argv: list[str]) -> int:
     parser.add_argument(
         "--from", dest="file", metavar="FILE", type=path, required=True, help="a file or folder"
     )
-    parser.add_argument("--text", metavar="COLUMN[,COLUMN]", help="default: guessed and said")
-    parser.add_argument("--label", metavar="COLUMN", help="default: guessed and said")
+    parser.add_argument("--text", metavar="COLUMN[,COLUMN]", help="default: guessed and printed")
+    parser.add_argument("--label", metavar="COLUMN", help="default: guessed and printed")
     parser.add_argument("--kind", choices=("auto", "classes", "number"), default="auto", help="of the label")
     parser.add_argument(
         "--dir", metavar="DIR", type=path, default="my_conf", help="a config folder (default: my_conf)"
@@ -85,7 +85,7 @@ def _target(name: str, folder: Path) -> Path:
 
 
 def _said(values: dict[str, Any]) -> dict[str, Any]:
-    """What the YAML must say: all that is not every task's."""
+    """The values to write: those that are not empty and do not belong to the file, to GLUE or to the base YAML."""
     return {
         key: value for key, value in values.items() if key not in LEFT_OUT and value not in (None, [], {})
     }

@@ -1,6 +1,6 @@
 """The first line of a command that takes seconds to start: what will run, read off its arguments alone.
 
-Only quick modules are imported here: the line is out before Hydra, pydantic and torch are.
+Only quick modules are imported here: the line is printed before Hydra, pydantic and torch are imported.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from petbench.config.tree import conf_dir, key_of
 from petbench.console import shown
 
-# What only shows something and runs nothing; its output is for a program or a reader of help.
+# Flags that print something and run nothing. Their output is read by a program or is help: it gets no first line.
 FLAGS_THAT_ONLY_SHOW = (
     "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--resolve", "--shell-completion", "-sc",
 )  # fmt: skip
@@ -20,17 +20,17 @@ _SAID_IN_WORDS = (
     "adapter", "task", "model", "data", "protocol", "seed", "sweep", "recipe", "trainer.max_steps",
     "trainer.epochs", "hydra/launcher", "hydra/sweeper", "plan",
 )  # fmt: skip
-# Values that say more than the choice that they are set in: a folder of weights is not the preset.
+# Choice -> keys whose value is shown instead of the choice: with `model.name=FOLDER`, the preset is not what runs.
 _INSTEAD_OF = {
     "model": ("model.name",), "adapter": ("adapter.method",), "task": ("data.file", "data.hub"),
     "data": ("data.source",), "protocol": ("protocol.name",),
 }  # fmt: skip
-_LOGS = ("train", "reproduce")  # commands whose standard output is a log; that of others is their product
+_LOGS = ("train", "reproduce")  # commands whose standard output is a log; for others it is the result
 _TAKE_SECONDS = ("predict", "params", "bench", "merge", "export", "conformance")
 
 
 def opening(command: str, arguments: Sequence[str]) -> None:
-    """Print the line, if the command has one: on standard error where standard output is a product."""
+    """Print the line, if the command has one; on standard error if standard output is the command's result."""
     if any(argument.split("=")[0] in FLAGS_THAT_ONLY_SHOW for argument in arguments):
         return
     stream, words = sys.stderr, ""
@@ -41,7 +41,7 @@ def opening(command: str, arguments: Sequence[str]) -> None:
     elif command in _TAKE_SECONDS and sys.stderr.isatty():
         words = " ".join(arguments)
     if words:
-        with suppress(OSError, ValueError):  # a broken stream is said by whoever prints the results
+        with suppress(OSError, ValueError):  # a broken stream is reported when the results are printed
             print(shown(f"petbench {command}: {words}"), file=stream, flush=True)
 
 
@@ -56,7 +56,7 @@ def run_in_words(arguments: Sequence[str]) -> str:
     told = {} if "recipe" in given else _instead_of_choices(given)
     values |= {choice: given[key] for choice, key in told.items()}
     plan = "plan of " if given.get("plan") == "true" else ""
-    if "recipe" in given:  # its table says the rest
+    if "recipe" in given:  # the recipe's table has the other values
         axes = [
             f"{key} {given[key].replace(',', ', ')}"
             for key in ("model", "adapter", "task", "seed")
@@ -81,7 +81,7 @@ _LENGTHS = (("max_steps", "steps"), ("epochs", "epochs"))
 
 
 def _instead_of_choices(given: Mapping[str, str]) -> dict[str, str]:
-    """Choice -> the given key that says more than it; rows of one's own make the task where none is chosen."""
+    """Choice -> the given key that is shown instead. `data.file` and `data.hub` replace a task that was not chosen."""
     return {
         choice: key
         for choice, keys in _INSTEAD_OF.items()
@@ -91,7 +91,7 @@ def _instead_of_choices(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _predict_in_words(arguments: Sequence[str]) -> str:
-    """`run 3f2a labels new.tsv`; empty for other arguments than two."""
+    """`3f2a labels new.tsv`; empty unless the first two arguments are RUN and FILE."""
     plain = [argument for argument in arguments[:2] if not argument.startswith("-")]
     return f"{plain[0]} labels {plain[1]}" if len(plain) == 2 else ""
 

@@ -13,10 +13,11 @@ from petbench.report.published.percents import printed_percent
 
 
 def params_main(argv: list[str]) -> int:
-    """`petbench params OVERRIDES… [--json]`: one table over all members, no weights, no data, no network."""
+    """`petbench params OVERRIDES… [--json]`: one table of all members; needs no weights, no data, no network."""
     parser = Arguments(
         prog="petbench params",
-        description="Parameters by part. Overrides as in train; several values multiply out, as 'adapter=glob(*)'.",
+        description="Count parameters by part. Overrides are those of train; several values multiply out, and so do "
+        "the choices that match 'adapter=glob(*)'.",
     )
     parser.add_argument("overrides", nargs="*", help="such as adapter=krona model=t5_base")
     parser.add_argument(
@@ -42,7 +43,7 @@ def params_main(argv: list[str]) -> int:
 
 
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row a member; a method that has no place in the model is one line instead, when there are several."""
+    """One row for each member. Of several members, one that is impossible on its model gives a line of text instead."""
     from petbench.training.plan import plan, spec_from
 
     rows, skipped = [], []
@@ -53,7 +54,7 @@ def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
         except UserError as error:
             if len(members) == 1:
                 raise
-            skipped.append(f"{spec.adapter.label}: not on {spec.model.label}: {error}")
+            skipped.append(f"{spec.adapter.label}: not possible on {spec.model.label}: {error}")
             continue
         params = found.params
         row = {

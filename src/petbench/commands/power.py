@@ -1,4 +1,4 @@
-"""`petbench power`: how small a difference so many seeds can show, and what a wanted difference costs."""
+"""`petbench power`: the smallest difference that so many seeds can detect, and the cost of detecting a given one."""
 
 import argparse
 import json
@@ -19,12 +19,14 @@ SEEDS = (3, 5, 10, 20)
 
 
 def power_main(argv: list[str]) -> int:
-    """Prints the table. Raises UserError."""
+    """Print the table; exit 0. Raises UserError."""
     options, settings = _options(argv)
     task = settings.pop("task", None)
     seeds = _seeds(settings.pop("seeds", None))
     if settings:
-        raise UserError(f"unknown: {', '.join(settings)}. Legal: task=NAME, seeds=3,5,10.")
+        raise UserError(
+            f"petbench power does not know {', '.join(settings)}. Legal: task=NAME, seeds=3,5,10."
+        )
     if options.seeds_std is not None:
         spreads = [_given(task or "given", options)]
     else:
@@ -45,24 +47,32 @@ def power_main(argv: list[str]) -> int:
 def _options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     parser = Arguments(
         prog="petbench power",
-        description="The least true difference between two methods that is found with power .8, by task and seeds.",
+        description="Show the smallest true difference between two methods that a comparison detects with power 0.8, "
+        "by task and number of seeds.",
         epilog="example: petbench power task=rte seeds=5 --difference 2",
     )
     parser.add_argument("settings", nargs="*", metavar="task=NAME seeds=3,5", help="a task, numbers of seeds")
     parser.add_argument(
-        "--results-dir", default="results", metavar="DIR", type=path, help="where spreads are pooled from"
+        "--results-dir",
+        default="results",
+        metavar="DIR",
+        type=path,
+        help="the spreads are pooled from its runs",
     )
     parser.add_argument(
-        "--difference", type=float, metavar="POINTS", help="also what showing this would cost"
+        "--difference", type=float, metavar="POINTS", help="also the cost of detecting this difference"
     )
     parser.add_argument(
-        "--seeds-std", type=float, metavar="POINTS", help="spread over seeds, instead of a folder"
+        "--seeds-std",
+        type=float,
+        metavar="POINTS",
+        help="standard deviation over seeds, if not from a folder",
     )
     parser.add_argument(
         "--rows-std",
         type=float,
         metavar="POINTS",
-        help="spread over rows of the difference (50: one row in four)",
+        help="standard deviation over rows of the difference (50: they differ on one row in four)",
     )
     parser.add_argument("--rows", type=int, metavar="N", help="report rows, with --seeds-std")
     parser.add_argument("--json", action="store_true", help="scores as fractions")
@@ -101,10 +111,10 @@ def _given(task: str, options: argparse.Namespace) -> Spread:
 
 def _show(spreads: list[Spread], plans: list[Plan], seeds: tuple[int, ...]) -> None:
     table = Table(
-        title="Least true difference found with power .8, in points: on these rows / on rows of the kind",
+        title="Smallest true difference detected with power 0.8, in points: on these rows / on rows of their kind",
         title_justify="left",
     )
-    for name in ("task", "rows", "std over seeds", *(f"{n} seeds" for n in seeds), "endless seeds", "from"):
+    for name in ("task", "rows", "std over seeds", *(f"{n} seeds" for n in seeds), "∞ seeds", "from"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for spread in spreads:
         mine = [each for each in plans if each.spread is spread]
@@ -115,16 +125,14 @@ def _show(spreads: list[Spread], plans: list[Plan], seeds: tuple[int, ...]) -> N
         )  # fmt: skip
     print_table(table)
     if any(spread.rows_variance is None for spread in spreads):
-        say("–: no answers by row were kept there, so what other rows would change is not known.")
+        say("–: the runs stored no answers by row, so what other rows would change is unknown.")
 
 
 def _in_words(spread: Spread, wanted: float, found: Any) -> str:
     if found["seeds"] is None:
         return f"{spread.task}: no number of seeds shows {wanted:g} points on {spread.rows:,} rows."
     hours = "" if found["hours"] is None else f", {seconds(3600 * found['hours'])} of training here"
-    return (
-        f"{spread.task}: {wanted:g} points need {found['seeds']} seeds of each, {found['runs']} runs{hours}."
-    )
+    return f"{spread.task}: {wanted:g} points need {found['seeds']} seeds of each method, {found['runs']} runs{hours}."
 
 
 def _plain(each: Plan) -> dict[str, Any]:

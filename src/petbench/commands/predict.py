@@ -29,14 +29,14 @@ DECIMALS = 6  # of probabilities
 
 
 def predict_main(argv: list[str]) -> int:
-    """`petbench predict RUN FILE [--out FILE]`; `index` and `prediction`, a row a line. Raises UserError."""
+    """`petbench predict RUN FILE [--out FILE]`: one line for each row, `index` and `prediction`. Raises UserError."""
     asked = _parser().parse_args(argv)
     form = f".{asked.format}" if asked.format else asked.out.suffix.lower() if asked.out else ".tsv"
     if form not in FORMS:
         raise UserError(f"--out: ending '{form}'. Legal: {', '.join(FORMS)}.")
     from petbench.commands.ensemble import runs_at
 
-    # The rows are read before the model: a broken file is found in the first second.
+    # The rows are read before the model, so that a broken file is found in the first second.
     spec = _foreign(asked)
     runs, task = runs_at(asked.run, asked.results_dir) if spec is None else ([Path(asked.run)], spec.task)
     rows = _rows(asked, task)
@@ -72,8 +72,8 @@ def _parser() -> Arguments:
         prog="petbench predict",
         description="Label new text with a finished run, or with all runs of a folder as an ensemble (mean of "
         "logits). FILE is a .tsv (quotes are text), .csv, .jsonl or .parquet with the task's text columns, such as "
-        "sentence1 and sentence2; other columns are ignored. `-` reads standard input: a text a line (two with a tab "
-        "between), or JSON objects.",
+        "sentence1 and sentence2; other columns are ignored. `-` reads standard input: one text per line (or two, with "
+        "a tab between them), or JSON objects.",
         epilog="example: petbench predict 3f2a9c0d1e4b new.tsv --out labels.tsv",
     )
     parser.add_argument(
@@ -97,7 +97,7 @@ def _parser() -> Arguments:
         metavar="COLUMN",
         help="the column of labels, for scores; default: the task's, if it is there",
     )
-    parser.add_argument("--task", metavar="NAME", help="of a PEFT adapter: its columns and label names")
+    parser.add_argument("--task", metavar="NAME", help="for a PEFT adapter: its columns and label names")
     parser.add_argument("--probabilities", action="store_true", help="also the probability of every class")
     parser.add_argument(
         "--results-dir", metavar="DIR", type=path, default="results", help="results folder (default: results)"
@@ -122,17 +122,17 @@ def add_backbone_options(parser: Arguments) -> None:
 
 
 def _foreign(asked: argparse.Namespace) -> "RunSpec | None":
-    """Of a folder that PEFT saved the defaults of a run of `--task`; None of a run."""
+    """For an adapter that PEFT saved, the spec of a default run on `--task`; for a run of petbench, None."""
     from petbench.adapters.peft_in import is_foreign
 
     if not is_foreign(Path(asked.run)):
         if asked.task:
-            raise UserError("--task: a run knows its task. Leave it out.")
+            raise UserError("--task: a run of petbench knows its task. Leave --task out.")
         return None
     if not asked.task:
         raise UserError(
-            f"{asked.run} is an adapter of PEFT's, which names no columns and no labels. Say what it answers: "
-            "--task NAME (`petbench list tasks`)."
+            f"{asked.run} is an adapter that PEFT saved, without names of columns and labels. Name the task that it "
+            "answers: --task NAME (`petbench list tasks`)."
         )
     from petbench.compose.expand import expand
     from petbench.training.plan import spec_from
@@ -158,7 +158,7 @@ def _rows(asked: argparse.Namespace, task: Task) -> Split:
 
 
 def _end(found: "Predictions", rows: Split, task: Task, runs: int) -> None:
-    """What a person should know, on standard error: scores, answers that are not labels, time."""
+    """Print on standard error: scores, the number of answers that are not labels, the time."""
     if rows.labels is not None:
         scores, _ = score(task, found.answers, rows.labels)
         shown = ", ".join(f"{name} {measured(value)}" for name, value in scores.items())

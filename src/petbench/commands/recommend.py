@@ -24,7 +24,7 @@ CUT_KEYS = ("data.max_train_examples", "task.train_examples", "task.sample_seed"
 
 
 def recommend_main(argv: list[str]) -> int:
-    """Prints an answer for every table of the folder. Raises UserError."""
+    """Print an answer for every table of the folder; exit 0. Raises UserError."""
     options = _options(argv)
     limits = Limits(
         options.max_params, options.max_percent, options.max_latency_ms, options.max_memory,
@@ -41,7 +41,7 @@ def recommend_main(argv: list[str]) -> int:
 
 
 def say_answers(folder: Path, where: Where, limits: Limits, as_json: bool = False) -> None:
-    """Print the answer of every table of these records. Raises UserError where there is none."""
+    """Print the answer for every table of these records. Raises UserError when there is no table."""
     read = answers_in(folder)
     report, _ = derive(folder, where)
     answers = [recommend(table, limits, read) for table in report.tables]
@@ -54,19 +54,19 @@ def say_answers(folder: Path, where: Where, limits: Limits, as_json: bool = Fals
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments(
         prog="petbench recommend",
-        description="The cheapest method that these records do not tell from the best, under limits.",
+        description="Name the smallest method that is not significantly below the best in these records, under limits.",
         epilog="example: petbench recommend results --where task=sst2 --max-params 20k --mergeable",
     )
     parser.add_argument("results_dir", nargs="?", default="results", type=path, help="(default: results)")
-    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="of these runs")
+    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these runs")
     parser.add_argument("--max-params", type=_size, metavar="N", help="tuned, without the head: 20000, 20k")
-    parser.add_argument("--max-percent", type=_amount, metavar="P", help="tuned, of the backbone")
+    parser.add_argument("--max-percent", type=_amount, metavar="P", help="tuned, in percent of the backbone")
     parser.add_argument(
-        "--max-latency-ms", type=_amount, metavar="MS", help="of one answer, merged if it merges"
+        "--max-latency-ms", type=_amount, metavar="MS", help="for one answer, merged if the method merges"
     )
     parser.add_argument("--max-memory", type=_size, metavar="BYTES", help="peak of training: 2G, 900M")
-    parser.add_argument("--max-train-seconds", type=_amount, metavar="S", help="of one run")
-    parser.add_argument("--mergeable", action="store_true", help="it must fold into the backbone's weights")
+    parser.add_argument("--max-train-seconds", type=_amount, metavar="S", help="training time of one run")
+    parser.add_argument("--mergeable", action="store_true", help="only methods that merge into the backbone")
     parser.add_argument("--json", action="store_true", help="scores as fractions")
     return parser.parse_args(argv)
 
@@ -95,7 +95,10 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
     lines = [answer.table.title]
     if not answer.columns:
         names = ", ".join(column.label for column in answer.table.columns)
-        return [*lines, f"No answer: {names} have no mean together. Choose one: --where task=NAME."]
+        return [
+            *lines,
+            f"No answer: scores of {names} have no common mean. Choose a task: --where task=NAME.",
+        ]
     if answer.pick is None:
         return [*lines, "No answer: no method has two finished runs under these limits.", *_left_out(answer)]
     keys, tasks = answer.keys, answer.columns
@@ -104,21 +107,21 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
     others = [row.label for row in answer.group if row is not answer.pick]
     under = " under the limits" if limits != Limits() else ""
     if answer.candidates == 1:
-        lines.append(f"It is the only method{under} with two finished runs: run others beside it.")
+        lines.append(f"It is the only method{under} with two finished runs: run others to compare it with.")
     elif not answer.told:
         lines.append(
-            f"These records tell no two of the {answer.candidates} methods{under} apart: it is the smallest. More "
-            "seeds may tell; `petbench power` says how many."
+            f"No two of the {answer.candidates} methods{under} differ significantly, so it is the smallest. More seeds "
+            "may show a difference; `petbench power` says how many."
         )
     elif others:
         lines.append(
-            f"It is the smallest of {len(answer.group)} methods (of {answer.candidates}{under}) that the records do "
-            f"not tell from the best, all pairs looked at together: {_some(others)}."
+            f"It is the smallest of {len(answer.group)} methods (of {answer.candidates}{under}) that are not "
+            f"significantly below the best, all pairs tested together. The others: {_some(others)}."
         )
     else:
-        lines.append(f"It is told from all {answer.candidates - 1} others{under}.")
+        lines.append(f"It is significantly better than all others ({answer.candidates - 1}){under}.")
     if answer.steps:
-        lines.append("Going up, each against it alone (points, 95% interval):")
+        lines.append("Larger methods, each compared with it alone (points more, 95% interval):")
         lines += [f"  {_step(step, keys)}" for step in answer.steps]
     lines += _left_out(answer)
     lines.append("Train it on all rows:")
@@ -156,7 +159,7 @@ def _some(names: list[str]) -> str:
 
 
 def _commands(row: Row, keys: list[str]) -> list[str]:
-    """The command of each task, with the settings of these runs and without their cuts of the train rows."""
+    """The command for each task, with the settings of these runs but on all train rows."""
     found = []
     for key in keys:
         run = row.entries[key].cell.done[0]

@@ -1,4 +1,4 @@
-"""`petbench report`: records in, tables, plots and one page out."""
+"""`petbench report`: read records; write tables, plots and one HTML page."""
 
 import argparse
 from pathlib import Path
@@ -48,7 +48,7 @@ def report_main(argv: list[str]) -> int:
 
 
 def _out(options: argparse.Namespace, folder: Path) -> Path:
-    """Where the report goes; a check without --out looks beside the examples too."""
+    """Where the report is written or checked; a check without --out also looks beside results/examples."""
     if options.out:
         return Path(options.out)
     beside = folder.parent / TABLES.name
@@ -75,7 +75,7 @@ def _wandb_project(text: str) -> str:
 def _report_parser() -> argparse.ArgumentParser:
     parser = Arguments(
         prog="petbench report",
-        description="Tables, plots and one page from the run records.",
+        description="Write tables, plots and one HTML page from the run records.",
         epilog="example: petbench report results --where 'task=rte|mrpc,model=minilm' --cite",
     )
     parser.add_argument(
@@ -86,18 +86,18 @@ def _report_parser() -> argparse.ArgumentParser:
         help="folder with runs/ (default: results)",
     )
     parser.add_argument(
-        "--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these; | means or"
+        "--where", action="append", default=[], metavar="KEY=VALUE,…", help="only these runs; | means or"
     )
     parser.add_argument(
         "--out", metavar="DIR", type=new_folder, help="where to write (default: RESULTS_DIR/report)"
     )
     parser.add_argument("--cite", action="store_true", help="also BibTeX of the methods and tasks shown")
     parser.add_argument(
-        "--check", action="store_true", help="compare written tables with the records; exit 1 if not"
+        "--check", action="store_true", help="compare written tables with the records; exit 1 if they differ"
     )
     parser.add_argument("--include-wnli", action="store_true", help="count WNLI in the average")
     parser.add_argument(
-        "--texts", action="store_true", help="in the page also the texts of rows on which methods disagree"
+        "--texts", action="store_true", help="put the texts of rows on which methods disagree in the page"
     )
     parser.add_argument("--tables-only", action="store_true", help="no page, no plots")
     parser.add_argument(

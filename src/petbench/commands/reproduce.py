@@ -1,4 +1,4 @@
-"""`petbench reproduce`: run what is missing of a published table, then print ours beside theirs."""
+"""`petbench reproduce`: run what is missing of a published table, then print our numbers beside the paper's."""
 
 import argparse
 from collections.abc import Collection, Sequence
@@ -52,7 +52,7 @@ def reproduce_main(argv: list[str]) -> int:
 
 
 def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
-    """The published table with ours, as far as it was asked for, the reasons for a gap, and the verdict."""
+    """Print the asked part of the published table with our numbers, the reasons for a gap, and the verdict."""
     results_dir = Path(specs[0].spec.results_dir)
     records = list(read_records(results_dir))
     if target(recipe).table == COSTS:
@@ -68,9 +68,9 @@ def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
 
 
 def _where_it_fits(members: list[Member], overrides: Sequence[str], config_dir: str | None) -> list[Member]:
-    """The members, each without the keys of a method that were given for all and that its own method lacks.
+    """The members, each without those `adapter.*` keys of the command line that its method lacks.
 
-    `adapter.factor_shape=auto` is for those that have a factor shape. A key that none has stays, and is an error.
+    `adapter.factor_shape=auto` is for methods that have a factor shape. A key that no method has stays: an error.
     """
     own = [key for key in map(key_of, overrides) if key.startswith("adapter.")]
     fields = {name: set(spec_of(name).model_fields) for name in {_method(member) for member in members}}
@@ -100,17 +100,17 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
     parser = Arguments(
         prog="petbench reproduce",
         allow_abbrev=False,
-        description="Run what is missing of a published table, then print ours beside theirs. Other overrides "
-        "as in train: plan=true, data.dir=DIR, seed=0,1,2, hydra/launcher=joblib.",
+        description="Run what is missing of a published table, then print our numbers beside the paper's. Overrides "
+        "are those of train: plan=true, data.dir=DIR, seed=0,1,2, hydra/launcher=joblib.",
     )
-    parser.add_argument("overrides", nargs="*", help="recipe=NAME, and what else all runs share")
+    parser.add_argument("overrides", nargs="*", help="recipe=NAME, and overrides for all runs")
     parser.add_argument("--only", action="append", default=[], help="such as adapter=krona,lora,task=rte")
     parser.add_argument("--config-dir", "-cd", type=folder, help="a folder with more config groups")
     return parser.parse_intermixed_args(list(argv))
 
 
 def _table(overrides: Sequence[str], config_dir: str | None) -> Table:
-    """The recipe's table. Raises UserError when no recipe, or one that has no table, is named."""
+    """The recipe's table. Raises UserError if no recipe is named, or one without a table."""
     legal = options("recipe", config_dir)
     name = next((o.partition("=")[2] for o in overrides if o.startswith("recipe=")), None)
     if name is None:
@@ -125,7 +125,7 @@ def _table(overrides: Sequence[str], config_dir: str | None) -> Table:
 
 
 def _asked(table: Table, overrides: Sequence[str], only: Sequence[str]) -> list[str]:
-    """Overrides whose product is the table's cells, less what `--only` or a plain choice leaves out."""
+    """Overrides whose product is the table's cells, without those that `--only` or a plain choice leaves out."""
     given = set(map(key_of, overrides))
     wanted = _narrowed(only)
     out = []
@@ -150,13 +150,15 @@ def _narrowed(only: Sequence[str]) -> dict[str, list[str]]:
         key, equals, value = text.rpartition("=")
         axis = key if equals else axis
         if axis not in (*AXES, "seed") or not value:
-            raise UserError(f"--only: cannot read '{text}'. Legal: {', '.join(AXES)} or seed, =, values.")
+            raise UserError(
+                f"--only: cannot read '{text}'. Legal: KEY=VALUE,…, a KEY of {', '.join(AXES)}, seed."
+            )
         wanted.setdefault(axis, []).append(value)
     return wanted
 
 
 def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
-    """Run the cells; those that start from another cell come after it. Returns the exit status."""
+    """Run the members; one that starts from another run comes after it. Returns the exit status."""
     start = starter(asked, config_dir)
     afresh = [cell.member for cell in specs if not cell.spec.init_from]
     cells = sweep(afresh, start) if afresh else []
@@ -176,11 +178,11 @@ def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: 
 
 
 def _wanted_start(cell: Cell, table: Table) -> str:
-    """Which run a cell starts from, and what to do while it is not there."""
+    """Which run a member starts from, and what to do when that run is missing."""
     place = cell_of(cell.member.overrides, {})
     task = table.values(place).get(START)
     which = f"the {task} run {cell.spec.init_from}" if task else f"run {cell.spec.init_from}"
     return (
         f"it starts from {which}, which is not done in {cell.spec.results_dir}. "
-        "Run that first, or begin afresh with init_from=null."
+        "Run that first, or leave it out: init_from=null."
     )

@@ -1,4 +1,4 @@
-"""What `petbench reproduce … plan=true` shows: settings of a recipe, what is left to run and what cannot be."""
+"""What `petbench reproduce … plan=true` shows: a recipe's settings, what is left to run, and what is impossible."""
 
 import os
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from petbench.training.prepare import rows_of
 
 
 def show_recipe(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> str:
-    """Print a line a method and setting, and what is left to run. Returns the time of that, as far as it is known."""
+    """Print a line for each method and setting, and what is left to run. Returns how long that takes, if known."""
     say(f"Plan: {len(specs)} runs of {table.recipe}")
     _show_settings(specs, table)
     return _show_left(members, specs)
 
 
 def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
-    """Ids, steps and times need the rows; where they are not in reach, that is said instead."""
+    """Print what is left to run. Ids, steps and times need the rows; if these cannot be read, the reason is printed."""
     reason = None
     tasks = {cell.spec.task.name: cell for cell in reversed(specs)}
     for cell in reversed(tasks.values()):
@@ -38,13 +38,13 @@ def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
         except UserError as error:
             reason = reason or error
             if not (cell.spec.data.dir or os.environ.get(ENV_DIR)):
-                break  # a hub that is not in reach for one task is not for the next
+                break  # a hub that cannot be reached for one task cannot be for the next
     say(f"Run ids, steps and times need the rows: {reason}")
     return ""
 
 
 def _show_settings(specs: Sequence[Cell], table: Table) -> None:
-    """One line for the tasks that share a method's setting; parameters are counted on the meta device."""
+    """Print one line for the tasks that share a method's setting; parameters are counted on the meta device."""
     lines = Grid()
     for name in ("adapter", "model", "tasks", "seeds", "setting"):
         lines.add_column(name)
@@ -70,7 +70,7 @@ def _show_settings(specs: Sequence[Cell], table: Table) -> None:
 
 
 def _setting(cell: Cell, table: Table) -> str:
-    """What the recipe's table sets in a cell, shortly: `lr=0.001 factor_shape=[32,24]`."""
+    """What the recipe's table sets for a member, in short: `lr=0.001 factor_shape=[32,24]`."""
     keys = {key for row in table.settings for key in row} - set(AXES)
     own = (text.lstrip("+") for text in forgiving(cell.member.overrides))
     return " ".join(text.split(".", 1)[-1] for text in own if key_of(text) in {*keys, "init_from"})

@@ -1,4 +1,4 @@
-"""`petbench status`: how the runs of a results folder are, from any shell and any machine that sees the folder."""
+"""`petbench status`: the state of every run of a results folder, from any machine that sees the folder."""
 
 import time
 from dataclasses import replace
@@ -18,11 +18,11 @@ MOST_LINES = 8  # of failed, stopped and waiting runs each
 
 
 def status_main(argv: list[str]) -> int:
-    """`petbench status [RESULTS_DIR] [--watch]`; exit 0. Raises UserError for a folder that is not there."""
+    """`petbench status [RESULTS_DIR] [--watch]`; exit 0. Raises UserError for a missing folder."""
     parser = Arguments(
         prog="petbench status",
-        description="Running, waiting, done and failed runs of a results folder, who trains them and the time left. "
-        "Read from the folder alone, so it works from another shell, on a login node, and for every launcher.",
+        description="Show running, waiting, done and failed runs of a results folder, where they run, and the time "
+        "left. It reads the folder alone, so it works from another shell, on a login node, and for every launcher.",
         epilog="example: petbench status results --watch",
     )
     parser.add_argument(
@@ -35,7 +35,7 @@ def status_main(argv: list[str]) -> int:
     )
     parser.add_argument("--watch", action="store_true", help="look again until nothing runs; Ctrl-C ends it")
     parser.add_argument(
-        "--every", type=whole(1, 3600), default=2, metavar="SECONDS", help="between looks of --watch (2)"
+        "--every", type=whole(1, 3600), default=2, metavar="SECONDS", help="of --watch, between looks (2)"
     )
     options = parser.parse_args(argv)
     view = View(Path(options.results_dir))
@@ -52,7 +52,7 @@ def status_main(argv: list[str]) -> int:
 
 
 def _watch_plainly(view: "View", every: int) -> int:
-    """Where the output is not a terminal: one line of counts whenever they change."""
+    """Watch where the output is not a terminal: print one line of counts whenever they change."""
     before = ""
     while True:
         shown_now = view.look()
@@ -67,12 +67,12 @@ def _watch_plainly(view: "View", every: int) -> int:
 
 
 def _print(what: RenderableType) -> None:
-    """At its natural width where the output is not a terminal."""
+    """Print at the natural width where the output is not a terminal."""
     (out if out.is_terminal else Console(width=200, highlight=False, markup=False, emoji=False)).print(what)
 
 
 class View:
-    """The folder as it is at a look."""
+    """The state of a results folder, read anew by every `look`."""
 
     def __init__(self, results_dir: Path) -> None:
         self._folder, self._watch = results_dir, Watch(results_dir)
@@ -80,7 +80,7 @@ class View:
         self.counts = ""
 
     def look(self) -> Group:
-        """Each sweep that is not over, then the runs of none, failed ones with their reasons."""
+        """Each unfinished sweep, then the runs outside of sweeps, then failed and stopped runs with their reasons."""
         noted = [(sweep, _as_it_is(sweep, self._watch)) for sweep in sweeps(self._folder)]
         looks = [(sweep, status) for sweep, status in noted if status.ended < len(status.runs)]
         known = self._watch.all_runs()
@@ -100,13 +100,13 @@ class View:
         for sweep, status in looks:
             parts += _sweep_lines(sweep, status)
         if rest.of("running"):
-            parts += [Text("runs of no sweep"), running_table(rest.of("running"), with_owner=True)]
+            parts += [Text("runs outside of sweeps"), running_table(rest.of("running"), with_owner=True)]
         parts += [*_list("failed", everything.of("failed")), *_list("stopped", rest.of("stopped"))]
         return Group(*parts)
 
 
 def _as_it_is(sweep: Sweep, watch: Watch) -> Status:
-    """The sweep's runs; what waits for a sweep that has ended is stopped: nobody will start it."""
+    """The sweep's runs; those that wait for a sweep that has ended are stopped, since nothing will start them."""
     status = watch.look(sweep.runs, sweep.since)
     if sweep.alive is not False or status.of("running"):
         return status
@@ -116,7 +116,7 @@ def _as_it_is(sweep: Sweep, watch: Watch) -> Status:
 
 
 def _sweep_lines(sweep: Sweep, status: Status) -> list[RenderableType]:
-    """The sweep's owner and command, its bar, and what waits."""
+    """The sweep's command and process, its progress bar, and the waiting runs."""
     owner = f"({sweep.host}, process {sweep.pid}, since {clock(sweep.since)})"
     waiting, left = status.of("waiting"), len(status.runs) - status.ended
     if len(status.of("stopped")) == left:
@@ -134,7 +134,7 @@ def _sweep_lines(sweep: Sweep, status: Status) -> list[RenderableType]:
 
 
 def _list(state: str, runs: tuple[RunState, ...]) -> list[Text]:
-    """One line a run with its reason, the first of them."""
+    """One line for each run with its reason, and a count of those past the first few."""
     lines = [
         f"{state}: {run.label or run.run_id} ({run.run_id}){f': {run.said}' if run.said else ''}"
         for run in runs

@@ -39,7 +39,7 @@ def submit_main(argv: list[str]) -> int:
     submission = gather(asked.runs, asked.results_dir) if asked.runs else None
     if asked.check:
         problems = check_submission(asked.check, submission.counts if submission else None)
-        say("\n".join(problems) if problems else f"{asked.check}: a right GLUE submission.")
+        say("\n".join(problems) if problems else f"{asked.check}: a valid GLUE submission.")
         return 1 if problems else 0
     assert submission is not None
     zipped = write_submission(submission, asked.out)

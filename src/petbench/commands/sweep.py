@@ -1,4 +1,4 @@
-"""`petbench train -m`: the flags of a sweep, its kind, its exit status."""
+"""`petbench train -m`: read a sweep's flags, run the sweep by its kind, return the exit status."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def sweep_main(argv: list[str]) -> int:
     sweepers = [o.partition("=")[2] for o in overrides if o.startswith("hydra/sweeper=")]
     searched = bool(sweepers) and sweepers != ["basic"]
     with spinning():
-        busy("composing the members")
+        busy("composing the members of the sweep")
         members = [] if searched else expand(overrides, flags.config_dir, _start_id)
         check_members(member.values for member in members)
         busy("loading torch and transformers")
@@ -47,7 +47,7 @@ def sweep_main(argv: list[str]) -> int:
 
 
 def _choose(members: "Sequence[Member]", start: "Start", config_dir: str | None) -> int:
-    """`sweep=choose`: the runs, then the answer that `petbench recommend` gives of their table."""
+    """`sweep=choose`: run the members, then print the answer of `petbench recommend` for their table."""
     from petbench.commands.recommend import say_answers
     from petbench.report.recommend import Limits
     from petbench.sweep.choose import run_choice
@@ -62,7 +62,7 @@ def _choose(members: "Sequence[Member]", start: "Start", config_dir: str | None)
 
 
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
-    """What launches cells through the launcher that the command line chose."""
+    """A function that runs members with the launcher that the command line chose."""
     from petbench.sweep.member import member_job
 
     def start(left: "Sequence[Cell]", began: float) -> None:
@@ -73,7 +73,7 @@ def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
 
 
 def _start_id(values: dict[str, Any]) -> str | None:
-    """As `prepare.start_id`, which only recipes need: their cells may start from others."""
+    """`prepare.start_id`, imported when called: only a recipe, whose cells may start from other runs, needs it."""
     from petbench.training.prepare import start_id
 
     return start_id(values)
@@ -84,8 +84,8 @@ def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Arguments(prog="petbench train -m", allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true", help="multiply out the values")
     parser.add_argument("--config-dir", "-cd", type=folder, help="a folder with more config groups")
-    parser.add_argument("--no-retry", action="store_true", help="leave cells that failed before")
-    parser.add_argument("--minutes", help="of sweep=choose")
+    parser.add_argument("--no-retry", action="store_true", help="skip members that failed before")
+    parser.add_argument("--minutes", help="time for sweep=choose")
     flags, overrides = parser.parse_known_args(list(argv))
     overrides += [] if flags.minutes is None else [f"minutes={flags.minutes}"]
     unknown = [text for text in overrides if text.startswith("-")]

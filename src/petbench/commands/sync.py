@@ -1,4 +1,4 @@
-"""`petbench sync`: upload what W&B could not take while the runs went on."""
+"""`petbench sync`: upload W&B runs that were logged offline or could not be sent in time."""
 
 from petbench.commands.arguments import Arguments, path
 from petbench.console import say
@@ -6,11 +6,11 @@ from petbench.tracking.sync import sync
 
 
 def sync_main(argv: list[str]) -> int:
-    """`petbench sync [RESULTS_DIR]`. Raises UserError without a folder or a key, RunError when a run did not go."""
+    """`petbench sync [RESULTS_DIR]`. Raises UserError without a folder or a key, RunError when an upload failed."""
     parser = Arguments(
         prog="petbench sync",
-        description="Upload the W&B runs that were logged offline or could not be sent in time. What is through "
-        "is marked, so a second call sends only what is new.",
+        description="Upload the W&B runs that were logged offline or could not be sent in time. Uploaded "
+        "runs are marked, so a second call sends only what is new.",
     )
     parser.add_argument("results_dir", nargs="?", metavar="RESULTS_DIR", type=path, default="results")
     asked = parser.parse_args(argv)

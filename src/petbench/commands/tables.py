@@ -1,4 +1,4 @@
-"""The two tables that a run ends with: parameters by part, and scores."""
+"""The two tables that a run prints at its end: parameters by part, and scores."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from petbench.record.units import measured, percent
 
 
 def params_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """Parameters by part, one row a method: what it tunes, in all, as percent of the backbone, and its parts.
+    """Parameters by part, one row for each method: tuned parameters, their percentage of the backbone, and all parts.
 
-    Keys: adapter, params (a record's `params`), and what is there of mergeable, bytes, paper_percent.
+    Keys of a row: adapter, params (as in a record), and optionally mergeable, bytes and paper_percent.
     """
     table = Grid(title=title, title_justify="left")
     table.add_column("adapter")

@@ -1,4 +1,4 @@
-"""The texts of report rows by their ids, where the rows that a run was scored on are here."""
+"""The texts of a run's report rows by row id, if those rows can be read on this machine."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from petbench.tasks.rows.load import load_splits
 
 
 def label_names(record: Record) -> tuple[str, ...]:
-    """The names of a task's classes in code order; none of a task that is not known here."""
+    """The names of a task's classes in the order of their codes; empty for a task that is unknown here."""
     return task_in(record.config, record.task).labels
 
 
 def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
-    """The texts of these rows of the run's headline split, and why there are none where there are not.
+    """The texts of these rows of the run's headline split; if they are not available, an empty dict and the reason.
 
-    The rows are sought where the run found them, then where PETBENCH_GLUE points; by digest they must be its own.
+    The rows are sought where the run found them, then where PETBENCH_GLUE points; their digest must be the run's.
     """
     assert record.headline is not None
     task = task_in(record.config, record.task)
@@ -30,7 +30,7 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
         try:
             data = DataSpec.model_validate({**record.config.get("data", {}), **more})
             found = load_splits(task, data)
-            # Rows of one's own that were cut from train are numbered as train is.
+            # Report rows that were cut from the user's own train rows keep the row ids of train.
             split = split if split in record.provenance.data.splits or task.glue is not None else "train"
             part = found.part(split)
         except UserError as error:
@@ -39,7 +39,7 @@ def texts_of(record: Record, ids: Sequence[int]) -> tuple[Texts, str]:
         except ValidationError:
             continue
         if part.digest != record.provenance.data.splits.get(split):
-            reason = f"the {split} rows of {found.location} are others than those of the run"
+            reason = f"the {split} rows of {found.location} differ from those of the run"
             continue
         wanted = set(ids)
         return {

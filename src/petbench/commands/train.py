@@ -1,4 +1,4 @@
-"""`petbench train`: Hydra composes and launches, petbench validates, plans and runs. The only user of hydra.main."""
+"""`petbench train`: Hydra composes the config, petbench validates, plans and runs it. The only use of hydra.main."""
 
 import sys
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it loads torch
 
 
 def train_main(argv: list[str]) -> int:
-    """One run, or with -m a sweep. Returns the exit status."""
+    """Run one run, or with -m a sweep. Returns the exit status."""
     if any(argument in ("-h", "--help") for argument in argv):
         print(help_text(), end="")
         return 0
@@ -58,7 +58,7 @@ def train_main(argv: list[str]) -> int:
 def _config_dir(argv: list[str]) -> tuple[str | None, list[str]]:
     """The user's config folder, and the arguments without it: its path may look like a value (`lr=1`).
 
-    By hand, since argparse takes Hydra's `-c` for the beginning of `-cd`.
+    Read without argparse, which takes Hydra's `-c` for the beginning of `-cd`.
     """
     found, rest = None, []
     words = iter(argv)
@@ -72,14 +72,14 @@ def _config_dir(argv: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _with_cell(argv: list[str], config_dir: str | None) -> list[str]:
-    """A recipe's settings for this method and task, before what the user gives; other lines stay as they are."""
+    """The arguments with a recipe's settings for this method and task before them; unchanged without a recipe."""
     if not any(key_of(a) == "recipe" for a in argv) or "-sc" in argv:
         return argv
     from petbench.training.prepare import start_id
 
     values = _values(argv)
     members = expand(values, config_dir, start_id)
-    # Several members without -m are Hydra's to refuse.
+    # Hydra itself refuses several members without -m.
     whole = members[0].overrides if len(members) == 1 else values
     return [*whole, *(a for a in argv if a not in values)]
 
@@ -90,15 +90,15 @@ def _values(argv: list[str]) -> list[str]:
 
 
 def _values_first(argv: list[str]) -> list[str]:
-    """Values before flags: Hydra's parser takes no value that stands behind a flag."""
+    """Values before flags, since Hydra's parser refuses a value that stands behind a flag."""
     values = _values(argv)
     return [*values, *(a for a in argv if a not in values)]
 
 
 def _composed() -> list[DictConfig]:
-    """What Hydra makes of the command line; nothing when a flag such as --cfg only showed something.
+    """The config that Hydra composes from the command line; none when a flag such as --cfg only showed something.
 
-    The run starts after Hydra is done, so that its errors are petbench's to print.
+    The run starts after Hydra has returned, so that petbench, not Hydra, prints the run's errors.
     """
     found: list[DictConfig] = []
 
@@ -111,7 +111,7 @@ def _composed() -> list[DictConfig]:
 
 
 def _require_start(spec: RunSpec) -> None:
-    """Raise UserError, before any weights are read, when the run that a recipe's cell starts from is not there."""
+    """Raise UserError, before weights are read, when the run that a recipe's cell starts from is missing."""
     from petbench.tuned.checkpoint import adapter_folder
 
     if not spec.recipe or not spec.init_from or spec.plan:
@@ -121,7 +121,7 @@ def _require_start(spec: RunSpec) -> None:
     except UserError as error:
         raise UserError(
             f"recipe {spec.recipe}: this cell starts from run {spec.init_from}, which is not done in "
-            f"{spec.results_dir}. `petbench reproduce recipe={spec.recipe}` runs both; init_from=null starts afresh."
+            f"{spec.results_dir}. `petbench reproduce recipe={spec.recipe}` runs both; init_from=null leaves it out."
         ) from error
 
 
@@ -138,7 +138,7 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
 
     busy("planning")
     spec = spec_from(values)
-    planned = plan(spec)  # without rows: they may come from far away, and a plan needs none
+    planned = plan(spec)  # without rows: a plan needs none, and they may have to be downloaded
     _require_start(spec)
     for note in planned.notes:
         say(note)
@@ -168,12 +168,12 @@ def job(cfg: DictConfig, given: Sequence[str] = ()) -> float | None:
 
 
 def _say_what_runs(prepared: "Prepared") -> None:
-    """Rows, steps, device, precision and the run's id, as soon as they are known."""
+    """Print rows, steps, device, precision and the run's id, as soon as they are known."""
     from petbench.machine.devices import choose_device
     from petbench.tasks.toy import NOTE
 
     if prepared.content.missing:
-        return  # the run says what
+        return  # the run will say what is missing
     parts = {name.replace("/", " "): len(rows) for name, rows in prepared.rows.parts().items()}
     rows = ", ".join(f"{count:,} {name}" for name, count in parts.items())
     say(

@@ -1,10 +1,10 @@
-"""`petbench train --help`: examples, what can be chosen, and every setting with its default and its comment."""
+"""`petbench train --help`: examples, all choices, and every setting with its default and its comment."""
 
 from collections.abc import Iterator
 
 from petbench.config.tree import conf_dir, options
 
-EXAMPLES = """petbench train [OVERRIDES…]: train and score one run; with -m, sweep=NAME or recipe=NAME several.
+EXAMPLES = """petbench train [OVERRIDES…]: train and score one run, or several with -m or sweep=NAME.
 
 examples
   petbench train adapter=krona task=sst2 data=toy model=tiny_bert optim.lr=2e-2 trainer.max_steps=300
@@ -16,14 +16,14 @@ examples
   petbench train -m adapter=krona,lora seed=0,1,2 task=rte hydra/launcher=joblib hydra.launcher.n_jobs=4
   petbench train sweep=choose data.file=tickets.csv --minutes 30
   petbench train sweep=tuned budget_runs=8 adapter=krona,lora task=rte
-  petbench train adapter=krona task=rte plan=true                     what would run; nothing does
+  petbench train adapter=krona task=rte plan=true                     show what would run, and run nothing
 
 flags
-  -m                several values multiply out      --config-dir DIR   a folder with config groups of yours
-  --no-retry        leave failed runs of a sweep     --cfg job          print the composed config
+  -m                several values multiply out      --config-dir DIR   a folder with your own config groups
+  --no-retry        skip failed runs of a sweep      --cfg job          print the composed config
   --hydra-help      Hydra's own flags                --debug            the traceback of an error
 
-choices, GROUP=NAME (`petbench list adapters` and the like say what each is; `petbench info krona` says all)
+choices, GROUP=NAME (`petbench list adapters` describes each in a line, `petbench info krona` one in full)
 """
 CHOSEN = ("adapter", "task", "model", "data", "protocol", "trainer", "logger", "sweep", "recipe")
 SETTINGS = ("trainer/default", "base/task", "base/data", "base/protocol", "base/model", "logger/wandb")
@@ -37,7 +37,7 @@ def help_text() -> str:
 
 
 def _wrapped(names: list[str]) -> str:
-    """Names with commas, broken below the first."""
+    """Names with commas, in lines below the first name."""
     rows, row = [], ""
     for name in names:
         if row and len(row) + len(name) > LINE:
@@ -49,7 +49,7 @@ def _wrapped(names: list[str]) -> str:
 
 
 def _settings() -> Iterator[str]:
-    """The YAMLs as they stand: keys, defaults, comments."""
+    """The keys of the YAMLs with their defaults and comments."""
     yield "settings, with their defaults (adapter.*: `petbench info METHOD`)"
     yield from _keys("config", "")
     for name in SETTINGS:

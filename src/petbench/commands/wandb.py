@@ -1,4 +1,4 @@
-"""`petbench wandb workspace|report PROJECT`: a view of W&B that compares methods, ready to use."""
+"""`petbench wandb workspace|report PROJECT`: create a W&B workspace or report that compares methods."""
 
 from petbench.commands.arguments import Arguments
 from petbench.config.values import wandb_name
@@ -8,10 +8,10 @@ from petbench.tracking.sync import has_key
 
 
 def wandb_main(argv: list[str]) -> int:
-    """Makes the view and prints its address. Raises UserError without the extra or a key, RunError as W&B fails."""
+    """Create it and print its address. Raises UserError without the extra or a key, RunError when W&B fails."""
     parser = Arguments(
         prog="petbench wandb",
-        description="A workspace, or a report to send round, over the runs of a W&B project.",
+        description="Create a workspace, or a report that can be shared, of the runs of a W&B project.",
         epilog="example: petbench wandb workspace my-team/my-project",
     )
     parser.add_argument("kind", choices=("workspace", "report"))

@@ -1,1 +1,1 @@
-"""From a command line to plain config values, through Hydra."""
+"""From a command line to plain config values, through Hydra, and back."""

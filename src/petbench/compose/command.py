@@ -1,4 +1,4 @@
-"""A run's config back to the command that makes it: the names of its presets, and what differs from them."""
+"""From a run's config back to its command: the names of the presets, and the values that differ from them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ _NEVER = (*(".".join(path) for path in NOT_IDENTITY if path[0] != "data"), "seed
 def overrides_of(
     config: Mapping[str, Any], adapter: str, model: str, without: Sequence[str] = ()
 ) -> list[str]:
-    """The shortest overrides that make a record's config again, its seed, logger and folders left out.
+    """The shortest overrides that reproduce a record's config, without its seed, logger and folders.
 
-    adapter, model: the record's labels; a label that names no preset falls back to the method's own preset, a model
-    to its `model.name`. without: more keys to leave out, at whose presets the new run shall stand. Settings that this
-    version does not know are left out. Raises UserError where method and task have no preset here.
+    adapter, model: the record's labels. If a label is not a preset's name, the method's own preset or `model.name` is
+    used. without: further keys to leave out, which then have their presets' values. Settings that this version does not
+    know are left out. Raises UserError when the method or the task has no preset here.
     """
     chosen = [f"adapter={_preset('adapter', adapter, config['adapter']['method'])}", *_rows_or_task(config)]
     if _is_preset("model", model):
@@ -40,7 +40,7 @@ def overrides_of(
 
 
 def _rows_or_task(config: Mapping[str, Any]) -> list[str]:
-    """What makes the task: rows of the user's own, or the choice of its name (`superglue/cb` is named superglue_cb)."""
+    """The overrides that give the task: the user's own rows, or a choice (the task superglue_cb is `superglue/cb`)."""
     own = [
         f"data.{key}={written(f'data.{key}', config['data'][key])}"
         for key in ("file", "hub")
@@ -53,7 +53,7 @@ def _rows_or_task(config: Mapping[str, Any]) -> list[str]:
 
 
 def in_shell(overrides: Sequence[str]) -> str:
-    """The overrides as one types them behind `petbench train`."""
+    """The overrides as one types them after `petbench train` in a shell."""
     return " ".join(map(shlex.quote, overrides))
 
 

@@ -1,4 +1,4 @@
-"""Expand: a command line with several values -> its members, composed as Hydra would, each with plain values."""
+"""Expand a command line with several values into the members of a sweep, each with its plain config values."""
 
 import copy
 from collections.abc import Sequence
@@ -21,23 +21,22 @@ from petbench.errors import UserError
 
 
 def not_known(values: dict[str, Any]) -> None:
-    """The run id where nobody needs one."""
+    """A run id of None, for commands that need no run ids."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a sweep before validation: the overrides that make it and the composed values."""
+    """One member of a sweep before validation: its overrides and their composed values."""
 
     overrides: tuple[str, ...]
     values: dict[str, Any]
 
 
 def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not_known) -> list[Member]:
-    """All members of a (multi)run: choices and ranges multiplied out as Hydra's basic sweeper does.
+    """All members of a run or sweep: several values of a key are multiplied out as Hydra's basic sweeper does.
 
-    id_of: the run id of composed values, for recipes whose cells start from another cell's run.
-
-    Raises UserError for what Hydra refuses: bad syntax, an unknown choice of a group.
+    id_of: composed values -> run id, for recipes whose cells start from another cell's run.
+    Raises UserError for what Hydra refuses (bad syntax, an unknown choice), and for more than 10,000 members.
     """
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors(config_dir):
@@ -60,7 +59,7 @@ MOST_MEMBERS = 10_000
 
 
 def _require_few(parsed: Sequence[Any]) -> None:
-    """Raise UserError for a product that nobody means, before it is multiplied out."""
+    """Raise UserError for a product of too many values, before it is multiplied out."""
     members = 1
     for override in parsed:
         if override.is_sweep_override() and not override.is_interval_sweep():
@@ -75,10 +74,10 @@ def _require_few(parsed: Sequence[Any]) -> None:
 def _with_cells(
     members: Sequence[tuple[str, ...]], preset: Any, config_dir: str | None, id_of: IdOf
 ) -> Sequence[tuple[str, ...]]:
-    """Members of a recipe get what its table says of their cells; others stay as they are."""
+    """The members of a recipe with the settings that its table has for their cells; other members unchanged."""
     recipes = {text for member in members for text in member if key_of(text) == "recipe"}
     if len(recipes) > 1:
-        raise UserError(f"one recipe at a time; got {' '.join(sorted(recipes))}.")
+        raise UserError(f"recipe: got {' '.join(sorted(recipes))}. Legal: one recipe at a time.")
     plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(preset, ["recipe", "table"]))
     table = table_of(plain)
     if table is None:
@@ -89,7 +88,7 @@ def _with_cells(
 
 
 def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:
-    """Members from their whole overrides, one each."""
+    """The members with these overrides: one for each list, which has a single value for every key."""
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
@@ -97,7 +96,7 @@ def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
-    """The plain values of one choice of a group, such as ("model", "tiny_bert"), as a run has them.
+    """The plain values of one choice of a group, such as ("model", "tiny_bert"), as in a run.
 
     Raises UserError with the nearest name when there is no such choice.
     """
@@ -106,15 +105,16 @@ def choice(group: str, name: str) -> dict[str, Any]:
 
 @cache
 def _choice(group: str, name: str) -> dict[str, Any]:
-    option_path(group, name)  # the clear error for a wrong name
+    option_path(group, name)  # raises a clear error for an unknown name
     (member,) = expand([f"{group}={name}"])
     values: dict[str, Any] = member.values[group]
     return values
 
 
 def without_sweeps(overrides: Sequence[str], loader: Any = None) -> list[str]:
-    """The overrides less those with several values (also `interval(0,1)`, which only some sweepers know):
-    enough to see which sweep preset and which launcher were chosen. `loader`: Hydra's, to know groups by.
+    """The overrides without those that have several values (or `interval(0,1)`, which only some sweepers know).
+
+    They suffice to see which sweep preset and which launcher were chosen. loader: Hydra's, which knows the groups.
     """
     with hydra_errors():
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))

@@ -1,4 +1,4 @@
-"""Compose: command-line overrides -> plain config values, through Hydra; nothing below sees a DictConfig."""
+"""Hydra at the border: overrides prepared for it, its errors as UserErrors, and its configs as plain values."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from petbench.errors import UserError, unknown
 CONFIG_NAME = "config"
 
 
-OWN_ROWS = ("data.file", "data.hub")  # keys that make the task, where none is chosen
+OWN_ROWS = ("data.file", "data.hub")  # keys that define the task if none is chosen
 
 
 IN_BRACES = (
@@ -35,10 +35,10 @@ IN_BRACES = (
 
 
 def forgiving(argv: Sequence[str]) -> list[str]:
-    """Let Hydra take keys that it does not know, so that validation can name all mistakes at once.
+    """Arguments that let Hydra accept keys that it does not know, so that validation can name all mistakes at once.
 
-    `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay as they are. Text that its
-    grammar cannot read is quoted (`overrides.readable`). Rows of one's own make their own task.
+    `a.b=c` becomes `++a.b=c`; groups, Hydra's own keys, flags, and `+`, `++`, `~` stay unchanged. Text that its grammar
+    cannot read is quoted (`overrides.readable`). The user's own rows add `task=own` if no task is chosen.
     """
     if any(argument in ("-sc", "--shell-completion") for argument in argv):
         return list(argv)  # `query=bash` is not a config value
@@ -56,7 +56,7 @@ def forgiving(argv: Sequence[str]) -> list[str]:
 
 
 def search_path_override(argv: Sequence[str], config_dir: str | Path | None = None) -> list[str]:
-    """Hydra's override that adds outside methods' config folders and the user's; none when there are none."""
+    """The Hydra override that adds the config folders of outside packages and of the user; empty if there are none."""
     extra = [quoted(f"file://{folder}") for folder in conf_roots(config_dir)[1:]]
     if not extra or any("hydra.searchpath" in argument for argument in argv):
         return []
@@ -65,9 +65,9 @@ def search_path_override(argv: Sequence[str], config_dir: str | Path | None = No
 
 @contextmanager
 def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
-    """Turn what Hydra, OmegaConf and YAML refuse into a UserError of one or two lines.
+    """Inside, errors of Hydra, OmegaConf and YAML become a UserError of one or two lines.
 
-    config_dir: the user's own config folder, to find the file that is broken.
+    config_dir: the user's config folder, in which a broken file is sought.
     """
     _guard_environment()
     _require_bounded(config_dir)
@@ -95,47 +95,47 @@ def hydra_errors(config_dir: str | Path | None = None) -> Iterator[None]:
             raise
         raise UserError(found) from error
     except ValueError as error:
-        # `trainer=3`; `defaults: 3`. OmegaConf's own ValueErrors are above.
+        # From `trainer=3` or `defaults: 3`. OmegaConf's own ValueErrors are caught above.
         if not str(error).startswith(("Config group override", "Invalid defaults list")):
             raise
         raise UserError(f"{error}: a group takes the name of a choice.") from error
 
 
 def _guard_environment() -> None:
-    """Let `${oc.env:NAME}` read every variable but keys and passwords: what it gives is stored with the run."""
+    """Let `${oc.env:NAME}` read every variable except keys and passwords, since its value is stored with the run."""
 
     def env(name: str, *default: Any) -> Any:
         if names_a_secret(name):
             raise UserError(
-                f"{name} is named like a secret, and a config is stored with the run. Leave it out"
+                f"{name} is named like a secret, and a config is stored with the run. Leave it out of the config"
             )
         return oc.env(name, *default)
 
     OmegaConf.register_new_resolver("oc.env", env, replace=True)
 
 
-MOST_VALUES = 100_000  # of one YAML file, what its anchors repeat counted as often as it is repeated
+MOST_VALUES = 100_000  # values in one YAML file, with those that its anchors repeat counted each time
 
 
 def _require_bounded(config_dir: str | Path | None) -> None:
-    """Raise UserError for a YAML file of the user's that is small on the disk and would fill the memory."""
+    """Raise UserError for a user's YAML file that is small on disk but would fill the memory."""
     for root in conf_roots(config_dir)[1:]:
         for path in sorted(Path(root).rglob("*.yaml")):
             size = expanded_size(path, path.stat().st_mtime_ns)
             if size > MOST_VALUES:
                 raise UserError(
-                    f"{path}: holds {size:.2g} values, its anchors (&) written out. Legal: {MOST_VALUES:,}."
+                    f"{path}: holds {size:.2g} values when its anchors (&) are written out. Legal: {MOST_VALUES:,}."
                 )
 
 
 def _as_one_line(error: Exception) -> str:
-    """What Hydra or OmegaConf said and why, and what is legal where it could not read `${…}`."""
+    """The message of Hydra or OmegaConf with its cause; if it is about `${…}`, with what is legal there."""
     lines = [
         line.strip().replace("override ++", "override ") for line in str(error).splitlines() if line.strip()
     ]
     cause = str(error.__cause__ or "").strip().splitlines()
     detail = f" ({cause[0]})" if cause and cause[0] not in lines else ""
-    # Without the backslashes that `forgiving` gave Hydra's grammar: nobody wrote them.
+    # Without the backslashes that `forgiving` added: the user did not write them.
     text = re.sub(r"\\([^\w\\])", r"\1", f"{' '.join(lines[:2])}{detail}".strip())
     return f"{text}. {IN_BRACES}" if "${" in text else text
 
@@ -148,12 +148,12 @@ def _broken_yaml(error: Any) -> str:
         if mark is not None
         else str(getattr(error, "name", "a config file"))
     )
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
-    return f"{place}: {said}. Mend the YAML."
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    return f"{place}: {said}. Correct the YAML."
 
 
 def _first_unreadable(config_dir: str | Path | None) -> str | None:
-    """Which file of the user's or an outside method's config is no UTF-8 or holds itself; None when none does."""
+    """The error for the first config file, outside of petbench's, that is not UTF-8 or contains itself; else None."""
     for root in conf_roots(config_dir)[1:]:
         for path in sorted(root.rglob("*.yaml")):
             try:
@@ -162,9 +162,9 @@ def _first_unreadable(config_dir: str | Path | None) -> str | None:
                 line = error.object.count(b"\n", 0, error.start) + 1
                 return f"{path}, line {line}: broken UTF-8. Save the file as UTF-8."
             except (ValueError, RecursionError):
-                return f"{path}: holds itself (an anchor & inside of what it names). Mend the YAML."
+                return f"{path}: contains itself (an anchor & inside of what it names). Correct the YAML."
             except (OSError, TypeError, yaml.YAMLError):
-                continue  # not what is sought
+                continue  # another error than those sought here
     return None
 
 
@@ -184,12 +184,12 @@ def _missing_choice(error: Any, config_dir: str | Path | None = None) -> str:
 
 
 def plain_values(cfg: Any) -> dict[str, Any]:
-    """The plain, resolved values of a composed config. Raises UserError where `${…}` stands for nothing."""
+    """The plain, resolved values of a composed config. Raises UserError when a `${…}` cannot be resolved."""
     with hydra_errors():
         values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return values
 
 
 def set_full_errors() -> None:
-    """Ask Hydra to raise instead of printing and exiting: petbench prints and chooses the exit status."""
+    """Make Hydra raise its errors instead of printing them and exiting: petbench prints and sets the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -1,8 +1,8 @@
-"""Many compositions at the cost of few: each equals what Hydra composes of the same overrides alone.
+"""Compose many configs at the cost of few; each equals what Hydra composes from its overrides alone.
 
-Hydra reads and merges all files anew for every composition, some 100 ms each. So the choices of groups are
-composed once, a product of groups costs the sum of their choices (9 methods x 8 tasks: 16 compositions, not 72),
-and values are put on top. Choices among the shipped files are composed once a process.
+For every composition Hydra reads and merges all files again, which takes some 100 ms. So each choice of a group is
+composed once: a product of groups costs the sum of their choices (9 methods and 8 tasks: 16 compositions, not 72).
+Values are then set on the results. Compositions of petbench's own files alone are cached in the process.
 """
 
 import copy
@@ -24,7 +24,7 @@ Choices = tuple[str, ...]
 
 
 def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[dict[str, Any]]:
-    """The plain, resolved values of every member. Call it where Hydra is initialised.
+    """The plain, resolved values of every member. Hydra must be initialised.
 
     Raises what Hydra and OmegaConf raise; see `compose.hydra_errors`.
     """
@@ -42,7 +42,7 @@ def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -
 
 
 def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices, Any]:
-    """The config of each choice of groups, interpolations left as they are."""
+    """The config of each combination of choices, with interpolations unresolved."""
     first, *others = every = list(wanted) or [()]
     keys = list(map(key_of, first))
     if all(list(map(key_of, choices)) == keys for choices in others):
@@ -54,9 +54,12 @@ def _composed(wanted: Iterable[Choices], roots: Sequence[Path]) -> dict[Choices,
 
 
 def preset_of(overrides: Sequence[str], roots: Sequence[Path]) -> Any:
-    """The config of a command line without its sweeps, Hydra's own part with it: what recipe and which parameters of
-    the sweeper were chosen. Of shipped files, whose sweeps read no other value, values that cannot change these are
-    left out; a file of the user's may read any (`params: {optim.lr: ${lrs}}`)."""
+    """The config of a command line without its keys of several values, with Hydra's own part: it shows which recipe and
+    which parameters of the sweeper were chosen.
+
+    If only petbench's own files are read, plain values are left out, as they cannot change these; a user's file may
+    refer to any value (`params: {optim.lr: ${lrs}}`).
+    """
     choices, values = _split(overrides, roots)
     if not _only_shipped(choices, roots) or any(
         key_of(text).startswith(("recipe", "table")) for text in values
@@ -66,14 +69,14 @@ def preset_of(overrides: Sequence[str], roots: Sequence[Path]) -> Any:
 
 
 def composed(choices: Choices, roots: Sequence[Path], *, with_hydra: bool = False) -> Any:
-    """What Hydra composes of these overrides; of shipped files alone once a process, since nobody edits them."""
+    """What Hydra composes from these overrides; cached if only petbench's own files are read, as nobody edits them."""
     if _only_shipped(choices, roots):
         return copy.deepcopy(_shipped(choices, with_hydra))
     return compose(CONFIG_NAME, overrides=list(choices), return_hydra_config=with_hydra)
 
 
 def _only_shipped(choices: Choices, roots: Sequence[Path]) -> bool:
-    """Whether nothing but petbench's own files is read, and Hydra's own settings are theirs."""
+    """Whether only petbench's own files are read, with no override of Hydra's search path or sweeper."""
     return len(roots) == 1 and not any(
         key_of(text).startswith(("hydra.searchpath", "hydra.sweeper")) for text in choices
     )
@@ -85,7 +88,7 @@ def _shipped(choices: Choices, with_hydra: bool) -> Any:
 
 
 def _stands_alone(choice: str, roots: Sequence[Path]) -> bool:
-    """Whether a choice is a file that fills the group of its own name; the group's base may come with it."""
+    """Whether a choice is a file that fills only the group of its name, at most on top of the group's base."""
     group, _, name = choice.partition("=")
     files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
     texts = [path.read_text(encoding="utf-8") for path in files]
@@ -97,14 +100,14 @@ def _stands_alone(choice: str, roots: Sequence[Path]) -> bool:
 
 
 def _base(group: str) -> str:
-    """The defaults list of a file that takes nothing but what its whole group shares."""
+    """The defaults list of a file that includes only the base of its group."""
     return f"defaults:\n  - /base/{group}@_here_\n  - _self_\n"
 
 
 def _assembled(every: Sequence[Choices], places: Sequence[int], roots: Sequence[Path]) -> dict[Choices, Any]:
-    """Configs of a product: each option of each group is composed once, beside the first of all others.
+    """The configs of a product: each option of a group is composed once, with the first options of the other groups.
 
-    Where an option changes more than its own group, the whole product is composed one by one.
+    If an option changes more than its own group, every combination is composed on its own instead.
     """
     first = every[0]
     base = composed(first, roots)
@@ -130,7 +133,7 @@ def _assembled(every: Sequence[Choices], places: Sequence[int], roots: Sequence[
 
 
 class _Base:
-    """One choice of groups, composed, with the values that all members share; a member's own come on top."""
+    """A composed combination of choices with the values that all members share; `values` adds a member's own."""
 
     def __init__(self, config: Any, shared: Sequence[str]) -> None:
         self._config = _with(config, shared)
@@ -140,7 +143,7 @@ class _Base:
         self._read = re.findall(r"\$\{([^}]*)\}", unresolved)
 
     def values(self, own: Sequence[str]) -> dict[str, Any]:
-        """The member's plain values, as one composition of all its overrides gives them."""
+        """The member's plain values, equal to those of a single composition of all its overrides."""
         plain = copy.deepcopy(self._plain)
         keys = [*self._shared, *map(key_of, own)]
         apart = not any(_overlap(a, b) for n, a in enumerate(keys) for b in keys[:n])
@@ -150,7 +153,7 @@ class _Base:
         return resolved
 
     def _put(self, plain: Any, text: str) -> bool:
-        """Set one value in plain values; False where that may differ from what OmegaConf would do."""
+        """Set one value in plain values; False, without setting it, if OmegaConf might do something else."""
         value = _parsed(text).value()
         *parents, leaf = key_of(text).split(".")
         simple = value is None or isinstance(value, bool | int | float) or type(value) is str
@@ -167,15 +170,15 @@ class _Base:
 
 
 def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Choices of groups (and what has to stay with them), and plain values."""
+    """The overrides in two parts: choices of groups (and what must stay with them), and plain values."""
     if any(o.startswith("~") or (o.startswith("+") and not o.startswith("++")) for o in overrides):
-        return tuple(overrides), ()  # they act on what stands before them: left to Hydra whole
+        return tuple(overrides), ()  # these depend on the overrides before them: Hydra gets all of them
     values = tuple(o for o in overrides if _is_value(o, roots))
     return tuple(o for o in overrides if o not in values), values
 
 
 def _with(config: Any, overrides: Sequence[str]) -> Any:
-    """What Hydra does with the values of a command line once the groups are composed."""
+    """The config with values set as Hydra sets those of a command line after it has composed the groups."""
     ConfigLoaderImpl._apply_overrides_to_config([_parsed(text) for text in overrides], config)
     return config
 
@@ -186,11 +189,11 @@ def _parsed(text: str) -> Any:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two dotted paths name the same value or one lies inside the other."""
+    """Whether two dotted paths are equal or one is below the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _is_value(override: str, roots: Sequence[Path]) -> bool:
-    """Whether an override sets a value, chooses no group and is not Hydra's own."""
+    """Whether an override sets a value: it neither chooses from a group nor is one of Hydra's own keys."""
     key = key_of(override)
     return not is_group(key, roots) and not key.startswith(("hydra.", "hydra/"))

@@ -1,4 +1,4 @@
-"""The command line's overrides as people write them -> as Hydra's grammar reads them."""
+"""Turn the overrides of a command line, as people write them, into Hydra's grammar."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,8 +10,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from petbench.config.paths import PATH_KEYS, at_home
 from petbench.errors import UserError
 
-# Keys whose value is text whatever it looks like: `model.revision=1234567` is not a number, and `adapter.name=[a]` is
-# not a list.
+# Keys whose value is always text: `model.revision=1234567` is not a number, and `adapter.name=[a]` is not a list.
 TEXT_KEYS = (
     *PATH_KEYS,
     *("adapter.name", "model.label", "model.revision", "task.name", "data.hub", "data.label"),
@@ -20,12 +19,12 @@ TEXT_KEYS = (
 
 
 def readable(override: str) -> str:
-    """An override that Hydra reads as what it says: text that its grammar has no place for is quoted.
+    """The override, its value quoted if Hydra's grammar would refuse or misread it.
 
-    `a=b`, `res (1)`, `it's`, `übung` and `~/x` are such text; so is the value of a path or a name (TEXT_KEYS) where
-    it looks like a list or a number, and `~` in a path is expanded. Lists of other keys, sweeps, null, quoted text
-    and what else Hydra reads stay as they are. A comma that no quotes hold makes a sweep, so text that Hydra cannot
-    read and that has one is left for it to refuse.
+    The grammar refuses the values `a=b`, `res (1)`, `it's`, `übung` and `~/x`. It misreads a path or a name (TEXT_KEYS)
+    that looks like a list or a number. `~` in a path is expanded. Lists of other keys, sweeps, null, quoted text and
+    whatever else Hydra reads stay unchanged. A comma outside of quotes means several values, so a value with a comma
+    that Hydra cannot read is left unchanged, and Hydra refuses it.
     """
     key, equals, value = override.partition("=")
     plain_key = key.lstrip("+")
@@ -33,19 +32,19 @@ def readable(override: str) -> str:
         return override
     try:
         parsed = _parser().parse_override(override)
-    except Exception:  # whatever Hydra cannot read, in whichever of its exceptions
+    except Exception:  # Hydra raises several kinds for what it cannot read
         if "," in value or not _can_be_read(f"{key}=x"):
             return override
         return f"{key}={quoted(_text(plain_key, value))}"
     if plain_key not in TEXT_KEYS or parsed.is_sweep_override() or parsed.value() is None:
         return override
-    content = getattr(parsed._value, "text", value)  # of a quoted text: what the quotes hold
+    content = getattr(parsed._value, "text", value)  # the text inside the quotes, if it is quoted
     text = _text(plain_key, content)
     return override if isinstance(parsed.value(), str) and text == content else f"{key}={quoted(text)}"
 
 
 def require_once(overrides: Sequence[str]) -> None:
-    """Raise UserError when a key has two values: which of them is meant cannot be known."""
+    """Raise UserError when a key is given twice, since it cannot be known which value is meant."""
     given: dict[str, str] = {}
     for override in overrides:
         key, equals, _ = override.lstrip("+").partition("=")
@@ -59,21 +58,21 @@ def require_once(overrides: Sequence[str]) -> None:
 
 
 def written(key: str, text: str) -> str:
-    """Text as the value of a key, in quotes where Hydra would read something else without."""
+    """A text as the value of a key, in quotes if Hydra would otherwise read something else."""
     try:
         plain = _parser().parse_override(f"{key}={text}").value() == text
-    except Exception:  # whatever Hydra cannot read, in whichever of its exceptions
+    except Exception:  # as above
         plain = False
     return text if plain else quoted(text)
 
 
 def quoted(text: str) -> str:
-    """Text in single quotes, as Hydra's grammar reads it back."""
+    """A text in single quotes, escaped for Hydra's grammar."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def _text(key: str, value: str) -> str:
-    """What the text of a key stands for: `~` is expanded in a path."""
+    """The value of a key, with `~` expanded if it is a path. Raises UserError for an illegal path."""
     if key not in PATH_KEYS:
         return value
     try:

@@ -1,16 +1,16 @@
-"""Recipes: the table of a published setting -> the overrides of one of its cells; what the user gives wins.
+"""Recipes: from the table of a published setting to the overrides of its cells; the user's own overrides win.
 
-A recipe's YAML (`conf/recipe/`) holds what all runs of a published table share, as any config does, and under
-`table` what differs from cell to cell:
+A recipe's YAML (`conf/recipe/`) holds the settings that all runs of a published table share, and under `table` those
+that differ from cell to cell. A cell is a method on a task (and a model, if the paper has several):
 
     table:
-      adapter: [krona, lora]        # the cells are adapter x task (x model, where the paper has several)
+      adapter: [krona, lora]        # the cells are adapter x task (x model)
       task: [cola, rte]
       seed: [0]
-      settings:                     # each row holds for every cell that it fits; later rows win
+      settings:                     # each row applies to every cell that it matches; later rows win
         - {optim.lr: 1.0e-3}
         - {adapter: krona, task: rte, optim.lr: 2.0e-3}
-        - {task: rte, start: mnli}  # starts from the adapter that the same method learned on mnli
+        - {task: rte, start: mnli}  # starts from the adapter that the same method learnt on mnli
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +21,16 @@ from petbench.config.tree import key_of
 from petbench.errors import UserError, nearest
 
 AXES = ("model", "adapter", "task")
-CONSUMED = "++table=null"  # says that the table has been read; config refuses one that has not
+CONSUMED = "++table=null"  # marks the table as read; validation refuses a table that was not
 START = "start"
 PENDING = "cell:"  # `init_from: cell:mnli` until the run id of that cell is known
 Overrides = tuple[str, ...]
-IdOf = Callable[[dict[str, Any]], str | None]  # the run id of composed values; None where it is not known
+IdOf = Callable[[dict[str, Any]], str | None]  # composed values -> run id; None when it is not known
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a published table and what each of them sets. `model` is empty where there is one model."""
+    """The cells of a published table and their settings. `model` is empty if the table has a single model."""
 
     recipe: str
     adapter: tuple[str, ...]
@@ -40,9 +40,9 @@ class Table:
     settings: tuple[Mapping[str, Any], ...]
 
     def values(self, cell: Mapping[str, str]) -> dict[str, Any]:
-        """Dotted keys and values of a cell. Raises UserError for a method or task that the table lacks.
+        """The settings of a cell, dotted key -> value. Raises UserError for a method or task that the table lacks.
 
-        A model that the table does not name takes the settings of its first one: for trying a recipe out.
+        A model that the table lacks gets the settings of its first model, so that a recipe can be tried on a small one.
         """
         place = dict(cell)
         for axis in ("adapter", "task"):
@@ -62,7 +62,7 @@ class Table:
 
 
 def table_of(values: Mapping[str, Any]) -> Table | None:
-    """The table in composed plain values; None without a recipe. Raises UserError for a key it cannot have."""
+    """The table in composed plain values; None without a recipe. Raises UserError for an unknown key."""
     raw = values.get("table")
     if raw is None:
         return None
@@ -75,9 +75,9 @@ def table_of(values: Mapping[str, Any]) -> Table | None:
 
 
 def completed(overrides: Sequence[str], table: Table, choices: Mapping[str, str]) -> Overrides:
-    """A member's overrides with its cell's settings in front, less those that the user gives themselves.
+    """A member's overrides with its cell's settings before them, without settings that the overrides give themselves.
 
-    `choices` are the groups' choices where the overrides name none.
+    choices: group -> the choice that holds if the overrides name none.
     """
     settings = table.values(cell_of(overrides, choices))
     if START in settings:
@@ -88,13 +88,13 @@ def completed(overrides: Sequence[str], table: Table, choices: Mapping[str, str]
 
 
 def cell_of(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, str]:
-    """Model, adapter and task that a member chooses."""
+    """The model, adapter and task of a member."""
     named = {key_of(text): text.partition("=")[2] for text in overrides}
     return {axis: named[axis] if axis in named else choices[axis] for axis in AXES}
 
 
 def starting_cell(overrides: Sequence[str], table: Table, task: str) -> Overrides:
-    """The member that another starts from: the same but for the task, on the table's first seed."""
+    """The member that another starts from: the same on another task, with the table's first seed."""
     kept = [text for text in overrides if key_of(text) not in ("task", "seed", "init_from", "plan")]
     return (*kept, f"task={task}", f"++seed={table.seed[0]}")
 
@@ -107,10 +107,10 @@ def with_starts(
     compose: Callable[[list[Overrides]], list[dict[str, Any]]],
     id_of: IdOf,
 ) -> list[Overrides]:
-    """Members with `init_from` filled in: the run id of the cell that each starts from.
+    """The members with `init_from` filled in: the run id of the cell that each starts from.
 
-    `given` are the same members without their cells' settings; `compose` makes values of overrides, `id_of` a run id
-    of values. Where that id is not known the member stays as it is: it can be planned.
+    given: the same members without their cells' settings. compose: overrides -> values. id_of: values -> run id. If
+    that id is not known, the member stays unchanged: it can be planned, but not run.
     """
     cache: dict[Overrides, str | None] = {}
     out = []
@@ -128,7 +128,7 @@ def with_starts(
 
 
 def as_text(value: Any) -> str:
-    """A value as Hydra's override grammar reads it."""
+    """A value in Hydra's override grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):

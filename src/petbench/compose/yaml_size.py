@@ -1,4 +1,4 @@
-"""How many values a YAML file holds once its anchors are written out, without writing them out."""
+"""Count the values of a YAML file as if its anchors were written out, without writing them out."""
 
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,10 @@ import yaml
 
 @cache
 def expanded_size(path: Path, changed: int) -> int:
-    """Values in a file whose time of change is `changed`; 0 for one that is not YAML, which others report."""
+    """The number of values in a file; 0 for one that is not YAML, which is reported when it is read.
+
+    changed: the file's time of change, so that the cached answer for an older version is not used.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.CSafeLoader) if "&" in text else None
@@ -19,7 +22,7 @@ def expanded_size(path: Path, changed: int) -> int:
 
 
 def _size(node: Any, known: dict[int, int]) -> int:
-    """Values below a node. One that holds itself counts as nothing: it is refused where it is read."""
+    """The number of values at and below a node. A node inside itself counts as 0: it is refused when it is read."""
     if id(node) not in known:
         known[id(node)] = 0
         below = node.value if isinstance(node.value, list) else []

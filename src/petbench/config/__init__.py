@@ -1,1 +1,1 @@
-"""Frozen specs of a run, validated once, and where the YAMLs lie."""
+"""The frozen, validated specs of a run, and the places of the config YAMLs."""

@@ -1,4 +1,4 @@
-"""What is wrong with a config, one line a mistake: path, what was got, what is legal."""
+"""The mistakes in a config, one line each: the key's path, what was got, what is legal."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from petbench.errors import nearest
 
-# pydantic's words for what a person writes in YAML
+# pydantic's words -> plain words for what one writes in YAML
 PLAIN_WORDS = {
     "a valid tuple": "a list",
     "a valid dictionary": "a group of keys",
@@ -24,9 +24,9 @@ PLAIN_WORDS = {
 
 
 def mistakes(error: ValidationError, spec_class: type[BaseModel], prefix: str) -> list[str]:
-    """One line a wrong value: `optim.lr: got -1. Legal: greater than 0.`
+    """One line for each wrong value: `optim.lr: got -1. Legal: greater than 0.`
 
-    A value that may have several forms fails once for each of them; those failures make one line.
+    pydantic reports a value that may have several forms once for each form; these reports become one line.
     """
     by_path: dict[str, list[Any]] = {}
     for item in error.errors():
@@ -36,7 +36,7 @@ def mistakes(error: ValidationError, spec_class: type[BaseModel], prefix: str) -
 
 
 def _line(path: str, items: list[Any], spec_class: type[BaseModel]) -> str:
-    first = min(items, key=lambda item: len(item["loc"]))  # the one that saw the whole value
+    first = min(items, key=lambda item: len(item["loc"]))  # the report on the value as a whole
     if first["type"] == "extra_forbidden":
         *group, name = first["loc"]
         legal = sorted(_group_at(spec_class, group).model_fields)
@@ -54,7 +54,7 @@ def _line(path: str, items: list[Any], spec_class: type[BaseModel]) -> str:
 
 
 def _form(item: Any, first: Any) -> str:
-    """What one form of a value asks for: `'auto'`, `a list`, `greater than 0`."""
+    """What one form of a value must be: `'auto'`, `a list`, `greater than 0`."""
     if item["type"] == "missing":
         return "a list with more values"
     words = item["msg"].removeprefix("Input should be ")
@@ -67,12 +67,12 @@ def _form(item: Any, first: Any) -> str:
 
 
 def _quoted(item: Any) -> list[str]:
-    """The names in `should be 'a' or 'b'`."""
+    """The legal names that pydantic's message quotes: `should be 'a' or 'b'`."""
     return str(item["msg"]).split("'")[1::2] if item["type"] == "literal_error" else []
 
 
 def _keys(spec_class: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The path of a mistake in the config's own keys: pydantic also names the forms that it tried."""
+    """The path of a mistake in the config's keys, without the names of the forms that pydantic adds to it."""
     keys: list[str] = []
     current: type[BaseModel] | None = spec_class
     for part in location:
@@ -84,14 +84,14 @@ def _keys(spec_class: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _group_at(spec_class: type[BaseModel], location: list[Any]) -> type[BaseModel]:
-    """The group of keys that a path names."""
+    """The spec class of the group of keys that a path names."""
     for part in location:
         spec_class = _group(spec_class, str(part)) or spec_class
     return spec_class
 
 
 def _group(spec_class: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The group under a key (perhaps an optional one); None for a value."""
+    """The spec class of the group under a key (which may be optional); None for a key that holds a value."""
     field = spec_class.model_fields.get(key)
     options = (field.annotation, *get_args(field.annotation)) if field is not None else ()
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

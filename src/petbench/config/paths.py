@@ -1,8 +1,8 @@
-"""Paths as people write them: `~` is a home folder, whether a shell has seen it or not."""
+"""Paths as people write them: `~` is expanded to the home folder, whether or not a shell has done so."""
 
 import os
 
-# The config's keys that hold a path.
+# The keys of the config that hold a path.
 PATH_KEYS = (
     "results_dir",
     "cache_dir",
@@ -16,15 +16,15 @@ PATH_KEYS = (
 
 
 def at_home(text: str) -> str:
-    """A path with `~` or `~name` in front replaced by that home folder.
+    """The path with `~` or `~name` at its beginning replaced by that home folder.
 
-    Raises ValueError for an empty path, one with a NUL character, and one below the home of nobody.
+    Raises ValueError for an empty path, a NUL character, and the home folder of an unknown user.
     """
     if not text:
         raise ValueError("got an empty path")
     if "\0" in text:
         raise ValueError("got a path with a NUL character")
-    whole = os.path.expanduser(text)  # noqa: PTH111  # Path would drop a leading `./`, which says "a folder"
+    whole = os.path.expanduser(text)  # noqa: PTH111  # Path would drop a leading `./`, which marks a folder
     if whole.startswith("~"):
         raise ValueError(
             f"there is no home folder {text.partition('/')[0]}; write ./{text} for a name with ~"

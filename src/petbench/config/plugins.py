@@ -1,4 +1,4 @@
-"""Hydra's plugins that petbench knows: launchers and sweepers, one YAML each in `conf/plugin`."""
+"""The Hydra plugins that petbench knows, launchers and sweepers: one YAML each in `conf/plugin`."""
 
 from functools import cache
 from typing import Literal
@@ -12,11 +12,12 @@ from petbench.config.values import Frozen
 class Plugin(Frozen):
     """A choice of hydra/launcher or hydra/sweeper, and how a launcher uses cores.
 
-    extra: of petbench, which brings it. module: there when it is installed. target: how its `_target_` ends.
-    jobs: the key of hydra.launcher with the number of runs at once; or `fit`: it starts all that it is given, so it is
-    given as many as fit; or `scheduled`: it counts cores itself. threads: the key with the cores of a run;
-    threads_unset: their number where that key is not set. gpus: the key with a run's share of a GPU, for a launcher
-    that hides them all from a run that asks for none. elsewhere: its runs are on other machines.
+    extra: petbench's extra that installs it. module: the module that exists when it is installed. target: the end of
+    its `_target_`. jobs: the key of hydra.launcher with the number of simultaneous runs; or `fit` for a launcher that
+    starts all runs that it gets, and so gets only as many as fit; or `scheduled` for one that counts cores itself.
+    threads: the key with the cores of a run; threads_unset: their number when that key is not set. gpus: the key with
+    a run's share of a GPU, for a launcher that hides all GPUs from a run that asks for none. elsewhere: whether its
+    runs are on other machines.
     """
 
     extra: str
@@ -32,12 +33,12 @@ class Plugin(Frozen):
 
 @cache
 def plugins() -> dict[str, Plugin]:
-    """All by the name of the choice."""
+    """All known plugins, by the name of the choice."""
     texts = {name: option_path("plugin", name).read_text(encoding="utf-8") for name in options("plugin")}
     return {name: Plugin.model_validate(yaml.safe_load(text)) for name, text in texts.items()}
 
 
 def launcher_of(target: str) -> Plugin | None:
-    """The launcher whose class this is; None for one that petbench does not know, such as Hydra's own."""
+    """The launcher with this `_target_`; None for one that petbench does not know, such as Hydra's own."""
     known = (plugin for plugin in plugins().values() if plugin.group == "launcher")
     return next((plugin for plugin in known if target.endswith(plugin.target)), None)

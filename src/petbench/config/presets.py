@@ -1,4 +1,4 @@
-"""A choice of conf/ as plain values, read without Hydra: for showing what a run changed of its presets, at once."""
+"""Presets of conf/ as plain values, read quickly without Hydra, to show what a run changed of them."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,8 +15,8 @@ GROUPS = ("model", "adapter", "task", "data", "protocol", "trainer")
 
 @cache
 def preset(group: str, name: str) -> Mapping[str, Any]:
-    """The values of a choice, its base's below its own, as flat paths (`adapter.rank`). Raises UserError for a name
-    that is none."""
+    """The values of a choice, by dotted paths (`adapter.rank`); its own override those of its base. Raises UserError
+    for an unknown name."""
     path = option_path(group, name)
     own = _read(path.read_text(encoding="utf-8"))
     whole: dict[str, Any] = {}
@@ -29,26 +29,26 @@ def preset(group: str, name: str) -> Mapping[str, Any]:
 
 @cache
 def common() -> Mapping[str, Any]:
-    """The values that config.yaml sets itself, as flat paths."""
+    """The values that config.yaml itself sets, by dotted paths."""
     values = _read((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
     return flat({key: value for key, value in values.items() if key not in ("defaults", "hydra")})
 
 
 def composed(choices: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a run of these choices and nothing else; a group without a choice here adds none."""
+    """The values of a run with these choices and no other overrides; a group that is not in `choices` adds none."""
     values = dict(common())
     for group in GROUPS:
         if group in choices:
             try:
                 values |= preset(group, choices[group])
-            except UserError:  # an outside package's that is not installed here
+            except UserError:  # of an outside package that is not installed here
                 continue
     values["optim.lr"] = values.get("adapter.tuning.lr")
     return values
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are one setting: `1e-3` is text for YAML and a number for Hydra; a tuple is a list."""
+    """Whether two values are the same setting: YAML reads `1e-3` as text, Hydra as a number; a tuple equals a list."""
     if isinstance(one, str) != isinstance(other, str):
         try:
             return float(one) == float(other)

@@ -1,4 +1,4 @@
-"""Frozen specs of a run's parts: model, adapter, task, data, protocol, trainer, optimiser, logger."""
+"""The frozen specs of a run's parts: model, adapter, task, data, protocol, trainer, optimiser, logger."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -14,13 +14,13 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-Source = Literal["split", "sample", "order"]  # of variance, that a run's seed may draw
+Source = Literal["split", "sample", "order"]  # a source of variance that a run's seed may draw
 SOURCES: tuple[Source, ...] = get_args(Source)
-USUAL: tuple[Source, ...] = ("order",)  # what it draws where nothing else is said: records leave it out
+USUAL: tuple[Source, ...] = ("order",)  # the default, which records leave out
 
 
 def _in_order(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """Each source once, in one order, so that equal choices are equal runs."""
+    """Each source once, in a fixed order, so that equal choices give equal runs."""
     return tuple(source for source in SOURCES if source in sources)
 
 
@@ -32,12 +32,12 @@ Vary = Annotated[
 
 
 class KnownModel(Frozen):
-    """What petbench knows of a hub name by heart, so that planning needs neither network nor weights."""
+    """What a model's YAML knows of a hub name, so that planning needs neither network nor weights."""
 
     name: str
     label: str
-    config: dict[str, Any]  # arguments of the architecture's transformers config, `model_type` among them
-    sha256: str | None = None  # of model.safetensors, for weights that come in a package
+    config: dict[str, Any]  # arguments of the architecture's transformers config, including `model_type`
+    sha256: str | None = None  # SHA-256 of model.safetensors, for weights that come in a package
 
 
 class ModelSpec(Frozen):
@@ -54,7 +54,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _forget_what_is_known_of_another_name(cls, raw: Any) -> Any:
-        """`model.name=X` on top of a YAML for Y: what the YAML knows of Y does not hold for X."""
+        """Drop `known` when `model.name=X` overrides the name in a YAML for Y: it describes Y, not X."""
         if isinstance(raw, Mapping):
             raw = dict(raw)
             known = raw.get("known")
@@ -67,17 +67,17 @@ class ModelSpec(Frozen):
         return raw
 
 
-# What a method's YAML holds besides hyper-parameters: its learning rate and search space, and its paper.
+# Keys of a method's YAML that are not hyper-parameters: learning rate and search space, paper, group of methods.
 ABOUT_THE_METHOD = ("tuning", "citation", "family")
 
 
 def hyper_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a method's YAML that its spec takes."""
+    """The values of a method's YAML that belong to its spec."""
     return {key: value for key, value in values.items() if key not in ABOUT_THE_METHOD}
 
 
 class AdapterSpec(Frozen):
-    """What every method's spec holds; each method file subclasses it with its own fields."""
+    """The fields that all methods' specs share; each method's file subclasses it with its own fields."""
 
     method: str
     name: str = ""  # the label in tables; empty: the method's name
@@ -86,15 +86,16 @@ class AdapterSpec(Frozen):
 
     @property
     def label(self) -> str:
-        """What tables call it: the chosen YAML's name."""
+        """Its name in tables: that of the chosen YAML."""
         return self.name or self.method
 
 
 class BudgetSpec(Frozen):
-    """How many tuned parameters (all but the head) are wanted; the method's size is solved for, nearest from below."""
+    """The number of tuned parameters (without the head) to aim for: the method gets the largest size that is not above
+    it."""
 
     params: PositiveInt | None = None
-    percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of the backbone
+    percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of the backbone's parameters
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "BudgetSpec":
@@ -104,18 +105,18 @@ class BudgetSpec(Frozen):
 
 
 class TaskSpec(Task):
-    """A task, in which form and wording it is asked, and how much of it."""
+    """A task, the form and wording in which a model gets it, and how much of it is used."""
 
-    form: Literal["auto", "head", "text"] = "auto"  # auto: text where the family answers in text
+    form: Literal["auto", "head", "text"] = "auto"  # auto: text if the model family answers in text
     wording: Literal["compacter", "compacter_named", "t5", "words"] = "compacter"  # text form only
-    stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: grid of STS-B targets
-    max_length: PositiveInt = 128  # tokens of input, special tokens included
-    train_examples: PositiveInt | None = None  # low-resource cut: nested, stratified
-    sample_seed: Seed = 0  # which low-resource sample
+    stsb_step: Literal[0.2, 0.1] = 0.2  # type: ignore[valid-type]  # text form only: step of the grid of STS-B's targets
+    max_length: PositiveInt = 128  # input tokens, special tokens included
+    train_examples: PositiveInt | None = None  # low-resource sample of train: nested, stratified
+    sample_seed: Seed = 0  # the seed of the low-resource sample
 
 
 class DataSpec(Frozen):
-    """Where the rows come from: a source of the task's own rows, or `file` or `hub` for rows of the user's."""
+    """Where the rows come from: a source of the task's own rows, or `file` or `hub` for the user's own rows."""
 
     source: Literal["auto", "local", "hub", "toy"] = "auto"
     dir: PathText | None = None
@@ -123,11 +124,11 @@ class DataSpec(Frozen):
         None  # a .csv, .tsv, .jsonl or .parquet, or a folder with train, validation and test
     )
     hub: str | None = None  # a data set of the hub: owner/name or owner/name:config
-    text: tuple[str, ...] | None = None  # columns of `file` or `hub`; null: guessed and said
+    text: tuple[str, ...] | None = None  # columns of `file` or `hub`; null: guessed and printed
     label: str | None = None
     kind: Literal["auto", "classes", "number"] = "auto"  # of the label
     allow_partial: bool = False
-    max_train_examples: PositiveInt | None = None  # first rows of the seeded order; for quick looks
+    max_train_examples: PositiveInt | None = None  # for quick tries: the first rows of a seeded order
     toy_train: Annotated[int, Field(ge=8, le=10**6)] = 512  # rows of generated train splits
     toy_validation: Annotated[int, Field(ge=8, le=10**6)] = 128
 
@@ -144,43 +145,45 @@ class DataSpec(Frozen):
     @model_validator(mode="after")
     def _one_place(self) -> "DataSpec":
         if self.file is not None and self.hub is not None:
-            raise ValueError("got file and hub. Legal: one of both")
+            raise ValueError("got file and hub. Legal: one of the two")
         return self
 
 
 class ProtocolSpec(Frozen):
-    """Which rows pick the checkpoint and which are reported."""
+    """Which rows choose the checkpoint and which are reported."""
 
     name: Literal["petbench", "compacter", "glue_dev", "glue_test"] = "petbench"
     split_seed: Seed = 0
-    selection_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # of train, `petbench` and `glue_test`
-    selection_max: PositiveInt = 1000  # rows at most
+    selection_fraction: Annotated[float, Field(gt=0, lt=0.5)] = (
+        0.1  # share of train; for `petbench` and `glue_test`
+    )
+    selection_max: PositiveInt = 1000  # most selection rows
 
 
 class TrainerSpec(Frozen):
-    """How long, how many at once, on what."""
+    """How a run trains: its length, batches, evaluation, precision, device and log."""
 
     epochs: Annotated[float, Field(gt=0)] = 3
     max_steps: PositiveInt | None = None  # overrides epochs
     batch_size: PositiveInt = 32  # examples per optimiser step
-    gradient_accumulation: PositiveInt = 1  # micro-batches per step; batch_size stays what a step sees
+    gradient_accumulation: PositiveInt = 1  # micro-batches per step, which share its batch_size examples
     eval_batch_size: PositiveInt = 64
     eval_every: Literal["epoch"] | PositiveInt = "epoch"  # or a number of steps
     select: Literal["best", "last"] = "best"  # which checkpoint is reported
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
-    bucket: bool = True  # batches of like lengths, in a seeded order
+    bucket: bool = True  # batches of rows of similar length, in a seeded order
     deterministic: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: PositiveInt | None = None  # null: what the machine gives
+    threads: PositiveInt | None = None  # null: torch's default
     log_every: PositiveInt = 10
     progress: Literal["auto", "off"] = "auto"
     keep_resume_state: bool = False  # keep the optimiser state of a finished run
 
 
 class OptimSpec(Frozen):
-    """AdamW with warm-up and linear decay; linear_hf is transformers' form of it, for recipes that used that."""
+    """AdamW with warm-up and linear decay; `linear_hf` is transformers' form of the decay, for recipes that used it."""
 
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -193,13 +196,13 @@ class OptimSpec(Frozen):
 
 
 class EvalSpec(Frozen):
-    """How a text-to-text model answers."""
+    """How a text-to-text model answers: the likeliest label string (`score`), or free text (`generate`)."""
 
     decode: Literal["score", "generate"] = "score"
 
 
 class LoggerSpec(Frozen):
-    """Where the numbers go besides the run's own folder (JSONL is always written there)."""
+    """Where a run is logged besides `metrics.jsonl` in its folder, which is always written."""
 
     name: Literal["none", "jsonl", "wandb"] = "jsonl"
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
@@ -211,8 +214,11 @@ class LoggerSpec(Frozen):
 
 
 class TuningNote(Frozen):
-    """What a run was to a tuning sweep, and what choosing its setting cost."""
+    """The role of a run in a tuning sweep, and what choosing its setting cost."""
 
-    role: Literal["trial", "final", "cut"]  # cut: a trial of `sweep=choose`, cut short
+    role: Literal["trial", "final", "cut"]  # cut: a shortened run of `sweep=choose`
     runs: int | None = None
+    steps: int | None = None  # optimiser steps
     seconds: float | None = None
+    # A trial pauses at its first evaluation from this share of its steps on.
+    pause: Annotated[Fraction | None, Field(exclude_if=lambda value: value is None)] = None

@@ -1,4 +1,4 @@
-"""Frozen specs: what a run is, validated once with every error in one message, and its id by content."""
+"""The frozen spec of a run: validated once, with all errors in one message, and hashed with its content to an id."""
 
 import hashlib
 import json
@@ -31,10 +31,10 @@ from petbench.config.values import Frozen, PathText
 from petbench.console import secret_in
 from petbench.errors import UserError
 
-RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: every run id changes with it
+RUN_SCHEMA = 2  # raise it when the meaning of a config field changes: all run ids then change
 
 
-# What may change without making it another run: where it runs, how it is shown, which worker does it.
+# Keys that do not change a run's id: where it runs, how it is shown, how it is launched.
 NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("results_dir",),
     ("cache_dir",),
@@ -45,7 +45,7 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("adapter", "name"),
     ("model", "label"),
     ("model", "known"),
-    *(("task", key) for key in DEFINED),  # of GLUE's told by the name, of others by content
+    *(("task", key) for key in DEFINED),  # the name identifies GLUE's tasks, the content others
     ("data", "dir"),
     ("data", "source"),
     *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
@@ -57,7 +57,7 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
 )
 
 
-# What a run is told by in another way: these name things, and `run_id` is handed their content.
+# Keys that name things whose content is in the id instead: `run_id` gets the digests of what they name.
 NAMES_OF_CONTENT: tuple[tuple[str, ...], ...] = (
     ("model", "name"),
     ("model", "revision"),
@@ -68,7 +68,7 @@ NAMES_OF_CONTENT: tuple[tuple[str, ...], ...] = (
 
 
 class RunSpec(Frozen):
-    """One run, whole."""
+    """The complete spec of one run."""
 
     model: ModelSpec
     adapter: AdapterSpec
@@ -83,12 +83,14 @@ class RunSpec(Frozen):
     seed: int = 0
     vary: Vary = USUAL  # what the seed draws besides initial values and dropout
     tuning: TuningNote | None = None
-    init_from: PathText | None = None  # a run id or folder whose adapter and body are the start
-    recipe: str | None = None  # the name of the published setting, when one was chosen
+    init_from: PathText | None = (
+        None  # a run id or folder: training starts from its adapter and trained backbone parts
+    )
+    recipe: str | None = None  # the name of the published setting, if one was chosen
     results_dir: PathText = "results"
     cache_dir: PathText | None = None
     plan: bool = False
-    retry: bool = True  # run failed cells again
+    retry: bool = True  # whether failed runs are tried again
 
     def canonical(self) -> dict[str, Any]:
         """The whole config as plain JSON values."""
@@ -97,7 +99,7 @@ class RunSpec(Frozen):
         return dump
 
     def identity(self) -> dict[str, Any]:
-        """The part of the config that makes it this run and no other."""
+        """The part of the config that identifies the run."""
         config = self.canonical()
         for *parents, leaf in (*NOT_IDENTITY, *NAMES_OF_CONTENT):
             place = config
@@ -109,13 +111,14 @@ class RunSpec(Frozen):
         return config
 
     def run_id(self, content: Mapping[str, Any]) -> str:
-        """First 12 hex digits of SHA-256 over schema number, identity and content: digests of rows, weights,
-        tokenizer and start, and the precision (see `petbench.tuned.content`)."""
+        """The first 12 hex digits of SHA-256 over RUN_SCHEMA, `identity()` and content. content: the precision, and
+        digests of rows, weights, tokenizer and the adapter to start from (see `petbench.tuned.content`)."""
         whole = {"schema": RUN_SCHEMA, "config": self.identity(), "content": dict(content)}
         return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
 
     def cell_id(self, content: Mapping[str, Any]) -> str:
-        """As `run_id`, the same for all seeds: those rows are left out that the seed draws."""
+        """The id of the run's cell: 8 hex digits as in `run_id`, but equal for all seeds. If the seed draws the rows,
+        their digest is left out."""
         drawn = {"split", "sample"} & set(self.vary)
         same = {key: value for key, value in content.items() if key != "rows" or not drawn}
         whole = {"config": {**self.identity(), "seed": None}, "content": same}
@@ -123,16 +126,16 @@ class RunSpec(Frozen):
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
+    """JSON with sorted keys and without spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _secrets(value: Any, path: str = "") -> Iterator[str]:
-    """A problem for every value that holds a secret of the environment: a config is stored, logged and published."""
+    """A problem for every value that contains a secret of the environment: configs are stored, logged and published."""
     if isinstance(value, str) and (name := secret_in(value)) is not None:
         yield (
-            f"{path}: holds the value of {name}. A config is stored with the run: leave it out. Keys of W&B and of the "
-            "hub are read from the environment where they are needed."
+            f"{path}: holds the value of {name}. Leave it out, since a config is stored with the run. Keys of W&B and "
+            "of the hub are read from the environment where they are needed."
         )
     inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else ()
     for key, part in enumerate(value) if isinstance(value, list | tuple) else inside:
@@ -140,15 +143,14 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
 
 
 def parse(raw: Mapping[str, Any], spec_of: Callable[[str], type[AdapterSpec]]) -> RunSpec:
-    """Plain nested values from Hydra -> RunSpec.
+    """The RunSpec of plain nested values from Hydra. spec_of: a method's name -> its spec class.
 
-    `spec_of` gives the spec class of a method's name. Raises UserError with every mistake in one
-    message, each with its path, what was got and what is legal.
+    Raises UserError with all mistakes in one message, each with its path, what was got and what is legal.
     """
     values = dict(raw)
     if values.get("table", ...) is None:
-        del values["table"]  # of a recipe, and already read: see recipe.py
-    values.pop("published", None)  # of a recipe: what stands beside its runs, which changes no run
+        del values["table"]  # the recipe's table, which compose/recipe.py has already read
+    values.pop("published", None)  # the paper's numbers beside a recipe's runs, which change no run
     given = values.pop("adapter", None) or {}
     adapter_raw = hyper_parameters(given) if isinstance(given, Mapping) else {}
     problems: list[str] = [*_secrets(raw)]

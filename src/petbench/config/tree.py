@@ -1,4 +1,4 @@
-"""Where the YAMLs lie: the config tree, outside packages' and the user's; groups and their choices."""
+"""The folders of config YAMLs (petbench's, outside packages' and the user's), their groups and choices."""
 
 import sys
 from collections.abc import Sequence
@@ -8,33 +8,34 @@ from pathlib import Path
 
 from petbench.errors import unknown
 
-POINTS = ("petbench.adapters", "petbench.tasks")  # what a package of one's own can bring
+# The entry points through which other packages add methods and tasks.
+POINTS = ("petbench.adapters", "petbench.tasks")
 
 
 def conf_dir() -> Path:
-    """The config tree: inside the package when installed from a wheel, else at the top of the repository."""
+    """petbench's config folder: inside the package if installed from a wheel, otherwise at the repository's top."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
 def plugin_conf_dirs() -> tuple[Path, ...]:
-    """`conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks` (nothing is
-    imported)."""
+    """The `conf` folders beside the modules of the entry points `petbench.adapters` and `petbench.tasks`, found
+    without importing the modules."""
     return _plugin_conf_dirs(tuple(sys.path))
 
 
 @cache
 def _plugin_conf_dirs(_sys_path: tuple[str, ...]) -> tuple[Path, ...]:
-    """Looking through everything that is installed takes 0.1 s, so it is done once for a `sys.path`."""
-    from importlib.metadata import entry_points  # a command's first line needs neither of the two
+    """The same, cached: searching all installed packages takes 0.1 s, so it is done once for each `sys.path`."""
+    from importlib.metadata import entry_points  # imported here: the first line of a command needs neither
     from importlib.util import find_spec
 
     folders: list[Path] = []
     for point in chain.from_iterable(entry_points(group=group) for group in POINTS):
         try:
             spec = find_spec(point.module.split(".")[0])
-        except (ImportError, ValueError):  # a broken plug-in stops nobody else's adapters
+        except (ImportError, ValueError):  # a broken package must not hide the others
             continue
         for place in (spec.submodule_search_locations or []) if spec else []:
             folder = Path(place) / "conf"
@@ -44,7 +45,7 @@ def _plugin_conf_dirs(_sys_path: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def conf_roots(config_dir: str | Path | None = None) -> list[Path]:
-    """Every folder that may hold groups: petbench's own, outside methods' and the user's."""
+    """All folders that may hold config groups: petbench's, outside packages' and the user's."""
     return [conf_dir(), *plugin_conf_dirs(), *([Path(config_dir).resolve()] if config_dir else [])]
 
 
@@ -54,12 +55,12 @@ def key_of(override: str) -> str:
 
 
 def is_group(key: str, roots: Sequence[Path]) -> bool:
-    """Whether a key chooses a file (`adapter`, `task@other`) and sets no value."""
+    """Whether a key chooses a file of a group (`adapter`, `task@other`) instead of setting a value."""
     return "@" in key or any((root / key).is_dir() for root in roots)
 
 
 def options(group: str, config_dir: str | Path | None = None) -> list[str]:
-    """The choices of a config group, nested ones as `peft/lora`, sorted."""
+    """The choices of a config group, sorted; nested ones are written `peft/lora`."""
     names = set()
     for root in conf_roots(config_dir):
         folder = root / group
@@ -68,7 +69,7 @@ def options(group: str, config_dir: str | Path | None = None) -> list[str]:
 
 
 def option_path(group: str, name: str) -> Path:
-    """The YAML of a choice. Raises UserError with the nearest name."""
+    """The YAML file of a choice. Raises UserError with the nearest name when there is none."""
     for root in conf_roots():
         path = root / group / f"{name}.yaml"
         if path.is_file():

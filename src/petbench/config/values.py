@@ -1,4 +1,4 @@
-"""What a value of the config may be (seeds, paths, names, numbers that are no truth values), and all by their paths."""
+"""Types of config values (seeds, paths, W&B names), the base class of all specs, and config values by dotted path."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, get_args
@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from petbench.config.paths import at_home
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range that every random number generator accepts
 PathText = Annotated[str, AfterValidator(at_home)]
 _NOT_IN_WANDB_NAMES = "/\\#?%:"
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested groups as `optim.lr`-like paths; lists stay values."""
+    """Nested groups as one mapping from dotted paths (`optim.lr`) to values; a list is a value."""
     out: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -25,12 +25,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def inside(path: str, others: Iterable[str]) -> bool:
-    """Whether a dotted path is one of the others or lies below one."""
+    """Whether a dotted path is one of `others` or below one of them."""
     return any(path == other or path.startswith(f"{other}.") for other in others)
 
 
 def as_override(value: Any, text: Callable[[str], str]) -> str:
-    """A value as Hydra's grammar reads it back. text: how text is written, with quotes where it needs them."""
+    """A value in Hydra's override grammar. text: a function that quotes a text if it needs quotes."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -43,11 +43,11 @@ def as_override(value: Any, text: Callable[[str], str]) -> str:
 
 
 def wandb_name(text: str) -> str:
-    """A name that W&B takes for a project or a team. Raises ValueError that says what is legal."""
+    """The name, if W&B accepts it for a project or a team. Raises ValueError that says what is legal."""
     wrong = [sign for sign in text if sign in _NOT_IN_WANDB_NAMES or not sign.isprintable()]
     if wrong or text != text.strip() or not 1 <= len(text) <= 128:
         team, _, project = text.partition("/")
-        apart = f"; team and project apart: logger.entity={team} logger.project={project}" if project else ""
+        apart = f"; give team and project as logger.entity={team} logger.project={project}" if project else ""
         raise ValueError(
             f"got {text!r}. Legal: 1 to 128 characters, none of {' '.join(_NOT_IN_WANDB_NAMES)}{apart}"
         )
@@ -58,14 +58,14 @@ WandbName = Annotated[str, AfterValidator(wandb_name)]
 
 
 class Frozen(BaseModel):
-    """A validated value that never changes; unknown keys are errors."""
+    """The base class of specs: validated, immutable; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_for_a_number(cls, raw: Any, info: ValidationInfo) -> Any:
-        """`optim.lr=true` is no learning rate of 1, though Python counts so."""
+        """Refuse `optim.lr=true`, which Python would take for a learning rate of 1."""
         field = cls.model_fields[str(info.field_name)]
         parts = raw if isinstance(raw, list | tuple) else [raw]
         if any(isinstance(part, bool) for part in parts) and not _takes(field.annotation, bool, Any):
@@ -76,7 +76,7 @@ class Frozen(BaseModel):
 
 
 def _takes(annotation: Any, *wanted: Any) -> bool:
-    """Whether one of these types is in an annotation, at any depth."""
+    """Whether an annotation contains one of these types, at any depth."""
     inside = get_args(annotation)
     if any(value in wanted or type(value) in wanted for value in (annotation, *inside)):
         return True

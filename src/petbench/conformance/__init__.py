@@ -1,1 +1,1 @@
-"""What every method must pass, as a list of checks that finds the methods by itself."""
+"""What every method must pass: a list of checks, run on tiny models."""

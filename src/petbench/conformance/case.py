@@ -1,4 +1,4 @@
-"""One method on one tiny model, ready to be attached, run and trained again and again, for the checks."""
+"""One method on one tiny model, which the checks attach, run and train as often as they need."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ LENGTHS = (12, 9, 12, 5, 7, 12, 10, 6)  # padding on most rows: it must change n
 
 
 class NotApplicable(Exception):
-    """The check has nothing to look at for this method; the message says why."""
+    """The check does not apply to this method; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Case:
 
     @torch.no_grad()
     def logits(self, model: nn.Module) -> Tensor:
-        """Evaluation mode, (examples, labels) or (examples, tokens, vocabulary)."""
+        """Logits in evaluation mode: (examples, labels) or (examples, tokens, vocabulary)."""
         was_training = model.training
         logits: Tensor = model.eval()(**self.batch).logits
         model.train(was_training)
@@ -68,10 +68,10 @@ class Case:
         lr: float,
         until: Callable[[float], bool] = lambda loss: False,
     ) -> float:
-        """AdamW through the method's stages without dropout; the last loss. Stops early when `until` says so.
+        """Train by AdamW through the method's stages, without dropout, until `until(loss)`; gives the last loss.
 
-        As in a run gradients are clipped to norm 1 and the rate grows over the first 6% of the steps: without, the
-        encoder of P-tuning dies. Each stage gets its share of the steps, three at least, and begins under guard.
+        As in a run, gradients are clipped to norm 1 and the learning rate grows over the first 6% of the steps: else
+        P-tuning's encoder stops learning. Each stage gets its share of the steps, three at least; a `Guard` watches.
         """
         warmup = max(1, round(0.06 * steps))
         tuned.installed.start(steps)
@@ -105,7 +105,7 @@ class Case:
 
 @torch.no_grad()
 def disturb(tuned: Tuned, names: Iterable[str], scale: float = 0.05, seed: int = 1) -> None:
-    """Add N(0, scale) to parameters, so that what is zero at the start takes part."""
+    """Add N(0, scale) to parameters, so that those which start at zero take part."""
     generator = torch.Generator().manual_seed(seed)
     chosen = set(names)
     for name, parameter in tuned.model.named_parameters():
@@ -114,7 +114,7 @@ def disturb(tuned: Tuned, names: Iterable[str], scale: float = 0.05, seed: int =
 
 
 def build_case(adapter: str, model: str) -> Case:
-    """From the names of a choice of `adapter=` and of `model=`. Raises UserError where they do not validate."""
+    """The case for a choice of `adapter=` and one of `model=`. Raises UserError where they do not validate."""
     values = choice("adapter", adapter)
     method = method_named(str(values.get("method", "")))
     spec = method.Spec.model_validate(hyper_parameters(values))
@@ -133,7 +133,7 @@ def _backbone(model: str) -> Backbone:
 
 @torch.no_grad()
 def _liven(backbone: Backbone) -> None:
-    """Scale projections to std 1/√d_in. At the usual 0.02 a model this narrow hardly depends on its input."""
+    """Scale projections to std 1/√d_in: at the usual std 0.02 so narrow a model hardly depends on its input."""
     for site in backbone.layout.all_sites:
         if site.layer >= 0 and not site.role.endswith("_norm") and site.role != "ffn_block":
             weight = backbone.model.get_submodule(site.module).weight

@@ -1,6 +1,6 @@
 """The conformance checks: each takes a case and raises AssertionError with what is wrong.
 
-Numbers in the comments are those of the list in docs/adding-a-method.md.
+The numbers are those of the list in docs/adding-a-method.md.
 """
 
 import inspect
@@ -25,13 +25,13 @@ from petbench.tuned.attach import Tuned
 from petbench.tuned.checkpoint import load_tensors, save_tensors
 from petbench.tuned.params import count_params
 
-IMPOSSIBLE = 10_007  # a prime past every size of the tiny models
+IMPOSSIBLE = 10_007  # a prime above every size of the tiny models
 LEARNING_RATES = (1e-2, 1e-1, 1e-3)
 NORMS = ("attention_norm", "ffn_norm", "final_norm")
 
 
 def documented(case: Case) -> None:
-    """1. The YAML says what it is, gives a learning rate and the paper; count and class are documented."""
+    """1. The YAML has its header, a learning rate and the paper; the parameter count and the class are documented."""
     head = (yaml := option_path("adapter", case.name)).read_text(encoding="utf-8").splitlines()
     assert head[0].startswith("# ") and "petbench train" in head[1], f"{yaml} lacks its two header lines"
     assert case.values.get("tuning", {}).get("lr"), f"{yaml} has no tuning.lr"
@@ -76,8 +76,8 @@ def counts(case: Case) -> None:
 
 
 def everything_moves(case: Case) -> None:
-    """6. Each stage begins under guard, and after three steps of each every trained tensor has moved, but those
-    that the method claims may rest. 7. Everything else is bit-identical."""
+    """6. After three steps of each stage, which a `Guard` watches, every trained tensor has changed, except those that
+    the method's `may_rest` names. 7. Everything else is bit-identical."""
     tuned = case.tuned()
     before = {name: p.detach().clone() for name, p in tuned.model.named_parameters()}
     buffers = {name: b.clone() for name, b in tuned.model.named_buffers()}
@@ -86,7 +86,7 @@ def everything_moves(case: Case) -> None:
     case.train(tuned, steps=3, lr=1e-2)
     due = {n for n in tuned.trained_names if not case.method.may_rest(case.spec, n)}
     still = [n for n, p in tuned.model.named_parameters() if n in due and torch.equal(p, before[n])]
-    assert not still, f"not moved after three steps: {still[:3]}"
+    assert not still, f"not changed after three steps: {still[:3]}"
     moved = [
         n
         for n, p in tuned.model.named_parameters()
@@ -151,8 +151,8 @@ def merging(case: Case) -> None:
 
 
 def seeded(case: Case) -> None:
-    """11. Same seed same initial values; another seed others, where the method draws any; torch's own generator
-    stays as it was."""
+    """11. One seed gives the same initial values, another seed others where the method draws any; torch's own
+    generator stays as it was."""
     state = torch.get_rng_state()
     first, again, other = (dict(case.tuned(seed=s).model.named_parameters()) for s in (0, 0, 1))
     assert torch.equal(state, torch.get_rng_state()), "attaching draws from the global generator"
@@ -184,10 +184,10 @@ def impossible_shape(case: Case) -> None:
 
 
 def overfits(case: Case) -> None:
-    """13. Eight examples are learnt by heart: the loss falls to a tenth in 200 steps at one of three learning
-    rates, or in 600 at the preset's own.
+    """13. Eight examples are overfitted: the loss falls to a tenth in 200 steps at one of three learning rates, or
+    in 600 at the preset's own.
 
-    A frozen random T5 cannot be steered to certainty by every method: there to half of the start.
+    In text form to a half: not every method can make a frozen random T5 certain of its answers.
     """
     tuned = case.tuned()
     if not tuned.trained_names:
@@ -204,7 +204,7 @@ def overfits(case: Case) -> None:
 
 
 def checkpointing(case: Case) -> None:
-    """16. bf16 autocast gives finite gradients and nearly the same loss, gradient checkpointing equal gradients.
+    """16. bf16 autocast gives finite gradients and nearly the same loss; gradient checkpointing gives equal gradients.
 
     Checkpointing is left out where `no_checkpointing` says why: such a run is refused when it is planned.
     """
@@ -269,7 +269,7 @@ def _growth(tuned: Tuned, before: dict[str, Tensor]) -> float:
 
 
 def _refused(case: Case, field: str, value: object, shown: str) -> bool:
-    """Whether a value raises, and if so as it should; a value that is taken must have the right count."""
+    """Whether a value is refused, as it must be with a proper message; an accepted value must have the right count."""
     layout = case.backbone.layout
     try:
         spec = case.method.Spec.model_validate({**case.spec.model_dump(), field: value})

@@ -1,4 +1,4 @@
-"""The conformance checks of a method's formula alone, on its adapters taken off the model, in float64."""
+"""The conformance checks of a method's formula: its adapters alone, without the model, in float64."""
 
 import copy
 from collections.abc import Iterator
@@ -48,7 +48,8 @@ def gradients(case: Case) -> None:
 
 
 def lanes(case: Case) -> None:
-    """14. One adapter with the stacked values of two runs equals the two runs, forward and gradients."""
+    """14. Lanes: one adapter under torch.func.vmap, on the stacked values of two runs, equals the two runs, also in
+    gradients."""
     for attachment in _kinds(case):
         adapter, source, target = _double(attachment)
         other, *_ = _double(attachment, seed=1)
@@ -86,7 +87,7 @@ def lanes(case: Case) -> None:
 
 
 def _kinds(case: Case) -> Iterator[Attachment]:
-    """One attachment of each kind of place; none for those that change no tensor at a site."""
+    """One attachment of every role, part and suffix; none whose adapter changes no tensor of a site."""
     seen: dict[tuple[str, str, str], Attachment] = {}
     for attachment in case.method.attachments(case.spec, case.backbone.layout):
         if isinstance(attachment.adapter, Adapter):
@@ -97,7 +98,7 @@ def _kinds(case: Case) -> Iterator[Attachment]:
 
 
 def _double(attachment: Attachment, seed: int = 0) -> tuple[Adapter, Tensor, Tensor]:
-    """The adapter in float64 with no zeros left, a source and a target of its site."""
+    """The adapter in float64, every value disturbed, with a source and a target of its site."""
     generator = torch.Generator().manual_seed(seed)
     assert isinstance(attachment.adapter, Adapter)
     adapter = copy.deepcopy(attachment.adapter).double()
@@ -112,7 +113,7 @@ def _double(attachment: Attachment, seed: int = 0) -> tuple[Adapter, Tensor, Ten
 
 
 def _gap(first: Tensor | None, second: Tensor | None) -> float:
-    """The largest difference; an absent gradient is a zero one."""
+    """The largest difference; an absent gradient counts as zero."""
     if first is None or second is None:
         given = first if second is None else second
         return 0.0 if given is None else float(given.detach().abs().max())

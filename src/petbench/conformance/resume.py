@@ -1,4 +1,4 @@
-"""The conformance check of stopping: a run that stops and goes on ends bit for bit like one that does not."""
+"""The conformance check of resuming: a run that stops and resumes ends bit for bit like one that does not."""
 
 import tempfile
 from pathlib import Path
@@ -11,14 +11,14 @@ from petbench.conformance.case import Case, NotApplicable
 from petbench.training.optim import make_optimizer, make_schedule
 from petbench.training.resume import Progress, ResumeState, load_resume, save_resume
 
-STEPS, STOP = 4, 3  # of two equal stages the second is under way
+STEPS, STOP = 4, 3  # step 3 lies in the second of two equal stages
 RATE = OptimSpec(lr=1e-2)
 
 
 def resuming(case: Case) -> None:
     """15. Stop and resume equals no stop, bit for bit on the CPU, with dropout and through the method's stages.
 
-    What lies between is the file that a run writes: trained values, moments, generators, `memory`.
+    Only the file that a run writes lies between: trained values, moments, generators, `memory`.
     """
     if not case.tuned().trained_names:
         raise NotApplicable("nothing trains")
@@ -32,7 +32,7 @@ def resuming(case: Case) -> None:
 
 
 def _run(case: Case, folder: Path, stop: int, earlier: ResumeState | None) -> dict[str, Tensor]:
-    """Train until step `stop` of STEPS and write the resume file there; the trained values."""
+    """Train until step `stop` of STEPS and write the resume file there; gives the trained values."""
     tuned = case.tuned()
     progress = Progress() if earlier is None else earlier.progress
     stages = tuned.stages()

@@ -22,7 +22,7 @@ def record_of(folder: Path) -> Record | None:
 
 
 def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config for a command that names no folder: of files and models the last part of their paths."""
+    """A run's config for a command without folders: files and models are named by the last part of their paths."""
     data, model = config["data"], config["model"]
     file = data.get("file")
     return {
@@ -33,7 +33,7 @@ def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_card(folder: Path, record: Record, command: str, base: str | None, merged: bool) -> None:
-    """Write README.md. command: what trains it; base: a hub id, else the backbone is named in words alone."""
+    """Write README.md. command: what trains it; base: the backbone's hub id, None where it has none."""
     from huggingface_hub import EvalResult, ModelCard, ModelCardData  # takes most of a second
 
     regression = bool(record.config.get("task", {}).get("regression"))
@@ -83,7 +83,7 @@ def _words(record: Record, command: str, merged: bool) -> str:
         ("best step", "" if best is None else str(best.step)),
         ("run", record.run_id),
     ]
-    what = "A plain checkpoint: the method is folded into the weights." if merged else "An adapter of PEFT's."
+    what = "A plain checkpoint: the method is merged into the weights." if merged else "A PEFT adapter."
     table = "\n".join(f"| {_safe(name)} | {_safe(value)} |" for name, value in rows if value)
     return (
         f"# {_safe(record.adapter)} on {_safe(record.task)}\n\n{what} Trained and measured by petbench; one run, so "

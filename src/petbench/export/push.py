@@ -1,4 +1,4 @@
-"""A written folder to the hub, by the hub's own client; what goes wrong said in words."""
+"""Push a written folder to the hub by the hub's own client; its failures become errors in plain words."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def push(folder: Path, repo: str, api: Any = None) -> str:
         status = error.response.status_code
         if status == 401:
             raise UserError(
-                f"--push: the hub takes no or another token (401). `hf auth login`, or set HF_TOKEN. {stays}"
+                f"--push: the hub refused the token (401). `hf auth login`, or set HF_TOKEN. {stays}"
             ) from error
         if status == 403:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Export: a tuned model as files that need no petbench: a PEFT adapter, or a plain Hugging Face checkpoint."""
+"""Export: a tuned model as files that do not need petbench: a PEFT adapter, or a plain Hugging Face checkpoint."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned
 from petbench.tuned.published import public_name
 
-# Logits before and after may differ by rounding: another order of the same sums.
+# Logits before and after may differ by rounding, because sums are taken in another order.
 TOLERANCE = 1e-4
 
 
@@ -30,15 +30,15 @@ def export_peft(
 ) -> str:
     """Write a PEFT adapter, head and trained norms included; returns one line on what was written.
 
-    max_rank: of an exact LoRA that stands for KronA. approximate: allow the nearest LoRA of that rank where
-    nothing is exact. base_model: what the adapter's config names as its backbone (default: the model's own
+    max_rank: the highest rank of an exact LoRA in place of KronA. approximate: allow the nearest LoRA of that rank
+    where nothing is exact. base_model: what the adapter's config names as its backbone (default: the model's own
     name). Stock PEFT loads the folder onto the same backbone, and gives the same logits.
-    Raises UserError where PEFT has no equal form, RunError if the logits should differ nevertheless.
+    Raises UserError where PEFT has no equal form, RunError if the logits differ all the same.
     """
     folder = fresh(folder)
     if tuned.other_names:
         raise UserError(
-            f"{tuned.method.name} trains weights of the backbone itself: no PEFT adapter holds them. "
+            f"{tuned.method.name} trains weights of the backbone itself, which no PEFT adapter holds. "
             "Use `petbench merge` for a plain checkpoint."
         )
     ranks = Ranks(max_rank, approximate)
@@ -50,32 +50,32 @@ def export_peft(
         raise RunError(f"the exported adapter's logits differ by {gap:.1e}: nothing was written.")
     if base_model is not None:
         wrapped.peft_config["default"].base_model_name_or_path = base_model
-    with warnings.catch_warnings(), _full_disks_said():
+    with warnings.catch_warnings(), _safetensors_errors_as_os_errors():
         warnings.simplefilter("ignore")
         wrapped.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's card, all blanks to fill in
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's card holds nothing but blanks
     return f"{form.note or form.peft_type}; logits on a test input differ by {gap:.1e}"
 
 
 def merge_to_folder(tuned: Tuned, tokenizer: Any, folder: Path | str) -> str:
-    """Write a plain checkpoint with the adapters folded in, loadable by transformers alone; returns one line.
+    """Write a plain checkpoint with the adapters merged, loadable by transformers alone; returns one line on it.
 
     The tuned model itself is left as it was. Raises UserError where the method does not merge, RunError if the logits
-    should differ by more than rounding.
+    differ by more than rounding.
     """
     from transformers.utils import logging  # transformers takes seconds
 
     folder = fresh(folder)
     before = _logits(tuned.model)
     if not tuned.method.mergeable(tuned.spec, tuned.layout):
-        tuned.merge()  # says why not
+        tuned.merge()  # raises with the reason
     plain: Any = tuned.installed.plain(folded=True)
     gap = float((_logits(plain) - before).abs().max())
     if not _within(gap, before):
         raise RunError(f"the merged model's logits differ by {gap:.1e}: nothing was written.")
     logging.disable_progress_bar()
     plain.config._name_or_path = public_name(str(plain.config._name_or_path))
-    with _full_disks_said():
+    with _safetensors_errors_as_os_errors():
         plain.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -88,8 +88,8 @@ def _within(gap: float, logits: Tensor) -> bool:
 
 
 @contextmanager
-def _full_disks_said() -> Iterator[None]:
-    """What safetensors says of a disk as what it is."""
+def _safetensors_errors_as_os_errors() -> Iterator[None]:
+    """Turn safetensors' error for a failed write into an OSError."""
     try:
         yield
     except SafetensorError as error:
@@ -97,7 +97,7 @@ def _full_disks_said() -> Iterator[None]:
 
 
 def fresh(folder: Path | str) -> Path:
-    """The path. Raises UserError when there already is something."""
+    """The path of a folder to write. Raises UserError when something is there already."""
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"--out: {path} is there already and is not empty. Name a new folder.")

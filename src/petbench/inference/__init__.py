@@ -1,1 +1,1 @@
-"""How a model answers: by its head, by the likeliest label string, by writing; and labels for new text."""
+"""How a model answers: by its head, by the likeliest label string, by writing; and predictions for new text."""

@@ -1,4 +1,4 @@
-"""Evaluate: a model's answers on encoded rows, by a head or as text."""
+"""Ask a model: its answers on encoded rows, by a head or as text."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,22 +22,22 @@ Answer = int | float | None  # None: a written answer that is not a label
 
 
 class Reply(NamedTuple):
-    """What a model says of one row: its answer, and what it holds of every class."""
+    """What a model says of one row: its answer, and a score for every class."""
 
     answer: Answer  # NaN where the row's logits are not all finite
     odds: tuple[
         float, ...
-    ] = ()  # logits of a head, log-likelihoods of label strings; none of a number or a text
+    ] = ()  # logits of a head, log-likelihoods of label strings; empty for a number or a written answer
 
 
-Answerer = Callable[[Any, dict[str, Tensor]], list[Reply]]  # from a model and a batch, one a row
+Answerer = Callable[[Any, dict[str, Tensor]], list[Reply]]  # (model, batch) -> one reply a row
 
 
 def head_answerer(
     regression: bool, heads: Sequence[str], scale: tuple[float, float] = (0.0, 1.0)
 ) -> Answerer:
-    """Class with the highest logit, or the head's number in the label's units, first + second · output of `scale`; the
-    modules named in `heads` compute in float32."""
+    """Answers of a head: the class with the highest logit or, for a regression, first + second · output in the label's
+    units, where scale = (first, second). The modules named in `heads` compute in float32."""
     first, second = scale
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
@@ -52,12 +52,12 @@ def head_answerer(
 
 
 def scoring_answerer(labels: Sequence[Sequence[int]], values: Sequence[int | float]) -> Answerer:
-    """The label string with the highest likelihood: exact, always a legal label."""
+    """Answers by scoring: the label string with the highest likelihood, computed exactly; always a legal label."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         scores = label_scores(model, batch, labels)
         chosen = [values[index] for index in scores.argmax(-1).tolist()]
-        # The strings of a regression are points of a grid: what counts of them is the number that was chosen.
+        # The strings of a regression are points of a grid: only the chosen number counts.
         odds = scores if all(isinstance(value, int) for value in values) else None
         return _replies(scores.isfinite().all(-1), chosen, odds)
 
@@ -67,7 +67,7 @@ def scoring_answerer(labels: Sequence[Sequence[int]], values: Sequence[int | flo
 def writing_answerer(
     tokenizer: Any, parse: Callable[[str], int | float | None], max_new_tokens: int
 ) -> Answerer:
-    """What the model writes, greedily, read by `parse`."""
+    """Answers by writing: what the model writes, greedily, read by `parse`."""
 
     def answer(model: Any, batch: dict[str, Tensor]) -> list[Reply]:
         texts, finite = written_answers(model, batch, tokenizer, max_new_tokens)
@@ -77,7 +77,7 @@ def writing_answerer(
 
 
 def _replies(finite: Tensor, answers: Sequence[Answer], odds: Tensor | None) -> list[Reply]:
-    """One a row, with NaN for answers that came out of NaN or infinity. finite: (rows); odds: (rows, classes)."""
+    """One reply a row, with NaN where the logits are NaN or infinite. finite: (rows); odds: (rows, classes)."""
     held = [()] * len(answers) if odds is None else map(tuple, odds.tolist())
     rows = zip(answers, finite.tolist(), held, strict=True)
     return [Reply(answer if good else math.nan, odds) for answer, good, odds in rows]
@@ -87,14 +87,14 @@ def _replies(finite: Tensor, answers: Sequence[Answer], odds: Tensor | None) -> 
 def replies(
     accelerator: Accelerator, model: Any, encoded: Encoded, answerer: Answerer, batch_size: int, pad_id: int
 ) -> list[Reply]:
-    """One a row, in the rows' order. Rows of like length share a batch; processes share the batches.
+    """One reply a row, in the rows' order. Rows of similar length share a batch; processes share the batches.
 
     Raises Diverged, in every process, when the logits of any row are not finite.
     """
     model.eval()
     by_length = sorted(range(len(encoded)), key=lambda row: encoded.lengths[row])
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    # The wrapper that autocasts `forward` stays: taking it off would change the training that goes on.
+    # The wrapper that autocasts `forward` stays: removing it would change the training that continues.
     plain = accelerator.unwrap_model(model)
     found: list[tuple[int, Reply]] = []
     for rows in batches[accelerator.process_index :: accelerator.num_processes]:

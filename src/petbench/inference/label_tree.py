@@ -1,10 +1,10 @@
 """Text-to-text answers: the exact likelihood of every label string, or what the model writes by itself.
 
 Scoring takes one forward call a batch. The label strings form a tree: a node is a token after a prefix that
-some strings share, and its decoder output gives the odds of the next token. All nodes of a row are one
+some strings share, and its decoder output gives the probabilities of the next token. All nodes of a row are one
 decoder input, so the encoder runs once and its keys and values are projected once; a node sees its
-ancestors alone, and the relative positions are the depths. With 26 STS-B strings that is 29 positions a
-row in place of 26 rows of three.
+ancestors alone, and relative positions follow from the depths. With 26 STS-B strings that is 29 positions a
+row instead of 26 rows of three.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from petbench.models.precision import in_float32
 
 # Decoder positions whose full-vocabulary logits are held at once: 256 of 32,128 tokens are 33 MB in float32.
 LOGIT_ROWS = 256
-HEAD = ("lm_head",)  # computes in float32 also under autocast: near ties must not become ties
+HEAD = ("lm_head",)  # in float32 even under autocast: rounding must not turn near ties into ties
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def _path_sums(odds: Tensor, tree: LabelTree) -> Tensor:
 
 
 def check_decodable(model: Any, form: Literal["head", "text"]) -> None:
-    """Raise UserError for an encoder-decoder whose decoder cannot be asked; works on the meta device.
+    """Raise UserError for a model whose decoder cannot run; also on the meta device.
 
-    In text form that is any model but one with decoder layers whose family answers in text, and in both forms one
-    whose config denies its own decoder: transformers then has no token to start it with.
+    In text form the family must be able to answer in text and the model must have decoder layers. In head form the
+    config of an encoder-decoder must not deny the decoder: transformers then has no token to start it with.
     """
     config = model.config
     stacks = {tower.stack for tower in family_of(config.model_type).towers}
@@ -136,7 +136,7 @@ def check_decodable(model: Any, form: Literal["head", "text"]) -> None:
 
 
 def _text_model(model: Any) -> Any:
-    """The model that writes, inside whatever wraps it. Raises UserError where there is none or no decoder layer."""
+    """The transformers model inside any wrapper. Raises UserError unless it answers in text and has decoder layers."""
     from transformers import PreTrainedModel  # transformers takes seconds
 
     found: Any = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
@@ -160,8 +160,8 @@ def _text_model(model: Any) -> Any:
 def _positions_by_depth(core: Any, tree: LabelTree) -> Iterator[None]:
     """Inside, the decoder's self-attention reads its input as the nodes of a tree.
 
-    A node sees what stands before the input (a learned prefix in the cache), its ancestors and itself; its
-    distance to them is that of the tree.
+    A node sees what comes before the input (a learned prefix in the cache), its ancestors and itself; its
+    distance to them is that in the tree.
     """
     modules = attention_modules(core, "decoder")
     put = _tree_attention(tree, modules[0])
@@ -191,7 +191,7 @@ def _tree_attention(tree: LabelTree, first: Any) -> Callable[..., Any]:
         return {"mask": mask, "position_bias": bias.to(like.dtype), QUERY_POSITIONS: queries}
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        # A prefix of PEFT's lies in a cache, whose argument has had several names.
+        # PEFT's prefix is in a key-value cache, whose argument has had several names.
         cache = next((value for value in keywords.values() if hasattr(value, "get_seq_length")), None)
         past = 0 if cache is None else int(cache.get_seq_length(getattr(module, "layer_idx", 0)))
         if past not in made:
@@ -203,7 +203,7 @@ def _tree_attention(tree: LabelTree, first: Any) -> Callable[..., Any]:
 
 @contextmanager
 def _kept_from(lm_head: nn.Module, kept: list[Tensor]) -> Iterator[None]:
-    """Inside, the input of the output layer is kept and the layer works on no rows: no logits of all nodes."""
+    """Inside, the output layer's input is kept and the layer runs on no rows, so no logits of all nodes are made."""
 
     def keep(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         kept.append(arguments[0])
@@ -220,8 +220,8 @@ def _kept_from(lm_head: nn.Module, kept: list[Tensor]) -> Iterator[None]:
 def written_answers(
     model: Any, batch: dict[str, Tensor], tokenizer: Any, max_new_tokens: int
 ) -> tuple[list[str], Tensor]:
-    """What the model writes, greedily, as the papers decode, and by row whether all logits were finite; the odds of
-    tokens are computed in float32."""
+    """What the model writes, greedily, as the papers decode, and by row whether all logits were finite. Logits are
+    computed in float32."""
     with in_float32(model, HEAD):
         written = model.generate(
             input_ids=batch["input_ids"],

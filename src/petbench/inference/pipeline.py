@@ -23,7 +23,7 @@ def pipeline(run: str | Path, results_dir: str | Path = "results", **options: An
     loaded = load_run(run, results_dir)
     if loaded.backbone.form != "head":
         raise UserError(
-            f"{run} answers in text form, which no text-classification pipeline asks. Use `petbench predict`."
+            f"{run} answers in text form, but a text-classification pipeline needs a head. Use `petbench predict`."
         )
     in_units(loaded)
     name_labels(loaded.tuned.model.config, loaded.task.labels)
@@ -46,7 +46,7 @@ def name_labels(config: Any, names: tuple[str, ...]) -> None:
 def in_units(loaded: Loaded) -> None:
     """Make the head of a loaded run give numbers in the label's units: w' = s·w, b' = s·b + m, for a scale (m, s).
 
-    Nothing where the scale is (0, 1), as of classes and STS-B. Raises UserError where the output has no bias for m.
+    Does nothing where the scale is (0, 1), as for classes and STS-B. Raises UserError where the output has no bias.
     """
     first, second = loaded.task.units
     if loaded.backbone.form != "head" or (first, second) == (0.0, 1.0):
@@ -54,15 +54,15 @@ def in_units(loaded: Loaded) -> None:
     for output in _outputs(loaded.tuned):
         if output.bias is None:
             raise UserError(
-                f"the head of {loaded.spec.model.label} has no bias, so a plain checkpoint cannot hold where the "
-                "numbers of this task lie. `petbench predict` gives them."
+                f"the head of {loaded.spec.model.label} has no bias, so a plain checkpoint cannot hold the offset "
+                "of this task's numbers. Use `petbench predict`."
             )
         output.weight.mul_(second)
         output.bias.mul_(second).add_(first)
 
 
 def _outputs(tuned: Tuned) -> list[nn.Linear]:
-    """The layers of the head with one output, copies that PEFT keeps included."""
+    """The layers of the head with one output, PEFT's copies included."""
     inside = tuple(f"{name}." for name in tuned.layout.head_modules)
     return [
         module

@@ -17,13 +17,13 @@ from petbench.tuned.load import Loaded
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers on n rows. `odds`: (n, classes) logits, or log-likelihoods of label strings; None of numbers and written
+    """Answers on n rows. `odds`: (n, classes) logits, or log-likelihoods of label strings; None for numbers and written
     answers."""
 
     answers: list[Answer]
     odds: np.ndarray | None
     labels: tuple[str, ...]
-    seconds: float  # of the forward passes, loading apart
+    seconds: float  # of the forward passes, without loading
 
     @property
     def shown(self) -> list[str]:

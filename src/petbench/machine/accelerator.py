@@ -1,4 +1,4 @@
-"""Accelerate, set up as one run wants it, whatever an earlier run of the same process wanted."""
+"""Accelerate, set up for one run, whatever an earlier run of the same process needed."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ from petbench.machine.devices import choose_device, choose_precision, prepare_pr
 
 
 def accelerator_for(spec: TrainerSpec, device: str) -> tuple[Accelerator, Literal["fp32", "bf16"]]:
-    """Threads and determinism set, the device and the precision chosen; the precision is the one that is used.
+    """Set threads and determinism, choose device and precision; gives Accelerate and the precision that is used.
 
     device: auto, cpu or cuda. Raises UserError when the device is not there.
     """
     prepare_process(spec)
     place = choose_device(device)
     precision = choose_precision(spec.precision, place)
-    AcceleratorState._reset_state(reset_partial_state=True)  # one state a process, kept from the first run on
+    AcceleratorState._reset_state(reset_partial_state=True)  # else the state of the process's first run stays
     mixed = "bf16" if precision == "bf16" else "no"
     return Accelerator(mixed_precision=mixed, cpu=place.type == "cpu"), precision

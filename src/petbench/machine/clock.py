@@ -1,10 +1,10 @@
-"""How long steps take, and the most memory that was held."""
+"""How long steps take, and the peak of memory."""
 
 import ctypes
 import gc
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,20 @@ from petbench.machine.devices import T
 class StepClock:
     """Seconds of each training step, from drawing its batch on; evaluation excluded.
 
-    On CUDA the device notes the times as it comes by, and is waited for only when `seconds` is read.
+    On CUDA the device records the times as it works, and is waited for only when `seconds` is read.
     """
 
-    def __init__(self, device: torch.device, earlier: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        earlier: list[float] | None = None,
+        host: Callable[[], float] | None = None,
+    ) -> None:
+        """earlier: seconds of steps before a stop. host: the clock, in seconds, of a device that keeps
+        none; the process's own where it is not given."""
         self._seconds: list[float] = list(earlier or [])
         self._on_cuda = device.type == "cuda"
+        self._host = host or time.perf_counter
         self._started: Any = None
         self._unread: list[tuple[Any, Any]] = []  # of steps on CUDA: two events each
 
@@ -38,7 +46,7 @@ class StepClock:
             yield batch
 
     def stop(self) -> None:
-        """The step is done."""
+        """Called when the step is done."""
         if self._on_cuda:
             self._unread.append((self._started, self._now()))
         else:
@@ -46,14 +54,14 @@ class StepClock:
 
     def _now(self) -> Any:
         if not self._on_cuda:
-            return time.perf_counter()
+            return self._host()
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
     @property
     def seconds(self) -> list[float]:
-        """Of each step so far."""
+        """Seconds of each step so far."""
         if self._unread:
             self._unread[-1][1].synchronize()
             self._seconds += [start.elapsed_time(stop) / 1000 for start, stop in self._unread]
@@ -76,11 +84,11 @@ class StepClock:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Count the peak from here, so that a run's does not hold that of an earlier run of the process.
+    """Measure the peak from here on, so that a run's peak is not that of an earlier run of the process.
 
-    Dead models go first: hooks and adapters refer to each other, so only a collection frees them.
-    Linux forgets the peak when it is asked to, once the C library gave back what is free; elsewhere a CPU
-    process has one peak for its whole life.
+    Dead models are freed first: hooks and adapters refer to each other, so only a garbage collection frees them.
+    On Linux the C library returns its free memory, then the kernel resets the peak; elsewhere a CPU process has
+    one peak for its whole life.
     """
     gc.collect()
     if device.type == "cuda":
@@ -92,7 +100,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak since the reset. CUDA: allocated bytes. CPU: the resident set, which Python and torch are part of."""
+    """Peak bytes since the reset. CUDA: allocated memory. CPU: the resident set, Python and torch included."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with suppress(OSError, StopIteration):

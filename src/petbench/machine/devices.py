@@ -1,4 +1,4 @@
-"""Device, precision, threads and determinism of a run, and freeing what an earlier one left."""
+"""Device, precision, threads and determinism of a run, and freeing the memory of an earlier one."""
 
 import gc
 import os
@@ -50,17 +50,17 @@ def require_threads(spec: TrainerSpec) -> None:
 
 
 def prepare_process(spec: TrainerSpec) -> None:
-    """Threads, determinism and float32 as this run wants them, whatever an earlier run of the process wanted.
+    """Set threads, determinism and float32 for this run, whatever an earlier run of the process needed.
 
-    Determinism is strict: an operation without a deterministic form raises. A mere warning would let cuDNN's
-    attention in, and the nondeterministic backward pass of the others. TF32 is off: fp32 is float32.
+    Determinism is strict: an operation without a deterministic form raises. With warnings alone, cuDNN's attention
+    and nondeterministic backward passes of other attention code would run. TF32 is off: fp32 means full float32.
     """
     if spec.threads is not None:  # a run that is only loaded may come from a machine with more cores
         torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
-    # Also for runs that need no determinism: cuBLAS reads it once, and a later run of the process may need it.
+    # Set for every run: cuBLAS reads it once, and a later run of the process may need determinism.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(spec.deterministic)
-    # Else every new tensor would be written once more.
+    # Else torch would fill every new tensor, at the cost of one more write.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -73,10 +73,10 @@ def uses_tf32() -> bool:
 
 
 def free_dead_model() -> None:
-    """Give back a finished run's memory, also a device's: only a collection frees what refers to itself.
+    """Free a finished run's memory, also on a device: only a garbage collection frees what refers to itself.
 
-    The first time, all that is alive then (modules, for the most part) is left out of later collections, which
-    take a millisecond instead of 0.4 s.
+    The first call exempts what is alive then (mostly imported modules) from later collections, which so take a
+    millisecond instead of 0.4 s.
     """
     gc.collect()
     if gc.get_freeze_count() == 0:

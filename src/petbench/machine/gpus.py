@@ -1,4 +1,4 @@
-"""The machine's GPUs: which this process may use, whose turn each one is, and the word where none is seen."""
+"""The machine's GPUs: which this process may use, which job gets which, and a warning where none is seen."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ def present(driver: Path = DRIVER) -> int:
 def usable(environment: Mapping[str, str], number: int) -> tuple[str, ...]:
     """The GPUs that a process with this environment may use, as CUDA_VISIBLE_DEVICES names them.
 
-    number: of GPUs in the machine. As CUDA reads it: without the variable all of them; otherwise its entries up to
-    the first that is no GPU (an index out of range, or -1; names such as GPU-… and MIG-… are taken as they are).
+    number: of GPUs in the machine. As CUDA reads the variable: all GPUs where it is unset; otherwise its entries up
+    to the first that is no GPU (an index out of range, or -1; names such as GPU-… and MIG-… are taken as they are).
     """
     said = environment.get(VISIBLE)
     if said is None:
@@ -35,17 +35,17 @@ def usable(environment: Mapping[str, str], number: int) -> tuple[str, ...]:
 
 
 def turn(gpus: Sequence[str], job: int) -> str | None:
-    """The GPU of a sweep's job by its number from 0: they take turns. None where there is none to give."""
+    """The GPU of a sweep's job, whose number counts from 0: jobs take GPUs in turn. None where there are no GPUs."""
     return gpus[job % len(gpus)] if gpus else None
 
 
 def take(gpu: str) -> None:
-    """Let this process see one GPU and no other. Before CUDA starts in it: afterwards this changes nothing."""
+    """Let this process see one GPU and no other. To be called before CUDA starts: afterwards it has no effect."""
     os.environ[VISIBLE] = gpu
 
 
 def unseen(wanted: str, used: str, number: int, environment: Mapping[str, str]) -> str:
-    """What a run should say that trains on the CPU of a machine with GPUs; empty where nothing is amiss.
+    """The warning for a run that trains on the CPU of a machine with GPUs; empty where none is needed.
 
     wanted: trainer.device; used: the type of the device that was chosen.
     """
@@ -54,5 +54,5 @@ def unseen(wanted: str, used: str, number: int, environment: Mapping[str, str]) 
     hidden = f"{VISIBLE} is '{environment[VISIBLE]}'" if VISIBLE in environment else "torch sees none of them"
     return (
         f"this run trains on the CPU, though the machine has {number} GPU{'s' * (number > 1)}: {hidden}. "
-        "Let it see one, or say trainer.device=cpu (`petbench doctor` shows who would get which)."
+        "Let it see one, or say trainer.device=cpu (`petbench doctor` shows which job gets which)."
     )

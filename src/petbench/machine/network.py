@@ -26,7 +26,7 @@ def hub_reachable(seconds: float = PROBE_SECONDS) -> bool:
             urllib.request.urlopen(request, timeout=seconds).close()
             answers.append(True)
         except urllib.error.HTTPError:
-            answers.append(True)  # an answer, if only a refusal
+            answers.append(True)  # a refusal is an answer too
         except (OSError, ValueError):
             answers.append(False)
 

@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """Commit and dirtiness of petbench's own checkout; empty when it runs from a wheel."""
+    """Commit of petbench's own checkout and whether it has changes; empty when petbench runs from a wheel."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return {}
@@ -48,7 +48,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a person would name it."""
+    """The product name of the device, or of the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

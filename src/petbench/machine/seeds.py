@@ -4,5 +4,5 @@ import hashlib
 
 
 def derive_seed(seed: int, purpose: str) -> int:
-    """Independent seeds from one: the head's values must not change when the data order does."""
+    """A seed for one purpose: the first 4 bytes of SHA-256 of `seed/purpose`, so that purposes are independent."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4], "big")

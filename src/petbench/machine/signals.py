@@ -1,4 +1,4 @@
-"""Stop signals: SIGINT, SIGTERM and SIGHUP end a command alike, at once or where it can go on from.
+"""Stop signals: SIGINT, SIGTERM and SIGHUP end a command alike, at once or at a point that it can resume from.
 
 Python runs signal handlers in the main thread between two bytecodes, so an error raised there may surface
 anywhere. A training loop is therefore `held`: a signal waits until the loop asks with `check`, between steps.
@@ -14,10 +14,10 @@ from types import FrameType
 from typing import Any
 
 STOPS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
-# A scheduler's warning. Whoever has set a handler for one (submitit queues the job again) is called as soon as
-# the run can go on from where it stands; without a handler they are left alone.
+# Signals by which a scheduler warns. A handler that is set for one (submitit's queues the job again) is called as
+# soon as the run can resume from where it is; without a handler they are left alone.
 WARNINGS = tuple(getattr(signal, n) for n in ("SIGUSR1", "SIGUSR2") if hasattr(signal, n))
-PATIENCE_SECONDS = 1.0  # a Ctrl-C this long after a first signal is a person who does not want to wait
+PATIENCE_SECONDS = 1.0  # a Ctrl-C at least this long after the first signal: a person will not wait
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,12 +33,13 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class _State:
-    """What has come, and who is to hear of it. There is one: signals belong to the process."""
+    """Which signal came, and who is to be told. There is one state, since signals belong to the process."""
 
     asked: int | None = None
     asked_at: float = 0.0
     raised: bool = False
     held: bool = False
+    passed_on: int | None = None  # what other threads are to hear of
     first: Callable[[], None] | None = None
     others: dict[int, Any] | None = None  # handlers of WARNINGS that somebody else set; None: not installed
 
@@ -58,7 +59,7 @@ def stop_signals() -> Iterator[None]:
     Inside another such block, or in another thread, this changes nothing.
     """
     global _state
-    if _state.others is not None or threading.current_thread() is not threading.main_thread():
+    if _state.others is not None or not _in_main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (*STOPS, *WARNINGS)}
@@ -78,6 +79,10 @@ def stop_signals() -> Iterator[None]:
 @contextmanager
 def held() -> Iterator[None]:
     """Inside, a stop signal waits for `check`, `at_once` or the end. A second Ctrl-C does not wait."""
+    if not _in_main_thread():
+        yield
+        check()
+        return
     before, _state.held = _state.held, True
     try:
         yield
@@ -88,7 +93,11 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside `held`, a part that may be left anywhere: a signal raises in it, also one that came before."""
+    """Inside `held`, a part that may be cut anywhere: a signal raises in it, also one that came before."""
+    if not _in_main_thread():
+        check()
+        yield
+        return
     before, _state.held = _state.held, False
     try:
         check()
@@ -98,9 +107,18 @@ def at_once() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise for a signal that came while it was held."""
+    """Raise for a signal that came while it was held; in another thread than the main one, for what was passed on."""
+    if not _in_main_thread():
+        if _state.passed_on is not None:
+            raise Interrupted(_state.passed_on)
+        return
     if _state.asked is not None and not _state.raised:
         _raise(_state.asked)
+
+
+def pass_on() -> None:
+    """Let `check` raise in other threads for the signal that came: a group of runs stops at one and the same step."""
+    _state.passed_on = _state.asked
 
 
 def asked() -> Interrupted | None:
@@ -110,12 +128,16 @@ def asked() -> Interrupted | None:
 
 @contextmanager
 def before_stopping(action: Callable[[], None]) -> Iterator[None]:
-    """Inside, `action` runs when a stop signal comes, before it raises: for a parent whose workers are to save."""
+    """Inside, `action` runs when a stop signal comes, before that raises: a parent can let its workers save."""
     before, _state.first = _state.first, action
     try:
         yield
     finally:
         _state.first = before
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:
@@ -134,5 +156,5 @@ def _raise(number: int) -> None:
     other = (_state.others or {}).get(number)
     if other is None:
         raise Interrupted(number)
-    _state.asked, _state.raised = None, False  # its handler decides: it may leave the run going
+    _state.asked, _state.raised = None, False  # its handler decides, and may let the run continue
     other(number, None)

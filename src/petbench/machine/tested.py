@@ -13,7 +13,7 @@ Range = tuple[str, str]  # oldest and newest version, both tested
 
 
 def ranges() -> dict[str, Range]:
-    """Of Python and each package that petbench needs: what `make test-oldest` and `make test-newest` passed with."""
+    """For Python and each package that petbench needs: the versions of `make test-oldest` and `make test-newest`."""
     text = (files("petbench.machine") / "tested.json").read_text(encoding="utf-8")
     return {name: (oldest, newest) for name, (oldest, newest) in json.loads(text).items()}
 

@@ -1,7 +1,7 @@
 """Bench: step time, latency, activation memory and operations of several methods, interleaved in one process.
 
-Every figure is a ratio to the bare frozen backbone of the same run: machines drift, ratios hold. With one CPU
-thread the clock is that thread's own CPU time, which other programs on the machine hardly disturb.
+Every time is also given as a ratio to the bare frozen backbone in the same run, because a machine's speed drifts and
+ratios hold. With one CPU thread the clock is that thread's own CPU time, which other programs hardly disturb.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from petbench.tuned.attach import Tuned
 from petbench.tuned.load import load_and_attach
 
 BARE = "backbone"  # nothing tuned; gradients flow through all activations
-AGAIN = "backbone again"  # a second copy: what the two differ by is noise
+AGAIN = "backbone again"  # a second copy: the difference between the two is noise
 PARTS = ("step", "latency", "memory")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is measured on: `step` and `memory` use batch x length, `latency` one row of `short` tokens."""
+    """The inputs and rounds: `step` and `memory` use batch x length tokens, `latency` one row of `short` tokens."""
 
     batch: int = 32
     length: int = 64
@@ -50,7 +50,7 @@ class Candidate:
 def candidates(specs: Sequence[RunSpec], merged: bool) -> list[Candidate]:
     """The bare backbone, every method, and the mergeable ones merged, and the bare backbone once more.
 
-    Each has a copy of the weights of its own, so that none finds them in the cache.
+    Each has its own copy of the weights, so that none finds them in the processor's cache.
     """
     found = [Candidate(BARE, backbone(specs[0]))]
     for spec in specs:
@@ -73,7 +73,7 @@ def backbone(spec: RunSpec) -> nn.Module:
 
 
 def pass_gradients(model: Any) -> None:
-    """The yardstick of a step: a backward pass through every activation, as a method in layer 0 needs it.
+    """Give the bare backbone a backward pass through every activation, as a method in layer 0 needs it.
 
     Every stack's own embedding is hooked: T5's `shared`, which `get_input_embeddings` gives, is never called.
     """
@@ -86,7 +86,7 @@ def _require_grad(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
 
 
 def _served(tuned: Tuned) -> nn.Module:
-    """Merged and without hooks: as the plain checkpoint that `petbench merge` writes."""
+    """The model merged and without hooks, like the plain checkpoint that `petbench merge` writes."""
     tuned.merge()
     remove = getattr(tuned.installed, "remove", None)
     if remove is not None:
@@ -182,7 +182,7 @@ def _memory(model: nn.Module, shape: Shape, device: torch.device) -> dict[str, i
         del loss
         model.zero_grad(set_to_none=True)
         reset_peak_memory(device)
-        model(**inputs).loss.backward()  # as it trains: nothing is counted beside it
+        model(**inputs).loss.backward()  # as it trains, without the counters above
         found["peak_bytes"] = peak_memory_bytes(device)
     model.zero_grad(set_to_none=True)
     return found

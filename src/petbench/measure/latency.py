@@ -17,14 +17,14 @@ WARM_UP, TIMED = 10, 40  # rounds at the end of a run; `petbench bench` takes 15
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds that count, and what they are called."""
+    """A clock in seconds, and its name."""
 
     name: str
     read: Callable[[], float]
 
 
 def clock_of(device: torch.device) -> Clock:
-    """CUDA: wall time once the device is done. One CPU thread: its CPU time. More threads: wall time."""
+    """CUDA: wall time, read when the device is done. One CPU thread: its CPU time. More threads: wall time."""
     if device.type == "cuda":
         return Clock("wall time", _wall_time_on_cuda)
     if device.type == "cpu" and torch.get_num_threads() == 1:
@@ -58,7 +58,7 @@ def latencies(
 
 
 def tuned_latency(tuned: Tuned) -> tuple[float, float | None]:
-    """Median milliseconds of a run's model: as it trains, and merged (None where it cannot be merged).
+    """Median milliseconds of a run's model: with its adapters, and merged (None where it cannot be merged).
 
     Quick, for the record; for a comparison of methods use `petbench bench`, where they take turns.
     """

@@ -3,8 +3,8 @@
 A head that the checkpoint holds is used when its labels are the task's: as it is (`kept`), or with its outputs put in
 the task's order (`reordered`). Labels are compared by name (id2label), case and blanks aside. Names such as LABEL_0
 say nothing, so such a head is used only when the config's `finetuning_task` names the task, as petbench and
-transformers' own GLUE script write it; for a regression task, whose output has no name, the same. Every other head is
-another task's, and is drawn anew (`new`).
+transformers' own GLUE script write it. The same holds for the head of a regression task, whose output has no name.
+Every other head belongs to another task and is drawn anew (`new`).
 """
 
 import re
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for 
 Head = Literal["new", "kept", "reordered"]
 
 NAMED = 3  # tensors of each list that a message names
-# Constants that older versions of transformers saved beside the weights; today's models make them themselves.
+# Constants that older versions of transformers saved beside the weights; current models compute them.
 CONSTANTS = re.compile(r"(position_ids|inv_freq|attn\.bias|masked_bias)$")
 _NAMELESS = re.compile(r"label_\d+|\d+")
 
@@ -40,7 +40,7 @@ class HeadLabels:
 
     @classmethod
     def of(cls, config: "PreTrainedConfig") -> "HeadLabels":
-        """As the checkpoint has them: ask before the task sets its own."""
+        """The labels of the checkpoint: read them before the task's labels replace them in the config."""
         by_output = {int(number): str(name) for number, name in (config.id2label or {}).items()}
         names = tuple(by_output[number] for number in sorted(by_output))
         return cls(names, str(getattr(config, "finetuning_task", None) or "").lower())
@@ -50,7 +50,7 @@ class HeadLabels:
 class Agreement:
     """How a loaded model and its checkpoint agree.
 
-    fresh: parameters to be drawn from the run's seed. new_modules: those of them outside the head that must train.
+    fresh: parameters to be drawn from the run's seed. new_modules: modules outside the head that hold some of them.
     """
 
     fresh: tuple[str, ...]
@@ -70,7 +70,7 @@ def agree(
     """Judge the three lists of a loading call (`output_loading_info`), and put a kept head's outputs in order.
 
     Raises UserError, naming tensors and sizes, when anything but a head or a pooler is missing, has another size or
-    is left unread; and when a head's labels are the task's in part.
+    is left unread; and when only some of a head's labels are the task's.
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     missing = set(loaded["missing_keys"])
@@ -115,7 +115,7 @@ def _new_to_checkpoints(model: "PreTrainedModel", layout: Layout) -> tuple[str, 
 
 
 def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
-    """Whether an unread tensor belongs to the pretrained body: then the model lacks something that it was."""
+    """Whether an unread tensor belongs to the pretrained body: then the loaded model lacks a part of it."""
     _, body = _body(model)
     key = key.removeprefix(f"{model.base_model_prefix}.")
     first = key.partition(".")[0]
@@ -127,15 +127,15 @@ def _of_the_body(key: str, model: "PreTrainedModel", layout: Layout) -> bool:
 def _refuse(name: str, missing: Mapping[str, str], sizes: Mapping[str, str], unread: list[str]) -> None:
     parts = []
     if missing:
-        parts.append(f"{_count(missing)} of the backbone are missing ({_some(missing.values())})")
+        parts.append(f"{_count(missing)} of the backbone missing ({_some(missing.values())})")
     if sizes:
-        parts.append(f"{_count(sizes)} have other sizes ({_some(sizes.values())})")
+        parts.append(f"{_count(sizes)} of another size ({_some(sizes.values())})")
     if unread:
-        parts.append(f"{_count(unread)} of the backbone would be left unread ({_some(unread)})")
+        parts.append(f"{_count(unread)} of the backbone left unread ({_some(unread)})")
     if parts:
         raise UserError(
             f"model.name: the weights of '{name}' do not fit its config: {'; '.join(parts)}.\n"
-            "Fetch it again, mend its config.json, or give another folder."
+            "Fetch it again, correct its config.json, or give another folder."
         )
 
 
@@ -157,7 +157,7 @@ def _output_names(layout: Layout, in_head: set[str]) -> set[str]:
 def _only_the_output_is_missing(
     layout: Layout, in_head: set[str], missing: set[str], sizes: Mapping[str, Any]
 ) -> bool:
-    """Whether the rest of the head is pretrained, as ModernBERT's is: then it stays."""
+    """Whether only the head's last layer is missing: the rest is pretrained, as ModernBERT's is, and stays."""
     return _output_names(layout, in_head) <= missing and not in_head & sizes.keys()
 
 
@@ -189,7 +189,8 @@ def _head(
 def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
     """The output of a head for each of the task's labels; None when the head is another task's.
 
-    Raises UserError when only some of its labels are a GLUE task's; the names on other rows are anyone's.
+    Raises UserError when only some of its labels are those of a GLUE task. The labels of a user's own task may be
+    the same words by chance, so there the head counts as another task's.
     """
     same = labels.task == task.name
     if labels.task in TASKS and not same:
@@ -203,9 +204,9 @@ def head_order(name: str, labels: HeadLabels, task: Task) -> list[int] | None:
         return [found.index(label) for label in task.labels]
     if set(found) & set(task.labels) and task.glue is not None:
         raise UserError(
-            f"model.name: the head of '{name}' has the labels {', '.join(labels.names)} (id2label), task.name="
+            f"model.name: the head of '{name}' has the labels {', '.join(labels.names)} (id2label), but task.name="
             f"{task.name} has {', '.join(task.labels)}: its outputs cannot be put in order.\nName all of them in its "
-            "config.json as the task does; or name none (LABEL_0, …), and the head is drawn anew."
+            "config.json as the task does; or name none (LABEL_0, …) to have the head drawn anew."
         )
     return None
 
@@ -219,7 +220,7 @@ def _notes(
     unread: Iterable[str],
 ) -> tuple[str, ...]:
     """One line on the head, and one on tensors that nothing reads."""
-    drawn = f"; so is {', '.join(modules)}, which it lacks" if modules else ""
+    drawn = f"; so is {', '.join(modules)}, which the checkpoint lacks" if modules else ""
     said: dict[Head | None, list[str]] = {
         None: [],
         "new": [f"The head is new: drawn from the run's seed, not taken from '{name}'{drawn}."],

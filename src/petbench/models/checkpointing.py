@@ -6,20 +6,20 @@ from petbench.models.notices import silence_cache_notices
 
 
 def no_checkpointing(model: Any) -> str:
-    """Why a backbone cannot have its layers run again in the backward pass; empty when it can."""
+    """Why a backbone has no gradient checkpointing; empty when it has."""
     if model.supports_gradient_checkpointing:
         return ""
     return f"transformers offers none for {model.config.model_type} models"
 
 
 def enable_checkpointing(model: Any) -> None:
-    """Every layer keeps its input alone and is run again in the backward pass."""
+    """Let every layer keep only its input and run again in the backward pass."""
     silence_cache_notices()
-    # Older releases of transformers know the old name alone.
+    # Older releases of transformers have only the old name.
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
 
 
 def is_checkpointing(model: Any) -> bool:
-    """Whether layers run again in the backward pass."""
+    """Whether gradient checkpointing is on: layers run again in the backward pass."""
     name = "is_activation_checkpointing"
     return bool(getattr(model, name if hasattr(type(model), name) else "is_gradient_checkpointing", False))

@@ -1,4 +1,4 @@
-"""What a model cannot take: too long rows, a tokenizer that is not its own, code and pickles from files."""
+"""Checks of what a model cannot take: too long rows, another model's tokenizer, code and pickles from files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 @dataclass(frozen=True)
 class Positions:
-    """How a model tells places in a row apart.
+    """How a model encodes the positions of tokens.
 
-    limit: tokens that its table of position embeddings has room for; None: it has no table.
+    limit: the most tokens that its table of position embeddings has room for; None: it has no table.
     trained: tokens that a model without a table was made for, such as one with rotary positions; None: any.
-    counted_from: the padding id after which the table counts (RoBERTa and its kin); None: it counts from 0.
+    counted_from: the padding id after which the table counts (as in RoBERTa); None: it counts from 0.
     """
 
     limit: int | None
@@ -33,7 +33,7 @@ class Positions:
 
 def positions_of(model: "PreTrainedModel") -> Positions:
     """The positions of a model, read off its modules; on the meta device too."""
-    from torch import nn  # whoever only looks for a folder need not wait for it
+    from torch import nn  # torch takes seconds, and a search for a folder needs none
 
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
@@ -56,8 +56,8 @@ def check_length(name: str, max_length: int, extra: int, positions: Positions) -
         )
     if positions.trained is not None and max_length + extra > positions.trained:
         return (
-            f"task.max_length={max_length}{learned}: '{name}' was made for {positions.trained} tokens; rows beyond "
-            "are answered, but it has never seen such positions.",
+            f"task.max_length={max_length}{learned}: '{name}' was made for {positions.trained} tokens; longer "
+            "rows are answered, but it was not trained on such positions.",
         )
     return ()
 
@@ -70,7 +70,7 @@ def check_config(name: str, config: "PreTrainedConfig") -> None:
     if config.is_encoder_decoder and start is not None and not 0 <= start < config.vocab_size:
         raise UserError(
             f"model.name: decoder_start_token_id of '{name}' is {start}. Legal: 0 to {config.vocab_size - 1}. "
-            "Mend its config.json."
+            "Correct its config.json."
         )
 
 
@@ -110,7 +110,7 @@ def check_tokenizer(
     if spec.tokenizer != "built" and len(vocabulary) < SMALLEST_SHARE * rows:
         raise UserError(
             f"{head}: it has {len(vocabulary)} tokens, the embedding {rows} rows: files of the tokenizer are "
-            "missing or another model's. Give the model's own (model.tokenizer=FOLDER or a hub id)."
+            "missing or belong to another model. Give the model's own (model.tokenizer=FOLDER or a hub id)."
         )
     if tokenizer.pad_token_id is None:
         raise UserError(
@@ -148,7 +148,7 @@ def _more_tokens(spec: ModelSpec, tokens: int, rows: int) -> UserError:
 def check_padding(
     spec: ModelSpec, positions: Positions, before: int | None, tokenizer: "PreTrainedTokenizerBase"
 ) -> None:
-    """Raise UserError when a model that counts positions from its padding id pads with another.
+    """Raise UserError when a model counts positions from its padding id and its tokenizer pads with another id.
 
     before: the config's own padding id.
     """
@@ -158,7 +158,7 @@ def check_padding(
     told = start if before is None or before == pad else before
     raise UserError(
         f"model.tokenizer: '{spec.name}' counts its positions from the padding id, which is {told} in the model "
-        f"and {pad} in the tokenizer. Mend pad_token_id in config.json, or pad_token in tokenizer_config.json."
+        f"and {pad} in the tokenizer. Correct pad_token_id in config.json, or pad_token in tokenizer_config.json."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a backbone is, by content: digests of its weights, config and tokenizer, from files alone; nothing is loaded."""
+"""Digests that identify a backbone: of its weights, config and tokenizer, from files alone; nothing is loaded."""
 
 import hashlib
 import json
@@ -24,11 +24,11 @@ TOKENIZER_FILES = (
 
 
 def backbone_content(spec: ModelSpec, cache_dir: str | None = None) -> dict[str, str]:
-    """`weights`, `config` and `tokenizer`: what makes this backbone and no other, wherever it lies.
+    """Digests under `weights`, `config` and `tokenizer`, which are the same wherever the same backbone is stored.
 
-    A folder and a package are their bytes (SHA-256 of the weights; over names and digests of the other files), the
-    hub is `hub:<commit>`, random weights are `random:<seed>` and their config. Raises UserError when a folder or
-    package is missing or holds no weights, NotHere when the hub is not in reach and its cache has no such model.
+    Of a folder or package: SHA-256 of the weights, and SHA-256 over names and digests of the other files. Of the hub:
+    `hub:<commit>`. Of random weights: `random:<seed>`. Raises UserError when a folder or package is missing or holds
+    no weights, NotHere when the hub cannot be reached and its cache has no such model.
     """
     random = spec.weights == "random"
     if random and spec.known is not None:
@@ -73,13 +73,11 @@ def weights_digest(source: Source, cache_dir: str | None = None) -> str:
     """
     folder = local_folder(source)
     if folder is None:
-        return (
-            f"unknown:{source.where}@{source.revision}"  # of the hub, and in another cache than the usual one
-        )
+        return f"unknown:{source.where}@{source.revision}"  # a hub model that the usual cache does not hold
     if (folder / "adapter_config.json").is_file():
         raise UserError(
             f"{source.key}: {folder} holds an adapter beside the weights (adapter_config.json), and transformers "
-            "would load another backbone for it. Give the plain model's folder, or merge the adapter first."
+            "would load that adapter's backbone. Give the plain model's folder, or merge the adapter first."
         )
     try:
         digests = {path.name: remembered_sha256(path, cache_dir) for path in _weights_files(folder)}
@@ -95,7 +93,7 @@ def weights_digest(source: Source, cache_dir: str | None = None) -> str:
 
 
 def check_weights(spec: ModelSpec, source: Source) -> None:
-    """Compare model.safetensors with the digest that is known of it; a difference is a UserError."""
+    """Raise UserError when the weights' digest is not the known one."""
     if spec.known is None or spec.known.sha256 is None:
         return
     found = weights_digest(source)
@@ -153,7 +151,7 @@ def _model_type(spec: ModelSpec) -> str:
             values = json.loads((Path(source.where) / "config.json").read_text(encoding="utf-8"))
             return str(values["model_type"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # transformers says what is wrong with it
+            pass  # `config_of` below says what is wrong
     return str(config_of(spec).model_type)
 
 

@@ -1,4 +1,4 @@
-"""Roles to exact module names: the layout of a model, every place checked."""
+"""The layout of a model: the exact module names of every role, each checked."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ def family_of(model_type: str) -> Family:
 
 
 def layout_of(model: "PreTrainedModel") -> Layout:
-    """All sites of a model by role; works on the plain body and on a model with a head, also on meta.
+    """All sites of a model by role; for a plain body or a model with a head, also on the meta device.
 
     Decoder-only models (GPT-2, Llama, Qwen) have the stack `decoder`. In a gated FFN the projection
     that goes through the activation has part `gate`; fused projections give one site per slice.
     A norm is a site when it belongs to a sublayer or ends a stack; norms of embeddings, of relative
-    positions (DeBERTa) and of queries and keys (Qwen3) are none.
+    positions (DeBERTa) and of queries and keys (Qwen3) are no sites.
     Raises UserError for an unknown family and when a module that the table names is not there.
     """
     config = model.config
@@ -181,7 +181,7 @@ def _complain(
 
 
 def _head_modules(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
-    """What stands beside the body and is no pretrained language-model head: a task head."""
+    """The modules of the task head: all beside the body, none in a model with a pretrained language-model head."""
     if not body or model.get_output_embeddings() is not None:
         return ()
     return tuple(

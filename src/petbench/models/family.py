@@ -10,7 +10,7 @@ Tokens = Literal["bert", "roberta", "t5", "decoder"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a role is.
+    """Where a role is in a model.
 
     heads: config field with the number of heads. fused: (index, parts) of a projection that computes
     several roles at once, in equal parts. gated: only in models whose FFN is (True) or is not (False)
@@ -47,13 +47,13 @@ class Family:
     tokens: the style of its special tokens (`tokenizer.py`). segments: whether it tells the two texts of a pair apart.
     head_reads: the token whose output a task head reads; a config with `classifier_pooling` says so itself.
     missing: role -> why there is no such place.
-    text: whether it answers in text: the likelihoods of label strings can be computed over a tree of them, for which
-        the decoder must know positions by one bias of their distances alone, which its first layer owns.
+    text: whether it can answer in text. Label strings are then scored over a tree of them, which needs a decoder that
+        encodes positions by nothing but one bias of their distances, owned by its first layer.
     more_keys: whether attention can take keys and values beside the tokens': transformers then computes it by a
         function of its registry. positions: the module that is called with the tokens' positions and gives their
-        embeddings or rotations; none where attention itself knows distances, or where the table counts by itself.
+        embeddings or rotations; empty where attention itself uses distances, or the table counts positions by itself.
     pooled_head: whether the task head is one linear layer on the body's pooled output: PEFT's prefix tuning calls no
-        other. new: modules that a checkpoint may lack or hold in vain.
+        other. new: modules that a checkpoint may lack, or hold without their being read.
     """
 
     towers: tuple[Tower, ...]

@@ -120,7 +120,7 @@ _DISTILBERT = Family(
                 ),
                 Place("ffn_input", "ffn.lin1"),
                 Place("ffn_output", "ffn.lin2"),
-                Place("ffn_block", "ffn"),  # the residual is added outside, so its output is the place
+                Place("ffn_block", "ffn"),  # the residual is added after it
                 Place("ffn_norm", "output_layer_norm"),
             ),
             (Place("embedding", "embeddings.word_embeddings"),),
@@ -131,7 +131,7 @@ _DISTILBERT = Family(
     positions="embeddings.position_embeddings",
 )
 
-# All layers of an ALBERT are one: each role has one site, and its adapter acts in every layer.
+# The layers of ALBERT share their weights: each role has one site, and its adapter acts in every layer.
 _ALBERT = Family(
     (
         Tower(

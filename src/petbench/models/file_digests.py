@@ -20,7 +20,7 @@ _KNOWN: dict[tuple[str, ...], str] = {}
 
 
 def remembered_sha256(path: Path, cache_dir: str | None = None) -> str:
-    """SHA-256 (hex) of a file, from memory where path, size, times and inode are those of an earlier look.
+    """SHA-256 (hex) of a file, remembered from an earlier call while path, size, times and inode are the same.
 
     Weights of one architecture all have one size, and a copy can keep its source's mtime: hence ctime and inode
     too. The memory is one small file for each path under `digests/` of the cache folder, replaced as a whole, so

@@ -28,8 +28,8 @@ def in_reach() -> bool:
 def commit_of(name: str, revision: str | None, offline: bool) -> str:
     """The commit (40 hex digits) of a hub id and a branch, tag or commit (None: `main`).
 
-    Looked up once a process, so that all parts of a run come from one commit. Raises NotHere, with the reason in
-    half a sentence, when neither hub nor cache has it.
+    Looked up once a process, so that all parts of a run come from one commit. Raises NotHere, with the reason as
+    half a sentence, when neither the hub nor the cache has it.
     """
     key = (name, revision, str(offline), str(constants.HF_HUB_CACHE), constants.ENDPOINT)
     if key in _FOUND:
@@ -50,7 +50,7 @@ def commit_of(name: str, revision: str | None, offline: bool) -> str:
 
 
 def _asked(name: str, revision: str | None) -> tuple[str | None, str]:
-    """What the hub answers for the file that every model has, by the way that loading takes: commit, or why not."""
+    """The commit that the hub gives for config.json, asked in the way that loading asks; or why it gives none."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # the hub's client takes most of a second
 
     url = hf_hub_url(name, "config.json", revision=revision)

@@ -57,8 +57,8 @@ class Backbone:
 
 
 def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) -> Form:
-    """auto: text where the family answers in text, head elsewhere. Raises UserError for text elsewhere, and for an
-    unknown family."""
+    """The form of the task; auto: text where the family can answer in text, head elsewhere. Raises UserError for text
+    elsewhere, and for an unknown family."""
     config = config_of(spec)
     writes = config.is_encoder_decoder and family_of(config.model_type).text
     if task_form == "auto":
@@ -67,7 +67,7 @@ def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) ->
         why = (
             "whose label strings cannot be scored"
             if config.is_encoder_decoder
-            else "which is no encoder-decoder"
+            else "which is not an encoder-decoder"
         )
         raise UserError(
             f"task.form: got 'text' for a {config.model_type} model, {why}. "
@@ -79,7 +79,10 @@ def resolve_form(spec: ModelSpec, task_form: Literal["auto", "head", "text"]) ->
 def skeleton(
     spec: ModelSpec, form: Form, num_labels: int, regression: bool
 ) -> tuple["PreTrainedModel", Layout]:
-    """The model on the meta device and its layout: shapes and counts without weights."""
+    """The model on the meta device and its layout: shapes and counts without weights.
+
+    Raises UserError when the config builds no model, or one that its family's entry does not describe.
+    """
     config = config_of(spec)
     _adapt(config, form, num_labels, regression)
     with torch.device("meta"):
@@ -104,7 +107,7 @@ def load(
     """
     random = spec.weights == "random"
     config = config_of(spec, from_weights=not random)
-    made_of = _short_digest(config.to_dict())  # before the task adds its own
+    made_of = _short_digest(config.to_dict())  # before the task's values are added
     labels = HeadLabels.of(config)
     tokenizer = load_tokenizer(spec, config)
     check_tokenizer(spec, tokenizer, config, form)
@@ -138,7 +141,7 @@ def load(
 
 
 def _short_digest(values: dict[str, Any]) -> str:
-    """12 hex digits of SHA-256 over a config: what a model with random weights is, besides the seed."""
+    """12 hex digits of SHA-256 over a config, which with the seed identifies a model with random weights."""
     own = {k: v for k, v in values.items() if k not in ("transformers_version", "_name_or_path")}
     return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
@@ -148,7 +151,7 @@ def draw(model: "PreTrainedModel", fresh: Iterable[str], seed: int) -> None:
     names = set(fresh)
     if not names:
         return
-    # transformers initialises what lacks this mark, and knows each architecture's rules.
+    # transformers initialises every tensor without this mark, by the architecture's own rules.
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         tensor._is_hf_initialized = name not in names  # type: ignore[attr-defined]
@@ -204,7 +207,7 @@ def _from_config(config: "PreTrainedConfig", form: Form, spec: ModelSpec) -> "Pr
 
 
 def _wrong_attention(spec: ModelSpec, error: Exception) -> UserError | None:
-    """The message for an attention code that this model or machine has not, if that is the trouble."""
+    """The error for an attention function that this model or machine lacks; None where the cause is another."""
     if spec.attn == "auto" or "attention" not in str(error).lower():
         return None
     return UserError(
@@ -226,7 +229,7 @@ def _untie(model: "PreTrainedModel") -> None:
 def _from_pretrained(
     config: "PreTrainedConfig", form: Form, spec: ModelSpec, source: Source
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
-    """The model, and the lists of tensors that its checkpoint lacks, has in other sizes or has too many."""
+    """The model, and the lists of tensors that its checkpoint lacks, has in another size or has in excess."""
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model, loaded = _auto_class(form).from_pretrained(

@@ -16,11 +16,11 @@ def made_up(model: Any, lengths: Sequence[int], seed: int = 0) -> dict[str, Tens
     """One row of tokens for every length, padded on the right to the longest, on the model's device.
 
     model: bare, with a method on it, or inside PEFT's wrapper; with a head, or an encoder-decoder that writes.
-    input_ids, attention_mask: (rows, tokens). The tokens are drawn from `seed` and none is special, but that a
+    input_ids, attention_mask: (rows, tokens). The tokens are drawn from `seed` and none is special, except that a
         row of an encoder-decoder ends in the end token, as its tokenizer's rows do: its head reads there.
     token_type_ids: (rows, tokens), where the model knows several segments: the second half is segment 1.
-    labels: a head's (rows,), classes in turn or, for one number, float32; a writer's (rows, 2), a token and
-        the end, from which the model makes its decoder's inputs.
+    labels: with a head (rows,), classes in turn or, for regression, float32; for a model that writes (rows, 2),
+        a token and the end token, from which the model makes its decoder's inputs.
     Raises UserError when a row has more tokens than the model has positions.
     """
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 WARNINGS = (
     r"`is_gradient_checkpointing` is deprecated",  # PEFT asks transformers by the old name
-    r"Failed to load the CUDA extension",  # BOFT: a faster product of butterfly factors; with one factor
-    r"Setting boft_n_butterfly_factor to 1",  # there is none, and `peft_bridge` refuses more
-    r"Unsupported layer type .*Norm'>",  # PEFT's LN-tuning, of what it is made for
+    r"Failed to load the CUDA extension",  # BOFT: a faster product of butterfly factors. With one factor
+    r"Setting boft_n_butterfly_factor to 1",  # there is no such product, and petbench refuses more factors
+    r"Unsupported layer type .*Norm'>",  # PEFT's LN-tuning says so of the layers that it is for
     r"Unmerge result can be inaccurate",  # `PeftInstalled.unmerge` puts the weights themselves back
 )
 LOGGED = {

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 def in_float32(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
     """Inside, these modules of the transformers model in `model` (it may be wrapped) compute in float32.
 
-    For scores: bf16 has 8 bits of mantissa, so logits that differ by less than 1 in 256 become equal. Hooks on
-    the modules act as before, on inputs as the model gives them and on float32 outputs.
+    For scores: bf16 has 8 bits of precision, so logits that differ by less than 1 in 256 become equal. Hooks on
+    the modules still see the inputs as the model gives them, and now float32 outputs.
     """
     from transformers import PreTrainedModel  # transformers takes seconds
 

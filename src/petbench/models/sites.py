@@ -1,4 +1,4 @@
-"""Sites: the places of a model that adapters speak of, by role, resolved to exact module names."""
+"""Sites: the places in a model where adapters go, by role and exact module name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Site:
     columns: (start, stop) of this site in a fused projection's output; None when it is the whole.
     heads: attention heads of this projection (fewer for k and v under grouped-query attention).
     transposed: the weight is stored (in, out), as in Conv1D.
-    residual_argument: `ffn_block` of a post-norm model: the position of the residual among the
+    residual_argument: for `ffn_block` of a post-norm model: the position of the residual among the
         module's arguments; adding to it is adding in parallel to the whole block.
-    bias: whether the module has a bias of its own, into which one can be folded.
+    bias: whether the module has a bias of its own, into which an adapter's can be merged.
     """
 
     role: str
@@ -68,13 +68,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything an adapter method may know of a model: its places, and facts of its family (`family.py`)."""
+    """Everything a method may know of a model: its sites, and facts of its family (`family.py`)."""
 
     family: str  # transformers' model_type: for messages alone
     hidden: int
     layers: dict[Stack, int]  # number of layers by stack
     all_sites: tuple[Site, ...]
-    head_modules: tuple[str, ...]  # newly initialised by architecture: always trained, saved with the adapter
+    head_modules: tuple[str, ...]  # of the task head: always trained, saved with the adapter
     encoder_decoder: bool
     missing: dict[str, str]  # role -> one line on why this family has no such place
     head_reads: HeadReads = "first"  # the token whose output the task head reads; mean: of all tokens
@@ -120,7 +120,7 @@ class Layout:
 def choose_layers(layers: str | Sequence[int], count: int) -> list[int]:
     """`all`, `last:8`, `first:4`, `last:2/3` or a list of numbers -> layer numbers of a stack with `count` layers.
 
-    A fraction is of the stack, rounded, at least one layer.
+    A fraction of the stack is rounded, to one layer at least. Raises UserError for anything else.
     """
     if isinstance(layers, str):
         if layers == "all":

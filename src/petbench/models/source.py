@@ -70,8 +70,8 @@ def find_source(name: str, revision: str | None = None, key: str = "model.name")
 
 
 def require_place(name: str, key: str = "model.name") -> None:
-    """Raise UserError at once where a name can only mean a folder or a package of this machine that is not there; a
-    hub id is not asked for."""
+    """Raise UserError at once where a name can only mean a folder or package of this machine and there is none. The
+    hub is not asked."""
     if name.startswith("package:") or _is_path(name) or Path(name).expanduser().is_file():
         find_source(name, key=key)
 
@@ -81,12 +81,12 @@ _FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".json",
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name can only be meant as a place on a disk: no hub id is written so."""
+    """Whether a name can only be a path on a disk: no hub id has its form."""
     return not _HUB_ID.fullmatch(name) or name.endswith(_FILE_ENDINGS)
 
 
 def no_such_folder(name: str, key: str) -> UserError:
-    """The message for a folder that is not there: where it was looked for, and what has nearly its name."""
+    """The error for a folder that does not exist: where it was looked for, and the nearest name there."""
     folder = Path(name).expanduser()
     looked = "" if folder.is_absolute() else f" (looked from {Path.cwd()})"
     beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
@@ -99,7 +99,7 @@ def no_such_folder(name: str, key: str) -> UserError:
 
 
 def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConfig":
-    """The architecture's config: what petbench knows by heart, else what the source holds.
+    """The architecture's config: the one in the model's YAML (`known.config`), else the source's.
 
     from_weights: always ask the source. Raises UserError when the source has none or cannot be read.
     """
@@ -125,7 +125,7 @@ def config_of(spec: ModelSpec, *, from_weights: bool = False) -> "PreTrainedConf
     return with_sizes(f"model.name: config.json of {source.where}", config)
 
 
-# Largest sizes that any model has, many times over: a wrong one would be built for hours.
+# Limits far above the sizes of any model: building a model of a wrong size would take hours.
 _SIZES = {
     "vocab_size": 10**7,
     "hidden_size": 10**6,
@@ -136,7 +136,7 @@ _SIZES = {
 
 
 def with_sizes(place: str, config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """The config, if the sizes that it gives can be. Raises UserError that names the first that cannot."""
+    """The config, unchanged. Raises UserError that names the first impossible size or the first number not finite."""
     for name, most in _SIZES.items():
         size = getattr(config, name, None)
         if isinstance(size, int) and not 1 <= size <= most:
@@ -148,7 +148,7 @@ def with_sizes(place: str, config: "PreTrainedConfig") -> "PreTrainedConfig":
 
 
 def cannot_load(name: str, source: Source, error: Exception) -> UserError:
-    """The message for a source that is there in name only, or that wants its own code run."""
+    """The error for a source that cannot be loaded: out of reach, broken, or one that asks for code to be run."""
     if "trust_remote_code" in str(error):
         return runs_code(f"model.name: '{name}'")
     if source.kind == "hub" and source.offline:
@@ -186,9 +186,9 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, KeyError):  # its text is the key alone
         return f"{error} is unknown"
-    if len(lines) > 1 and lines[0].endswith(":"):  # a head without the reason
+    if len(lines) > 1 and lines[0].endswith(":"):  # a heading, the reason in the next line
         return f"{lines[0]} {lines[1]}"
-    if lines and lines[0].endswith("("):  # a module as its own text, the reason behind it
+    if lines and lines[0].endswith("("):  # a printed module, the reason in the last line
         return lines[-1]
     return lines[0] if lines else type(error).__name__
 

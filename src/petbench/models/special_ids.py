@@ -1,4 +1,4 @@
-"""Special ids: where a model's config and its tokenizer name padding, start and end, and which of both holds."""
+"""Special ids: padding, start and end as a model's config and its tokenizer name them, and which of the two is used."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:  # transformers takes seconds, and no mistake should wait for 
 
 
 def adopt(config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerBase", replace: bool) -> None:
-    """Take the tokenizer's special ids where the config has none of the vocabulary, or (replace) all of them.
+    """Give the config the tokenizer's special ids where its own are not in the vocabulary; replace: all of them.
 
-    An encoder-decoder's end is the tokenizer's in any case: it stands in the rows and answers.
+    An encoder-decoder always gets the tokenizer's end token, since rows and answers contain that one.
     """
     for name in ("pad", "bos", "eos", "cls", "sep"):
         number = getattr(tokenizer, f"{name}_token_id", None)
@@ -32,7 +32,7 @@ def complete(config: "PreTrainedConfig") -> None:
 def settle(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", before: int | None
 ) -> tuple[str, ...]:
-    """Make the tokenizer's padding and end the model's; a line where its config had another padding id (before).
+    """Give the model the tokenizer's padding and end ids; a note where its config had another padding id (before).
 
     Rows are padded by the tokenizer, and a head that reads the last token finds it by the config's padding id:
     with another one a row's answer would depend on the rows beside it.

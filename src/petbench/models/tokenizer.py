@@ -61,7 +61,7 @@ def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTo
     model tells no segments apart.
 
     Raises UserError when it is out of reach, cannot be read or has no files, or when the small one is asked for
-    pretrained weights.
+    with pretrained weights.
     """
     if spec.tokenizer == "built":
         if spec.weights != "random":
@@ -73,7 +73,7 @@ def load_tokenizer(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTo
     else:
         tokenizer = _read(spec, config)
     if (getattr(config, "type_vocab_size", 0) or 0) < 2:
-        # GPT-2 would add embeddings of words for them, others would fail.
+        # Given segment ids, GPT-2 would add word embeddings for them and other models would fail.
         inputs = tokenizer.model_input_names
         tokenizer.model_input_names = [kind for kind in inputs if kind != "token_type_ids"]
     return tokenizer
@@ -99,7 +99,7 @@ def _read(spec: ModelSpec, config: "PreTrainedConfig") -> "PreTrainedTokenizerBa
         {*tokenizer.vocab_files_names.values(), "tokenizer.json"} if tokenizer.vocab_files_names else set()
     )
     if files and not any(has_file(source, file) for file in files):
-        # transformers has made one of the special tokens alone, without a word.
+        # transformers has silently made a tokenizer of the special tokens alone.
         raise _cannot_load(spec, FileNotFoundError(f"there is none of {', '.join(sorted(files))}."))
     if tokenizer.pad_token is None:  # GPT-2, Llama: padding is masked, so the end token serves
         tokenizer.pad_token = tokenizer.eos_token
@@ -116,7 +116,7 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> UserError:
     if spec.tokenizer == "same":
         return UserError(
             f"model.tokenizer: the tokenizer of '{spec.name}' cannot be read: {reason}\nIts files are "
-            f"missing, broken or made for other versions than tokenizers {__version__}. Give them anew, or "
+            f"missing, broken or made for other versions than tokenizers {__version__}. Fetch them again, or give "
             f"model.tokenizer=FOLDER{' or built' if spec.weights == 'random' else ''}."
         )
     return UserError(
@@ -131,7 +131,7 @@ def build_tokenizer(model_type: str) -> "PreTrainedTokenizerFast":
 
     Lower-case WordPiece over whitespace-split text: the toy tasks' words, label words and every
     printable ASCII character, alone and as a continuation. Text of single-spaced lower-case printable
-    ASCII decodes back exactly, so `3.8` and `not_entailment` are safe as answers. The same each time.
+    ASCII decodes back exactly, so `3.8` and `not_entailment` are safe as answers. Every call gives the same.
     Raises UserError for an unknown architecture.
     """
     from transformers import PreTrainedTokenizerFast  # transformers takes seconds

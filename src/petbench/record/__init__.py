@@ -1,4 +1,4 @@
-"""The run record: its parts and where they came from, the files that hold it, and the answers beside it."""
+"""The record of a run: its parts, the provenance of its numbers, the files that hold it, and the answers by row."""
 
 from petbench.record.answers import ANSWERS_FILE, Answers, read_answers, write_answers
 from petbench.record.files import RECORD_FILE, read_record, read_records, run_folder, write_record

@@ -1,4 +1,4 @@
-"""Answers beside a record: what a run said of every report row, as arrays."""
+"""The answers file beside a record: what a run answered on every report row, as arrays."""
 
 import ast
 import struct
@@ -20,8 +20,8 @@ from petbench.files import replacing
 ANSWERS_FILE = "answers.npz"
 ALWAYS = ("ids.npy", "labels.npy", "answers.npy")
 LOGITS = "logits.npy"
-# What a file with wrong bits makes zipfile raise, by where they are: sizes, flags (encrypted, compressed by another
-# method), the compressed stream, names; and what the header of an array makes the parser of literals raise.
+# What zipfile raises on a corrupt file, depending on which bits are wrong (sizes, flags, the compressed stream, names),
+# and what `ast.literal_eval` raises on a corrupt array header.
 UNREADABLE = (
     OSError, ValueError, KeyError, SyntaxError, EOFError, NotImplementedError, RuntimeError, OverflowError,
     MemoryError, TypeError, struct.error, zipfile.BadZipFile, zlib.error,
@@ -30,18 +30,18 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Answers:
-    """What a run answered on one report split, row by row; m rows."""
+    """What a run answered on the m rows of one report split."""
 
     ids: NDArray[np.int64]  # (m,) the rows' `idx`
     labels: NDArray[np.float32]  # (m,) class codes, or the numbers of a regression
-    answers: NDArray[np.float32]  # (m,) the same; -1 for a written answer that is not a label
-    logits: NDArray[np.float16] | None = None  # (m, classes), of a head or of the label strings
+    answers: NDArray[np.float32]  # (m,) as the labels; -1 for a generated answer that is not a label
+    logits: NDArray[np.float16] | None = None  # (m, classes), from the head or from scoring the label strings
 
 
 def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
-    """`answers.npz` in a run's folder: arrays `<split>/ids`, `/labels`, `/answers` and, where there are, `/logits`.
+    """Write `answers.npz` in a run's folder: arrays `<split>/ids`, `/labels`, `/answers` and, if any, `/logits`.
 
-    A few kilobytes a run, readable with NumPy alone; kept with committed records.
+    The file takes a few kilobytes, can be read with NumPy alone, and is committed with the records.
     """
     arrays = {
         f"{split}/{name}": value
@@ -56,17 +56,17 @@ def write_answers(folder: Path, splits: Mapping[str, Answers]) -> Path:
 
 
 def read_answers(folder: Path, split: str, *, logits: bool = True) -> Answers | None:
-    """The answers that a run kept on a split; None where it kept none. Raises UserError on a broken file.
+    """The answers that a run stored for a split; None when it stored none. Raises UserError on a broken file.
 
-    logits: also the logits, which are most of the file; without them `Answers.logits` is None.
+    logits: whether to read the logits, too, which are most of the file; otherwise `Answers.logits` is None.
     """
     path = folder / ANSWERS_FILE
     if not path.is_file():
         return None
     try:
-        with zipfile.ZipFile(BytesIO(path.read_bytes())) as arrays:  # one reading instead of a dozen
+        with zipfile.ZipFile(BytesIO(path.read_bytes())) as arrays:  # one read of the file instead of a dozen
             if any(info.comment for info in arrays.infolist()):
-                raise ValueError("an entry has taken the next for its comment")
+                raise ValueError("an entry of the zip file has a comment, which petbench never writes")
             there = _by_split(arrays.namelist())
             if split not in there:
                 return None
@@ -85,22 +85,24 @@ def read_answers(folder: Path, split: str, *, logits: bool = True) -> Answers | 
 
 
 def _by_split(names: Iterable[str]) -> Mapping[str, set[str]]:
-    """The arrays of every split. Raises ValueError where one lacks some or has another: a name with a wrong bit."""
+    """The arrays of every split. Raises ValueError when a split lacks an array or has one of an unknown name."""
     there: dict[str, set[str]] = {}
     for name in names:
         split, _, array = name.partition("/")
         there.setdefault(split, set()).add(array)
     for split, arrays in there.items():
         if not set(ALWAYS) <= arrays <= {*ALWAYS, LOGITS}:
-            raise ValueError(f"of '{split}' it holds {', '.join(sorted(arrays))}")
+            raise ValueError(f"for split '{split}' it holds the arrays {', '.join(sorted(arrays))}")
     return there
 
 
 def _array(file: bytes) -> NDArray[Any]:
-    """The array of an .npy file as `numpy.savez` writes it (version 1.0): a report reads thousands, and NumPy's own
-    reader takes most of its time to parse their few different headers again. Raises ValueError on another file."""
+    """The array of an .npy file, version 1.0, as `numpy.savez` writes it. Raises ValueError on any other file.
+
+    A report reads thousands of them: NumPy's own reader would spend most of its time on parsing the same few headers.
+    """
     if file[:8] != b"\x93NUMPY\x01\x00":
-        raise ValueError("an array that NumPy did not write")
+        raise ValueError("an array in it is not in NumPy's .npy format, version 1.0")
     start = 10 + int.from_bytes(file[8:10], "little")
     kind, shape, order = _header(file[10:start])
     return np.frombuffer(file, kind, offset=start).reshape(shape, order=order)

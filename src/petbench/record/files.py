@@ -1,4 +1,4 @@
-"""Records as files: written whole, read with every mistake named, by run and by results folder."""
+"""Records as files: written whole or not at all, and checked when read, one by one or a whole results folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def run_folder(results_dir: str | Path, run_id: str) -> Path:
 
 
 def write_record(record: Record, results_dir: str | Path) -> Path:
-    """Write the record; the file's existence with status `done` is the definition of done."""
+    """Write the record, and return its path. A run counts as done when this file exists with status `done`."""
     path = run_folder(results_dir, record.run_id) / RECORD_FILE
     write_json(path, without_secrets(record.model_dump(mode="json")))
     return path
@@ -28,8 +28,8 @@ def write_record(record: Record, results_dir: str | Path) -> Path:
 def read_record(folder: Path) -> Record | None:
     """The record in a run's folder, or None when there is none.
 
-    Raises UserError on a broken one: no JSON, a value that cannot be, a number that is not finite, or the record of
-    a run whose folder is another one.
+    Raises UserError when the file is not JSON, has an invalid value or a number that is not finite, or is the record
+    of another run than the folder's.
     """
     path = folder / RECORD_FILE
     if not path.is_file():
@@ -44,7 +44,9 @@ def read_record(folder: Path) -> Record | None:
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    if record.run_id != folder.name and record.run_id != folder.resolve().name:  # to resolve takes a while
+    if (
+        record.run_id != folder.name and record.run_id != folder.resolve().name
+    ):  # resolving the path is slow, so it comes second
         raise UserError(f"{path} is the record of run {record.run_id}, not of this folder. Move it away.")
     return record
 

@@ -1,10 +1,10 @@
-"""Parts of a record: scores, parameters, costs, the learning curve, and where W&B has the run."""
+"""The parts of a record: scores, parameters, costs, the learning curve, and the run in W&B."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Score = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]  # a correlation may be off by a rounding
+Score = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]  # rounding may take a correlation just past 1
 Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # SHA-256
 Amount = Annotated[float, Field(ge=0)]  # seconds, rates, percent
@@ -18,7 +18,7 @@ class Part(BaseModel):
 
 
 class Headline(Part):
-    """The one number of the run: the task's headline metric on the report rows."""
+    """The run's main number: the task's headline metric on the report rows."""
 
     name: str
     value: Score
@@ -27,17 +27,17 @@ class Headline(Part):
 
 
 class Metrics(Part):
-    """Every metric, by split; values in [-1, 1], never NaN."""
+    """Every metric on every split; values in [-1, 1], never NaN."""
 
     selection: dict[str, Score] = {}
     report: dict[str, dict[str, Score]] = {}  # split -> metric -> value
-    unparsable: dict[str, Count] = {}  # split -> generated answers that were no label
-    constant: tuple[str, ...] = ()  # splits on which every row got one and the same answer
+    unparsable: dict[str, Count] = {}  # split -> number of generated answers that are not a label
+    constant: tuple[str, ...] = ()  # splits on which every row got the same answer
     warnings: tuple[str, ...] = ()
 
 
 class Params(Part):
-    """Counts, in parameters. `tuned` = adapter + norm + other, what the method trains; `trainable` = tuned + head."""
+    """Numbers of parameters. What the method trains is `tuned` = adapter + norm + other; `trainable` = tuned + head."""
 
     tuned: Count
     adapter: Count  # what the method adds
@@ -52,7 +52,7 @@ class Params(Part):
     @model_validator(mode="before")
     @classmethod
     def _of_older_records(cls, values: Any) -> Any:
-        """Older records name the percent after the adapter, though norms and other parts were in it."""
+        """Older records call it `adapter_percent`, although norms and other parts were counted in it."""
         if isinstance(values, dict) and "adapter_percent" in values:
             rest = {key: value for key, value in values.items() if key != "adapter_percent"}
             tuned = rest["adapter"] + rest["norm"] + rest["other"]
@@ -61,9 +61,9 @@ class Params(Part):
 
 
 class Cost(Part):
-    """What the run cost; seconds and bytes; null where it was not measured.
+    """What the run cost, in the units that the names end in; null where it was not measured.
 
-    Of a run that did not end, `train_seconds` is the whole time that it took: a failed trial has its price, too.
+    When the run did not finish, `train_seconds` is all the time that it took: a failed trial costs time, too.
     """
 
     step_seconds_median: Amount | None = None
@@ -75,26 +75,32 @@ class Cost(Part):
     padding_fraction: Share | None = None
     peak_memory_bytes: Count | None = None
     adapter_bytes: Count | None = None
-    lanes: Annotated[int, Field(ge=1)] = 1
+    lanes: Annotated[int, Field(ge=1)] = 1  # runs in one pass; above 1 all seconds are this run's share
+    lanes_padding: Share | None = None  # of the passes' tokens: what lanes padded to lie side by side
     time_to_best_seconds: Amount | None = None
     latency_unmerged_ms: Amount | None = None
     latency_merged_ms: Amount | None = None
 
     @property
+    def pass_seconds_median(self) -> float | None:
+        """A whole step of all lanes; `step_seconds_median` is one lane's share of it."""
+        return None if self.step_seconds_median is None else self.step_seconds_median * self.lanes
+
+    @property
     def seconds(self) -> float:
-        """Training and evaluation together; what was not measured counts as 0."""
+        """Seconds of training and evaluation together; an unmeasured part counts as 0."""
         return (self.train_seconds or 0.0) + (self.eval_seconds or 0.0)
 
 
 class Best(Part):
-    """Where the reported checkpoint was taken."""
+    """When in training the reported checkpoint was taken."""
 
     step: Count
     epoch: Amount
 
 
 class Merge(Part):
-    """What merging changes: measured on the selection rows, null where it was not."""
+    """How merging changes the model's answers on the selection rows; null where it was not measured."""
 
     mergeable: bool
     max_abs_logit_change: Amount | None = None
@@ -106,15 +112,15 @@ class Point(Part):
 
     step: Count  # optimiser steps done
     epoch: Amount  # epochs done
-    seconds: Amount  # of training so far, without evaluations
-    loss: float  # of the last step
+    seconds: Amount  # spent on training so far, without evaluations
+    loss: float  # of the last step before the evaluation
     score: Score  # the headline metric on the selection rows
 
 
 class WandbRun(Part):
-    """Where W&B has the run."""
+    """The run in W&B."""
 
     mode: str  # online, offline or disabled
     path: str | None = None  # entity/project/run id, as far as known
-    url: str | None = None  # of an online run
-    folder: str | None = None  # inside the run's folder
+    url: str | None = None  # of the run's page, if it was logged online
+    folder: str | None = None  # W&B's own files, relative to the run's folder

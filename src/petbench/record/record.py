@@ -1,4 +1,4 @@
-"""The record of one run: what it was, what it scored and what it cost."""
+"""The record of one run: its settings, its scores and its costs."""
 
 import math
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from petbench.record.parts import Best, Cost, Digest, Headline, Merge, Metrics, 
 from petbench.record.provenance import Provenance
 
 SCHEMA_VERSION = 1
-Status = Literal["done", "failed", "diverged", "skipped", "interrupted"]
+Status = Literal["done", "failed", "diverged", "skipped", "interrupted", "paused"]
 
 
 def _finite(values: Any) -> Any:
-    """Plain values without NaN and infinity, at any depth: they are no JSON, and no number to compare by."""
+    """The values, if no number at any depth is NaN or infinite: JSON has no such numbers. Raises ValueError."""
     inside = (
         values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
     )
     for value in inside:
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"holds {value}, which is no finite number")
+            raise ValueError(f"holds {value}, which is not a finite number")
         _finite(value)
     return values
 
@@ -47,8 +47,8 @@ class Record(Part):
     best: Best | None = None
     merge: Merge | None = None
     adapter_sha256: Digest | None = None  # of `adapter/adapter.safetensors`
-    changes: tuple[str, ...] = ()  # what could not be as the config says, or not all the way: a sentence each
-    curve: tuple[Point, ...] = ()  # one entry an evaluation
+    changes: tuple[str, ...] = ()  # where the run departed from its config: one sentence each
+    curve: tuple[Point, ...] = ()  # one entry for each evaluation
     provenance: Provenance = Provenance()
     wandb: WandbRun | None = None
 
@@ -60,21 +60,21 @@ class Record(Part):
 
     @property
     def is_trial(self) -> bool:
-        """Whether the run was a trial of a tuning sweep or a cut-short one of `sweep=choose`, and so no result."""
+        """Whether the run was a trial of a tuning sweep, or a shortened run of `sweep=choose`: not a result."""
         tuning = self.provenance.tuning
         return tuning is not None and tuning.role != "final"
 
     @property
     def is_cut(self) -> bool:
-        """Whether it was a cut-short trial, which no tuning budget counts."""
+        """Whether it was a shortened run of `sweep=choose`, which no tuning budget counts."""
         return self.is_trial and self.provenance.tuning is not None and self.provenance.tuning.role == "cut"
 
     @property
     def collapsed(self) -> bool:
-        """Whether a finished run learnt nothing: it gives every row of a report split one answer.
+        """Whether a finished run learnt nothing: it gives every row of a report split the same answer.
 
-        True where that was seen (`metrics.constant`). Older records do not say it; there a metric tells it that has
-        the value which its row of the metric table says, such as a Matthews correlation of exactly 0.
+        `metrics.constant` says so. Older records lack that field; they are judged by a metric's value, as its
+        `collapse` in the metric table says, such as a Matthews correlation of exactly 0.
         """
         if self.status != "done":
             return False
@@ -93,22 +93,22 @@ class Record(Part):
 
     @property
     def precision(self) -> str:
-        """The precision that the run used; of a run that does not say it, the one that was asked."""
+        """The precision that the run used, or, if the record lacks it, the one that the config asked for."""
         return self.provenance.precision or self._asked("trainer", "precision")
 
     @property
     def device(self) -> str:
-        """The device's name, for telling whether times compare; empty when unknown."""
+        """The device's name; times of different devices are not comparable. Empty when unknown."""
         return self.provenance.device
 
     @property
     def data_source(self) -> str:
-        """Where the rows came from: local, hub, toy; `made` for records of scripts/make_records.py."""
+        """Where the rows came from: local, hub or toy; `made` in records that scripts/make_records.py wrote."""
         return self.provenance.data.source or self._asked("data", "source")
 
     @property
     def rows_kind(self) -> str:
-        """`glue`, or `own` for a task that is none of GLUE's."""
+        """`glue`, or `own` for a task that is not one of GLUE's."""
         task = self.config.get("task")
         return "own" if isinstance(task, Mapping) and task.get("glue", True) is None else "glue"
 
@@ -118,6 +118,6 @@ class Record(Part):
         return self.data_source == "toy"
 
     def _asked(self, section: str, key: str) -> str:
-        """A value of the config; empty where the record has none."""
+        """A value of the config as text; empty when the config lacks it."""
         found = self.config.get(section)
         return str(found.get(key, "")) if isinstance(found, Mapping) else ""

@@ -1,4 +1,4 @@
-"""How numbers are written: scores, percents, counts, bytes, durations; the page's `numbers.js` has the same rules."""
+"""How numbers are written: scores, percents, counts, bytes, durations. The page's `numbers.js` has the same rules."""
 
 from math import isnan
 
@@ -14,7 +14,7 @@ def fix(value: float | None, digits: int = 1) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many digits that count, no zeros at its end: 12.3, 0.0012, 1230."""
+    """A number with `digits` significant digits, without trailing zeros: 12.3, 0.0012, 1230."""
     exponent = int(f"{value:.16e}".partition("e")[2])
     return _trim(fix(value, max(0, digits - 1 - exponent)))
 
@@ -25,27 +25,27 @@ def score(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference of scores as points: one digit, two below a tenth."""
+    """A difference of scores as points: one decimal, or two if it is below 0.1."""
     return score(value) if value is None or value == 0 or abs(100 * value) >= 0.095 else fix(100 * value, 2)
 
 
 def signed(value: float) -> str:
-    """The same with its sign."""
+    """A difference of scores as points, with its sign: +1.2."""
     return points(value) if value < 0 else f"+{points(value)}"
 
 
 def measured(value: float) -> str:
-    """A score or a loss as it was measured, four digits: 0.8610."""
+    """A score or a loss as it was measured, with four decimals: 0.8610."""
     return fix(value, 4)
 
 
 def whole(value: float) -> str:
-    """110,592"""
+    """A whole number with commas: 110,592."""
     return f"{round(value):,}"
 
 
 def compact(value: float, digits: int = 3) -> str:
-    """A count in few signs, for axes and narrow columns: 110 k, 1.5 M."""
+    """A count in few characters, for axes and narrow columns: 110 k, 1.5 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{significant(value / size, digits)} {unit}"
@@ -53,12 +53,12 @@ def compact(value: float, digits: int = 3) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Times something else: 1.07."""
+    """A ratio: 1.07."""
     return fix(value, 2)
 
 
 def percent(value: float | None) -> str:
-    """Percent with two digits that count: 0.050, 1.20, 100."""
+    """A percentage with about three significant digits: 0.050, 1.20, 100."""
     if value is None or isnan(value):
         return NOTHING
     return fix(value, 3 if 0 < value < 0.1 else 2 if value < 10 else 0)
@@ -74,7 +74,7 @@ def size(value: float) -> str:
 
 
 def seconds(value: float, digits: int = 1) -> str:
-    """12 ms, 3.4 s, 5.6 min, 7.8 h; digits=0 for what is estimated: 3 s, 6 min."""
+    """A duration: 12 ms, 3.4 s, 5.6 min, 7.8 h; digits=0 for an estimate: 3 s, 6 min."""
     if 0 < value < 1 and digits:
         return f"{significant(1000 * value)} ms"
     if value < 120:
@@ -88,7 +88,7 @@ def probability(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """A learning rate or another setting: 0.06, 1e-3, 1.5e-4; a power of ten below 0.01 and from 100,000."""
+    """A learning rate or another setting: 0.06, 1e-3, 1.5e-4; with an exponent below 0.01 and from 100,000."""
     if value == 0 or 0.01 <= abs(value) < 1e5:
         return f"{value:g}"
     mantissa, exponent = f"{value:.4e}".split("e")

@@ -1,1 +1,1 @@
-"""From records to tables, figures, verdicts and the page. Nothing here imports torch."""
+"""From records to tables, figures, verdicts and the HTML page. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""What a tuning budget buys: the expected best of k trials of a method on a task, from the trials on disk."""
+"""Tuning budgets: the expected best of k trials of a method on a task, from the trials on disk."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ENDED = ("done", "failed", "diverged")
 
 @dataclass(frozen=True)
 class Searched:
-    """The trials of one method on one task; `budgets` for k = 1 … all of them, scores of the selection rows."""
+    """The trials of one method on one task; `budgets` for k = 1 to all of them. Scores are of the selection rows."""
 
     model: str
     protocol: str
@@ -22,22 +22,24 @@ class Searched:
     budgets: tuple[Budget, ...]
 
     def shown(self) -> list[Budget]:
-        """k = 1, 2, 4, 8, …, and all."""
+        """The budgets that tables show: k = 1, 2, 4, 8, …, and all trials."""
         last = len(self.budgets)
         return [each for each in self.budgets if each.trials == last or each.trials & (each.trials - 1) == 0]
 
 
 def searched(records: Sequence[Record]) -> tuple[Searched, ...]:
-    """All methods and tasks with two trials or more, one of them with a score; by model, protocol, task, method."""
+    """All methods and tasks with at least two trials and one score, sorted by model, protocol, task and method."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        if record.is_trial and not record.is_cut and record.status in ENDED:
+        if record.is_trial and not record.is_cut and record.status in (*ENDED, "paused"):
             task = record.config.get("task")
             size = task.get("train_examples") if isinstance(task, Mapping) else None
             name = record.task + ("" if size is None else f" n={size}") + (" (toy)" if record.is_toy else "")
             groups.setdefault((record.model, record.protocol, name, record.adapter), []).append(record)
     found = []
     for (model, protocol, task_name, method), trials in sorted(groups.items()):
+        if any(run.status == "paused" for run in trials):
+            continue  # those that went on are the better ones: no fair draw of trials
         tried = [Trial(run.selection_score, run.cost.seconds) for run in trials]
         budgets = tuple(expected_best(tried))
         if len(budgets) > 1:

@@ -1,8 +1,8 @@
-"""Groups records into cells: runs that are equal in everything but the seed.
+"""Group records into cells: runs that are equal in everything but the seed.
 
 Three keys place a cell: its table (model, protocol), its column (task, data and the data's digest) and its
-row (adapter, optimiser, trainer and the precision that was used). So runs of another protocol, data digest
-or precision never share a cell; runs of other versions or devices do, and the cell is marked.
+row (adapter, optimiser, trainer and the precision that was used). So runs with different protocols, data digests
+or precisions never share a cell. Runs of different versions or on different devices may; the cell is then marked.
 """
 
 import json
@@ -38,8 +38,8 @@ class Cell:
     row_settings: Mapping[str, Any]
     records: tuple[Record, ...]  # of every status
     values: Mapping[int, float]
-    collapsed: tuple[int, ...]  # seeds
-    counts: Mapping[str, int]  # status -> runs
+    collapsed: tuple[int, ...]  # seeds of the runs that collapsed
+    counts: Mapping[str, int]  # status -> number of runs
     marks: tuple[str, ...] = field(default=())
 
     @property
@@ -49,11 +49,11 @@ class Cell:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All settings but those of the task."""
+        """All settings except those of the task."""
         return {**self.table_settings, **self.row_settings}
 
     def count(self, status: str) -> int:
-        """Runs with this status."""
+        """The number of runs with this status."""
         return self.counts.get(status, 0)
 
 
@@ -61,7 +61,9 @@ def group(records: Iterable[Record]) -> list[Cell]:
     """All cells, ordered by table, task, adapter and row key. Tuning trials are left out."""
     members: dict[Key, list[Record]] = {}
     parts: dict[Key, Parts] = {}
-    homes: dict[str, Key] = {}  # the settings without digest and precision -> a cell with finished runs
+    homes: dict[
+        str, Key
+    ] = {}  # settings without digest and precision -> the key of a cell with finished runs
     found = _Found()
     kept = [record for record in records if not record.is_trial]
     for record in sorted(kept, key=lambda record: record.status != "done"):
@@ -77,7 +79,7 @@ def group(records: Iterable[Record]) -> list[Cell]:
         if record.status == "done":
             homes.setdefault(loose, key)
         elif key not in members:
-            key = homes.get(loose, key)  # it may have failed before its digest and precision were known
+            key = homes.get(loose, key)  # the run may have failed before its digest and precision were known
         members.setdefault(key, []).append(record)
         parts.setdefault(key, split)
     cells = [_cell(key, sorted(runs, key=_order), *parts[key]) for key, runs in members.items()]
@@ -101,20 +103,20 @@ def _split(record: Record, settings: Mapping[str, Any]) -> Parts:
     table["rows"] = source if (source := record.data_source) in ("toy", "made") else record.rows_kind
     table["low_resource"] = column.get("task.train_examples") is not None
     row["precision"] = record.precision
-    row.pop("trainer.precision", None)  # the recorded one says more than `auto`
+    row.pop("trainer.precision", None)  # the precision that was used replaces it, since it may be `auto`
     return table, column, row
 
 
 class _Found:
-    """What finished runs found out of their rows and their machine. A run that failed early knows neither its rows'
-    digest nor its precision; it stands where the finished runs of the same task and data stand."""
+    """Data digests and precisions of the finished runs. The record of a run that failed early lacks both; it gets those
+    of finished runs on the same task and data, so that it falls into their cell."""
 
     def __init__(self) -> None:
         self.digest: dict[str, str] = {}  # task and data settings -> digest
         self.precision: dict[str, str] = {}  # model, protocol and their settings -> precision
 
     def fill(self, record: Record, parts: Parts) -> None:
-        """Learn from a finished run, or fill in what another does not know. Finished runs come first."""
+        """Note the values of a finished run, or fill in those that another run lacks. Finished runs come first."""
         table, column, row = parts
         place = _key(record.task, {path: value for path, value in column.items() if path != "digest"})
         home = _key(record.model, record.protocol, table)
@@ -169,7 +171,7 @@ def _cell(
 
 
 def _mixed(runs: list[Record]) -> list[str]:
-    """What the finished runs of one cell do not share though the average needs it said."""
+    """Marks for versions and devices that differ between the finished runs of one cell."""
     done = [record for record in runs if record.status == "done"]
     marks = []
     for package in COMPARED_VERSIONS:

@@ -1,4 +1,4 @@
-"""What a method's YAML says of it for a report: BibTeX of its paper (`citation`), and its `family`."""
+"""What a report reads from a method's YAML: BibTeX of its paper (`citation`), and its group (`family`)."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,8 +16,8 @@ UNPUBLISHED = "unpublished"
 
 @cache
 def citation_of(adapter: str) -> tuple[str, ...] | None:
-    """BibTeX entries of a choice of `adapter=`, or of the longest one that begins the name (`krona_b_half` counts as
-    `krona_b`); none where the method is unpublished, None where its YAML says nothing or there is no such choice.
+    """BibTeX entries of a choice of `adapter=`, or of the longest choice with which the name begins (`krona_b_half`
+    counts as `krona_b`). Empty if the method is unpublished; None without such a choice or without its citation.
 
     Raises UserError for a `citation` that is neither BibTeX nor `unpublished` nor the name of a choice with one.
     """
@@ -27,7 +27,7 @@ def citation_of(adapter: str) -> tuple[str, ...] | None:
 
 @cache
 def family_of(adapter: str) -> str:
-    """The family of a method, as its YAML says it (`low-rank`, `prompts`, …); `other` where it says none."""
+    """The family of a method as in its YAML (`low-rank`, `prompts`, …); `other` if the YAML names none."""
     choice = _choice_of(adapter)
     return "other" if choice is None else str(_values(choice).get("family", "other"))
 
@@ -43,7 +43,7 @@ def _values(choice: str) -> Mapping[str, Any]:
 
 
 def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The entries of a choice. asked: the choices that refer to it."""
+    """The entries of a choice. asked: the choices that refer to it, so that a circle is refused."""
     path = option_path("adapter", choice)
     given = _values(choice).get("citation")
     if given is None:
@@ -59,14 +59,14 @@ def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:
             if others is None:
                 raise UserError(
                     f"{path}: citation: got '{text}'. Legal: a BibTeX entry (@article{{…}}), {UNPUBLISHED}, or another "
-                    "choice of adapter= whose paper it is too."
+                    "choice of adapter= with the same paper."
                 )
             found += others
     return tuple(found)
 
 
 def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
-    """Every entry once, methods first; comments name what has no paper and what has no entry."""
+    """Every entry once, methods first; comments name methods without a paper and names without a known entry."""
     parts: list[str] = []
     unpublished, unknown = [], []
     for method in dict.fromkeys(methods):
@@ -82,14 +82,14 @@ def bibtex(methods: Iterable[str], tasks: Iterable[str]) -> str:
         else:
             unknown.append(task)
     if unpublished:
-        parts.append(f"% Without a paper of their own: {', '.join(unpublished)}")
+        parts.append(f"% Methods without a paper: {', '.join(unpublished)}")
     if unknown:
         parts.append(f"% No citation is known for: {', '.join(unknown)}")
     return "\n\n".join(dict.fromkeys(parts)) + "\n"
 
 
 def report_bibtex(report: Report) -> str:
-    """BibTeX of all that the report's tables show."""
+    """BibTeX of all methods and tasks in the report's tables."""
     methods = sorted({row.adapter for table in report.tables for row in table.rows})
     tasks = sorted({column.task for table in report.tables for column in table.columns})
     return bibtex(methods, tasks)

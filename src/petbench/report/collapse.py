@@ -1,4 +1,4 @@
-"""In words: a finished run that learnt nothing, by its kept answers and the majority class of its report rows."""
+"""A sentence on a finished run that learnt nothing, from its stored answers and its majority class."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from petbench.tasks.glue import TASKS
 
 
 def nothing_learnt(record: Record, folder: Path) -> str | None:
-    """`collapsed: all 128 answers are 'entailment'; the majority class is 52.3`; or that the accuracy is below that
-    class; None for a run that learnt something. folder: the run's."""
+    """`collapsed: all 128 answers are 'entailment'; the majority class is 52.3`, or that the accuracy is below the
+    majority class; None for a run that learnt something. folder: the run's."""
     if record.status != "done" or record.headline is None:
         return None
     share = majority(record)
     if record.collapsed:
         beside = "" if share is None else f"; the majority class is {score(share)}"
-        return f"collapsed: {one_answer(record, folder) or 'the answers say nothing of the rows'}{beside}"
+        return f"collapsed: {one_answer(record, folder) or 'the answers do not depend on the rows'}{beside}"
     accuracy = record.metrics.report.get(record.headline.split, {}).get("accuracy")
     if share is None or accuracy is None or accuracy >= share:
         return None
@@ -34,7 +34,7 @@ def majority(record: Record) -> float | None:
 
 
 def one_answer(record: Record, folder: Path) -> str | None:
-    """`all 128 answers are 'entailment'`; None where they differ or were not kept."""
+    """`all 128 answers are 'entailment'`; None when the answers differ or were not stored."""
     if record.headline is None:
         return None
     try:

@@ -8,11 +8,11 @@ from petbench.record import Record
 from petbench.report.cells import Cell
 from petbench.report.layout import Costs, Span
 
-LORA = ("lora", "peft/lora")  # what step times are relative to: the first that is there
+LORA = ("lora", "peft/lora")  # step times are relative to the first of these that has a row
 
 
 def row_costs(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> Costs:
-    """Costs over a row's cells (column key -> cell); times relative to the LoRA row's on the same columns."""
+    """The costs of a row's cells (column key -> cell); `step_vs_lora` is relative to the LoRA row's cells."""
     runs = [record for cell in cells.values() for record in cell.done]
     params = [record.params for record in runs if record.params is not None]
     tuning_runs, tuning_seconds = _tuning(cells.values())
@@ -34,12 +34,12 @@ def row_costs(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> Costs:
 
 
 def step_seconds(cell: Cell) -> float | None:
-    """Median over a cell's runs of their median step time, lanes left out (their steps are shared)."""
+    """The median over a cell's runs of their median step time; runs that shared their steps (`lanes`) are left out."""
     return _median(_measured([run for run in cell.done if run.cost.lanes == 1], "step_seconds_median"))
 
 
 def step_ratio(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> float | None:
-    """Geometric mean over shared columns of step time against LoRA's; only where the conditions are equal."""
+    """The geometric mean of step time / LoRA's step time, over shared columns with equal conditions; else None."""
     ratios = []
     for column, cell in cells.items():
         other = lora.get(column)
@@ -52,7 +52,7 @@ def step_ratio(cells: Mapping[str, Cell], lora: Mapping[str, Cell]) -> float | N
 
 
 def _conditions(cell: Cell) -> tuple[object, ...]:
-    """What must be equal for two step times to compare."""
+    """What must be equal for two step times to be comparable."""
     names = ("batch_size", "gradient_accumulation", "gradient_checkpointing", "bucket")
     trainer = tuple(repr(cell.row_settings.get(f"trainer.{name}")) for name in names)
     machine = {(run.device, str(run.provenance.threads)) for run in cell.done}
@@ -60,7 +60,7 @@ def _conditions(cell: Cell) -> tuple[object, ...]:
 
 
 def _tuning(cells: Iterable[Cell]) -> tuple[int | None, float | None]:
-    """Runs and seconds of the tuning behind these cells (`provenance.tuning`), once a cell."""
+    """Runs and seconds of the tuning that chose these cells' settings (`provenance.tuning`), counted once per cell."""
     runs, seconds, found = 0, 0.0, False
     for cell in cells:
         notes = (run.provenance.tuning for run in cell.done)

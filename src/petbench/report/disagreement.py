@@ -1,4 +1,4 @@
-"""Where two methods disagree: the rows by how many runs, and what each method answers in place of what."""
+"""Where two methods disagree: the rows on which more runs of one are right, and the confusion matrix of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Texts = Mapping[int, Mapping[str, str]]  # row id -> field -> text
 
 @dataclass(frozen=True)
 class Row:
-    """One row on which the two methods differ. Of classes: runs that are right; of numbers: the mean answer."""
+    """One row on which the methods a and b differ. a, b: the runs that are right, or for numbers the mean answer."""
 
     id: int
     label: float
@@ -31,18 +31,18 @@ class Row:
 class Disagreement:
     """Two methods on the report rows of one task; `rows` from the largest difference to the smallest."""
 
-    where: str  # the column's head
+    where: str  # the column's label
     task: str
-    of: int  # report rows
+    of: int  # number of report rows
     runs: tuple[int, int]
     numbers: bool  # answers are numbers, not classes
     rows: tuple[Row, ...]
-    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a written answer that is not a label
+    classes: tuple[int, ...] = ()  # codes of labels and answers; -1: a generated answer that is not a label
     confusion: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # (label, answer), over all runs
 
     @property
     def one_sided(self) -> tuple[int, int]:
-        """Rows that every run of the first has right and none of the second; and the other way round."""
+        """The number of rows that all runs of a and no run of b have right, and the number for the opposite."""
         n_a, n_b = self.runs
         return (
             sum(row.a == n_a and row.b == 0 for row in self.rows),
@@ -53,14 +53,14 @@ class Disagreement:
 def disagreement(where: str, a: Cell, b: Cell, read: Read) -> Disagreement:
     """The rows on which two cells of one column differ.
 
-    Of classes a row's difference is that of the shares of runs that are right; of numbers that of the mean answers.
-    Raises UserError where a run kept no answers, or the runs kept those of other rows.
+    A row's difference is that of the shares of runs that are right, or for numbers that of the mean answers. Raises
+    UserError when a run stored no answers, or when the runs were scored on different rows.
     """
     first, second = _answers(a, read), _answers(b, read)
     kept = [*first, *second]
     ids, labels = kept[0].ids, kept[0].labels
     if not all(np.array_equal(each.ids, ids) for each in kept):
-        raise UserError(f"{where}: the runs report other rows, so there is none to compare them on.")
+        raise UserError(f"{where}: the runs were scored on different rows. Compare runs with the same rows.")
     said = [np.array([each.answers for each in side]) for side in (first, second)]  # (runs, rows)
     numbers = a.metric in METRICS and METRICS[a.metric].numbers
     values = [side.mean(axis=0) if numbers else (side == labels).sum(axis=0) for side in said]
@@ -78,20 +78,20 @@ def disagreement(where: str, a: Cell, b: Cell, read: Read) -> Disagreement:
 
 
 def _answers(cell: Cell, read: Read) -> list[Answers]:
-    """The answers of every finished run of a cell."""
+    """The answers of every finished run of a cell. Raises UserError when a run stored none."""
     kept = [(run, read(run)) for run in cell.done if run.seed in cell.values]
     missing = [run.run_id for run, answers in kept if answers is None]
     if missing:
         raise UserError(
             f"--rows needs the answers of every run; {len(missing)} of {len(kept)} runs of {cell.adapter} on "
-            f"{cell.task} kept none ({', '.join(missing[:3])}). They lie in answers.npz beside the record; older "
-            "runs have none."
+            f"{cell.task} stored none ({', '.join(missing[:3])}): there is no answers.npz beside the record, as with "
+            "older runs. Train them again, or leave out --rows."
         )
     return [answers for _, answers in kept if answers is not None]
 
 
 def confusion(labels: NDArray[Any], said: NDArray[Any], classes: Sequence[int]) -> NDArray[np.int64]:
-    """Counts by label (down) and answer (across), over all runs."""
+    """Counts over all runs, (label, answer). labels: (rows,); said: (runs, rows) answers."""
     return np.array(
         [[int((said[:, labels == row] == answer).sum()) for answer in classes] for row in classes]
     )
@@ -100,7 +100,7 @@ def confusion(labels: NDArray[Any], said: NDArray[Any], classes: Sequence[int]) 
 def in_words(
     found: Disagreement, names: tuple[str, str], labels: Sequence[str], texts: Texts, most: int
 ) -> str:
-    """Both confusion matrices, then the `most` largest disagreements with their texts."""
+    """Both confusion matrices, then the `most` rows with the largest differences and their texts."""
     a, b = names
     n_a, n_b = found.runs
     lines = [f"On {found.where}, {a} and {b} differ on {len(found.rows):,} of {found.of:,} rows."]
@@ -131,12 +131,14 @@ def _head(found: Disagreement, names: tuple[str, str], most: int) -> str:
 
 
 def _matrix(found: Disagreement, name: str, table: NDArray[Any], n: int, labels: Sequence[str]) -> list[str]:
-    """One confusion matrix as text: mean counts of a run."""
+    """One confusion matrix as text, with mean counts per run."""
     heads = [_name(code, labels) for code in found.classes]
     body = [[f"{count / n:.1f}" for count in row] for row in table]
-    kept = [k for k, code in enumerate(found.classes) if code != NO_LABEL]  # no row has such a label
+    kept = [k for k, code in enumerate(found.classes) if code != NO_LABEL]  # answers alone may be no label
     wide = max(map(len, [*heads, *(text for row in body for text in row)]))
-    lines = [f"{name}, answers (across) by label (down), rows in the mean of {n} run{'s' if n != 1 else ''}:"]
+    lines = [
+        f"{name}, answers (across) by label (down), mean number of rows over {n} run{'s' if n != 1 else ''}:"
+    ]
     lines.append("  " + "  ".join(text.rjust(wide) for text in ("", *heads)))
     lines += ["  " + "  ".join(text.rjust(wide) for text in (heads[k], *body[k])) for k in kept]
     return lines
@@ -149,7 +151,7 @@ def _name(code: int, labels: Sequence[str]) -> str:
 
 
 def as_values(found: Disagreement, texts: Texts) -> dict[str, Any]:
-    """The same as plain values, all rows of it."""
+    """The disagreement as plain values, with all rows."""
     columns = ("mean_a", "mean_b") if found.numbers else ("right_a", "right_b")
     rows = [
         {

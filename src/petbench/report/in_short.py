@@ -1,4 +1,4 @@
-"""A table's answer in sentences: how many methods tie at the top of a column, and the cheapest of them."""
+"""The answer of a table in sentences: how many methods tie at the top of a column, and the cheapest of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from petbench.report.recommend import price
 
 @dataclass(frozen=True)
 class Short:
-    """One sentence on one column, or on the mean over the tasks; `pick` and `highest` are labels of rows."""
+    """A text on one column, or on the mean over the tasks; `pick` (the cheapest) and `highest` are labels of rows."""
 
     where: str
     text: str
@@ -19,7 +19,7 @@ class Short:
 
 
 def in_short(table: Table) -> list[Short]:
-    """The mean over the tasks first, where the table has one; then its columns. Nothing of a column without a run."""
+    """A text on the mean over the tasks, if the table has one, and on each column that has a finished run."""
     whole = [(row, row.average) for row in table.rows if row.average is not None and row.average.complete]
     found = [_short(f"the mean of {whole[0][1].of} tasks", whole)] if whole else []
     for column in table.columns:
@@ -36,22 +36,24 @@ def _short(where: str, placed: Sequence[tuple[Row, Entry | Average]]) -> Short:
     group = [row for row, it in placed if it.standing in ("top", "level")]
     score = f"{highest.label} {points(values[highest.label])}"
     if not group:
-        lone = "one method alone" if len(placed) == 1 else "single runs, which say nothing of the spread"
+        lone = "one method alone" if len(placed) == 1 else "single runs, which say nothing about the spread"
         text = f"On {where}: {lone}; the highest is {score}."
         return Short(where, text, highest.label, highest.label)
     judged = sum(it.standing != "none" for _, it in placed)
     pick = min(group, key=price)
     cheapest = _cost(pick, values[pick.label])
     if len(group) == 1:
-        text = f"On {where}, {highest.label} is told from all {judged - 1} others: {_cost(pick, values[pick.label])}."
+        text = (
+            f"On {where}, {highest.label} is significantly better than all others ({judged - 1}): {cheapest}."
+        )
     elif len(group) == judged:
         text = (
-            f"On {where}, these records tell no two of the {judged} methods apart; the cheapest is {pick.label}: "
-            f"{cheapest}. The highest is {score}; more seeds may tell."
+            f"On {where}, no two of the {judged} methods differ significantly; the cheapest is {pick.label}: "
+            f"{cheapest}. The highest is {score}; more seeds may show a difference."
         )
     else:
         text = (
-            f"On {where}, {len(group)} of {judged} methods tie: none of them is told from the highest, {score}. The "
+            f"On {where}, {len(group)} of {judged} methods tie: none is significantly below the highest, {score}. The "
             f"cheapest of them is {pick.label}: {cheapest}."
         )
     return Short(where, text, pick.label, highest.label)

@@ -1,4 +1,4 @@
-"""Titles of tables, heads of columns and names of rows, with the settings that tell siblings apart."""
+"""Titles of tables, columns and rows, with the settings that distinguish those of the same name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ PROTOCOLS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     "toy": "TOY ROWS (generated, no GLUE)",
     "made": "MADE RECORDS (no runs)",
-    "own": "NOT GLUE (rows of one's own)",
+    "own": "NOT GLUE (the user's own rows)",
 }
 
 
 def title(cells: Sequence[Cell], siblings: Sequence[Mapping[str, Any]]) -> str:
-    """`minilm | protocol petbench: … | TOY ROWS`; `siblings`: settings of the tables of the same name."""
+    """`minilm | protocol petbench: … | TOY ROWS`. siblings: settings of all tables of this model and protocol."""
     first = cells[0]
     settings = first.table_settings
     said = PROTOCOLS.get(first.protocol)
@@ -39,7 +39,7 @@ def title(cells: Sequence[Cell], siblings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def column_labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Column key -> head, from one cell a column: the task, with what differs where a task comes twice."""
+    """Column key -> label, from one cell for each column: the task, and the settings that differ if it occurs twice."""
     labels = {}
     for cell in cells:
         settings = [other.column_settings for other in cells if other.task == cell.task]
@@ -54,8 +54,8 @@ def column_labels(cells: Sequence[Cell]) -> dict[str, str]:
 def row_labels(cells: Sequence[Cell]) -> Iterator[tuple[Cell, tuple[str, dict[str, Any]]]]:
     """Each cell with its row's label and the settings in it.
 
-    Cells of one adapter go into one row unless two of them share a column: then all settings that differ
-    within a column are in the label, so rows stay apart and like settings of other tasks join them.
+    Cells of one adapter form one row unless two of them share a column. Then the label has all settings that differ
+    within a column: these cells get different rows, and cells of other tasks join the row with their settings.
     """
     by_adapter: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -68,10 +68,10 @@ def row_labels(cells: Sequence[Cell]) -> Iterator[tuple[Cell, tuple[str, dict[st
 
 
 def shown_paths(cells: Sequence[Cell]) -> list[str]:
-    """The settings that tell one adapter's cells apart within a column.
+    """The settings that distinguish one adapter's cells within a column.
 
-    All that differ, adapter and optimiser first; where they are more than four, the fewest in that order
-    that still keep the cells apart (the notes name the rest).
+    All that differ, those of adapter and optimiser first; if they are more than four, only as many in that order as
+    are needed to distinguish the cells (the notes name the others).
     """
     paths = differing(cells)
     if len(paths) <= MOST_IN_LABEL:
@@ -84,7 +84,7 @@ def shown_paths(cells: Sequence[Cell]) -> list[str]:
 
 
 def differing(cells: Sequence[Cell]) -> list[str]:
-    """Settings that differ between cells of one column, adapter and optimiser first."""
+    """The settings that differ between cells of one column, those of adapter and optimiser first."""
     columns: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells:
         columns.setdefault(cell.column_key, []).append(cell.row_settings)
@@ -94,5 +94,5 @@ def differing(cells: Sequence[Cell]) -> list[str]:
 
 
 def _apart(cells: Sequence[Cell], paths: Sequence[str]) -> int:
-    """How many cells these settings can tell apart."""
+    """How many cells these settings distinguish."""
     return len({(cell.column_key, *(repr(cell.row_settings.get(path)) for path in paths)) for cell in cells})

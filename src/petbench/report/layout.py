@@ -1,4 +1,4 @@
-"""The report as plain data: what every writer (terminal, Markdown, CSV, LaTeX, page) shows."""
+"""The report as plain data, which every writer (terminal, Markdown, CSV, LaTeX, page) shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from petbench.report.cells import Cell
 from petbench.report.statistics.intervals import Summary
 from petbench.report.statistics.ranks import Ranks
 
-# All pairs of a column are looked at together. top: in the top group, the rows not told from the highest; behind:
-# told from it; level: no row of the column is told from another; none: fewer than two runs, or no other row.
+# All pairs of a column are tested together. top: in the top group, not significantly below the highest row; behind:
+# significantly below it; level: no two rows of the column differ significantly; none: fewer than two runs or rows.
 Standing = Literal["top", "behind", "level", "none"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One task as it was run; `label` names settings where two columns share a task."""
+    """One task with its data settings; `label` names the settings if two columns share a task."""
 
     key: str
     task: str
@@ -28,25 +28,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell as shown: `summary` is None when no run finished; scores are in [-1, 1]."""
+    """One cell as it is shown. `summary` is None when no run finished; scores are in [-1, 1]."""
 
     cell: Cell
     summary: Summary | None
     standing: Standing = "none"
-    p: float | None = None  # against the highest row of the column, corrected for all pairs
-    letters: str = ""  # rows of a column that share a letter are not told apart
-    rows_error: float | None = None  # standard error for other rows of the kind, where answers were kept
+    p: float | None = None  # of the difference from the highest row of the column, corrected for all pairs
+    letters: str = ""  # rows of a column that share a letter do not differ significantly
+    rows_error: float | None = (
+        None  # standard error of the mean for other rows of the kind, if answers were stored
+    )
 
     @property
     def mean_of_the_rest(self) -> float | None:
-        """The mean of the runs that did not collapse; None where none collapsed or all did."""
+        """The mean of the runs that did not collapse; None when none collapsed or all did."""
         rest = [value for seed, value in self.cell.values.items() if seed not in self.cell.collapsed]
         return fmean(rest) if rest and self.cell.collapsed else None
 
 
 @dataclass(frozen=True)
 class Average:
-    """The macro mean over the averaged columns that a row has; it is compared only when it has them all."""
+    """The macro mean over a row's averaged columns; rows that lack one of these columns are not compared."""
 
     summary: Summary
     tasks: int
@@ -63,7 +65,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Span:
-    """Smallest and largest value over a row's cells."""
+    """The smallest and the largest value over a row's cells."""
 
     low: float
     high: float
@@ -71,30 +73,30 @@ class Span:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a row costs, over its finished runs; None where nothing was measured."""
+    """What a row costs, over its finished runs; None when it was not measured."""
 
     adapter: Span | None = None  # parameters of the adapter alone
-    tuned: Span | None = None  # adapter, norms and other trained parts: all but the head
-    tuned_percent: Span | None = None  # of the backbone
+    tuned: Span | None = None  # parameters of adapter, norms and other trained parts: all but the head
+    tuned_percent: Span | None = None  # tuned, in percent of the backbone
     trainable: Span | None = None  # parameters, head included
     step_seconds: Span | None = None
     step_vs_lora: float | None = None  # geometric mean over shared columns
-    peak_memory: float | None = None  # bytes, largest
-    adapter_bytes: float | None = None  # largest
-    latency_unmerged_ms: float | None = None  # medians
+    peak_memory: float | None = None  # bytes, the largest of all runs
+    adapter_bytes: float | None = None  # the largest of all runs
+    latency_unmerged_ms: float | None = None  # median over the runs
     latency_merged_ms: float | None = None
-    train_seconds: float | None = None  # median of a run
-    tuning_runs: int | None = None  # what choosing the setting took, beside the runs shown
+    train_seconds: float | None = None  # median over the runs
+    tuning_runs: int | None = None  # trials that chose the setting; not among the runs shown
     tuning_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method in one setting; `label` names settings where rows share a method."""
+    """One method in one setting; `label` names the settings if several rows share a method."""
 
     adapter: str
     label: str
-    settings: Mapping[str, Any]  # those in the label
+    settings: Mapping[str, Any]  # the settings in the label
     entries: Mapping[str, Entry]  # column key -> entry
     average: Average | None
     costs: Costs
@@ -120,5 +122,5 @@ class Report:
 
     tables: tuple[Table, ...]
     counts: Mapping[str, int]  # status -> runs
-    trials: int  # tuning runs, in no table
-    searched: tuple[Searched, ...] = ()  # what their budgets buy, by method and task
+    trials: int  # number of tuning trials, which are in no table
+    searched: tuple[Searched, ...] = ()  # expected best of k of these trials, by method and task

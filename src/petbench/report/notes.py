@@ -1,4 +1,4 @@
-"""The notes under a table: what was mixed, collapsed, failed or must be known to read it."""
+"""The notes under a table: how to read it, and which runs collapsed, failed or were made under other conditions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isinf, sqrt
@@ -16,7 +16,7 @@ COLLAPSED, LOST, MIXED = "†", "✗", "‡"  # marks in a cell, each followed b
 
 
 def cell_marks(cell: Cell) -> str:
-    """`†2 ✗1 ‡`: two collapsed (in the mean), one failed or diverged (not in it), mixed versions."""
+    """`†2 ✗1 ‡`: two runs collapsed (counted in the mean), one failed or diverged (not counted), versions are mixed."""
     lost = cell.count("failed") + cell.count("diverged")
     parts = [f"{COLLAPSED}{len(cell.collapsed)}" if cell.collapsed else "", f"{LOST}{lost}" if lost else ""]
     return " ".join(filter(None, [*parts, MIXED if cell.marks else ""]))
@@ -25,7 +25,7 @@ def cell_marks(cell: Cell) -> str:
 def table_notes(
     cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prior | None]
 ) -> tuple[str, ...]:
-    """All notes of one table, in reading order. priors: of the seeds' variance, by column label."""
+    """All notes of one table, in reading order. priors: column label -> prior of the variance over seeds."""
     return tuple(dict.fromkeys(_notes(cells, rows, priors)))
 
 
@@ -36,17 +36,17 @@ def _notes(cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prio
     standings = {entry.standing for entry in entries}
     standings |= {row.average.standing for row in rows if row.average is not None}
     on_rows = any(entry.rows_error is not None for entry in entries)
-    what = "over seeds and rows" if on_rows else "over seeds, on these rows: no answers by row were kept"
+    what = "over seeds and rows" if on_rows else "over seeds, on these rows: no answers by row were stored"
     if "top" in standings:
-        yield f"bold: the top group, not told from the highest of its column; all pairs together at 5% ({what})"
+        yield f"bold: the top group, not significantly below its column's highest; all pairs tested at 5% ({what})"
     if "level" in standings:
-        yield f"a column without bold: no row is told from another ({what})"
+        yield f"a column without bold: no two rows differ significantly ({what})"
     errors = [100 * entry.rows_error for entry in entries if entry.rows_error is not None]
     if errors:
         span = f"{min(errors):.1f} to {max(errors):.1f}"
-        yield f"other rows of the kind would move a mean by {span} points (standard error)"
+        yield f"with other rows of the same kind, a mean would change by {span} points (standard error)"
     if any(len(cell.values) == 1 for cell in cells):
-        yield "n=1: a single run says nothing of the spread"
+        yield "n=1: a single run says nothing about the spread"
     fallen = sum(len(cell.collapsed) for cell in cells)
     if fallen:
         yield f"{COLLAPSED}k: k runs collapsed to one answer, counted in the mean ({fallen} in all)"
@@ -68,24 +68,24 @@ def _notes(cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prio
     yield from _hidden_settings(cells)
     yield from _recorded_marks(cells)
     if any(row.average is not None and not row.average.complete for row in rows):
-        yield "averages over k of m tasks are marked k/m, ranked nowhere and never compared"
+        yield "averages over k of m tasks are marked k/m; they are neither ranked nor compared"
 
 
 def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
-    """The variance that cells were drawn toward, once where all columns share one."""
+    """A note on the value toward which the cells' spreads are shrunk; a single note if all columns share the value."""
     known = {label: prior for label, prior in priors.items() if prior is not None}
     shared = len(set(known.values())) == 1 and len(known) == len(priors)
     for label, prior in known.items():
         where = "" if shared else f" on {label}"
-        worth = "all cells scatter alike" if isinf(prior.d0) else f"worth {prior.d0:.1f} degrees of freedom"
+        worth = "the same for all cells" if isinf(prior.d0) else f"worth {prior.d0:.1f} degrees of freedom"
         yield (
-            f"spread of seeds{where}: every cell's is drawn toward {fix(100 * sqrt(prior.s0_squared), 2)} points, "
+            f"spread over seeds{where}: every cell's is shrunk toward {fix(100 * sqrt(prior.s0_squared), 2)} points, "
             f"{worth} (empirical Bayes over {prior.cells} cells)"
         )
 
 
 def _collapses(rows: Sequence[Row]) -> Iterator[str]:
-    """How often a setting collapses, and what its other runs score."""
+    """How often a setting collapses, and the mean score of its other runs."""
     for row in rows:
         for entry in row.entries.values():
             k, n = len(entry.cell.collapsed), len(entry.cell.values)
@@ -108,7 +108,7 @@ def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
             yield f"mixed in this table: {package} {', '.join(sorted(found))}"
     devices = {run.device for run in runs} - {""}
     if len(devices) > 1:
-        yield f"mixed in this table: devices {', '.join(sorted(devices))}; times compare only within one"
+        yield f"mixed in this table: devices {', '.join(sorted(devices))}; only times of one device are comparable"
     settings: dict[str, set[str]] = {}
     for cell in cells:
         for path, value in cell.row_settings.items():
@@ -120,7 +120,7 @@ def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _hidden_settings(cells: Sequence[Cell]) -> Iterator[str]:
-    """Settings of a row that differ over its tasks, or that its label had no room for."""
+    """Settings of a row that differ between its tasks, or that are not in its label."""
     by_adapter: dict[str, list[Cell]] = {}
     for cell in cells:
         by_adapter.setdefault(cell.adapter, []).append(cell)
@@ -147,7 +147,7 @@ def _over_tasks(cells: Sequence[Cell]) -> list[str]:
 
 
 def _recorded_marks(cells: Sequence[Cell]) -> Iterator[str]:
-    """What the runs said of themselves (`provenance.marks`), such as partial data."""
+    """The marks in the runs' records (`provenance.marks`), such as partial data."""
     for cell in cells:
         for run in cell.done:
             yield from (f"{cell.task}: {mark}" for mark in run.provenance.marks)

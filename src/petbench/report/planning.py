@@ -1,4 +1,4 @@
-"""Planning from a results folder: how small a difference is seen by task, seeds and rows, and what one costs."""
+"""Planning from a results folder: the smallest difference that so many seeds detect, and the cost of detecting one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,36 +11,36 @@ from petbench.report.sides import Read, side_of
 from petbench.report.statistics.difference import residual_part, rows_part
 from petbench.report.statistics.power import Design, endless_seeds, least_difference, seeds_needed
 
-MOST_PAIRS = 50  # of methods that the rows' part is averaged over
+MOST_PAIRS = 50  # most pairs of methods over which the variance over rows is averaged
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What scatters on a task (variances in score²), pooled over the cells of a folder or given."""
+    """The spreads on a task (variances in score²), pooled over the cells of a folder or given by the user."""
 
     task: str
     rows: int
     seeds_variance: float
-    rows_variance: float | None  # None: no answers were kept, so these rows only
-    run_seconds: float | None  # of a run, median
-    cells: int  # that it was pooled from
+    rows_variance: float | None  # None: no answers were stored, so plans hold for these rows only
+    run_seconds: float | None  # median training time of a run
+    cells: int  # number of cells that were pooled
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One line: so many seeds of two methods on a task; differences in score units."""
+    """What `seeds` runs of each of two methods detect on a task; differences in score units."""
 
     spread: Spread
     seeds: int
-    on_these_rows: float  # the least true difference found with power .8
-    at_all: float | None  # for rows of the kind; None where no answers were kept
-    endless: float | None  # what no number of seeds betters
+    on_these_rows: float  # smallest true difference that is detected with power 0.8
+    at_all: float | None  # the same for other rows of the kind; None when no answers were stored
+    endless: float | None  # the limit of `at_all` for infinitely many seeds
 
 
 def pooled(cells: Sequence[Cell], read: Read, task: str | None = None) -> list[Spread]:
-    """The spreads of every task of a folder. Cells with collapsed runs and cells of one run are left out.
+    """The spreads of every task of a folder. Cells with collapsed runs and cells with one run are left out.
 
-    Raises UserError where no cell of the task has two finished runs.
+    Raises UserError when no cell of the task has two finished runs.
     """
     by_task: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -48,8 +48,8 @@ def pooled(cells: Sequence[Cell], read: Read, task: str | None = None) -> list[S
             by_task.setdefault(cell.task, []).append(cell)
     if not by_task:
         raise UserError(
-            f"no setting{f' of {task}' if task else ''} has two finished runs here, so the spread of seeds is not "
-            "known. Run two seeds of any method, or give it: --seeds-std POINTS --rows N."
+            f"no setting{f' of {task}' if task else ''} has two finished runs here, so the spread over seeds is not "
+            "known. Run two seeds of any method, or give the spread: --seeds-std POINTS --rows N."
         )
     return [_pooled(name, members, read) for name, members in sorted(by_task.items())]
 
@@ -79,7 +79,7 @@ def _pooled(task: str, cells: Sequence[Cell], read: Read) -> Spread:
 
 
 def plan(spread: Spread, seeds: int) -> Plan:
-    """What so many seeds of each of two methods would show."""
+    """What so many seeds of each of two methods would detect."""
     here = Design(seeds, max(spread.rows, 2), spread.seeds_variance)
     if spread.rows_variance is None:
         return Plan(spread, seeds, least_difference(here), None, None)
@@ -88,7 +88,7 @@ def plan(spread: Spread, seeds: int) -> Plan:
 
 
 def cost(spread: Spread, wanted: float) -> Mapping[str, float | None]:
-    """Seeds of each of two methods that show a difference (score units), runs in all, and hours of training."""
+    """Seeds of each of two methods that detect a difference (score units), runs in total, and hours of training."""
     design = Design(2, max(spread.rows, 2), spread.seeds_variance, spread.rows_variance or 0.0)
     seeds = seeds_needed(design, wanted)
     hours = None

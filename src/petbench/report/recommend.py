@@ -1,4 +1,4 @@
-"""Which method to use: the cheapest of those that a table's records do not tell from the best, under given limits."""
+"""Which method to use: the cheapest of those that are not significantly below the best, under given limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,28 +14,31 @@ FEWEST_RUNS = 2
 
 @dataclass(frozen=True)
 class Limits:
-    """What a method may cost; None where it may cost anything."""
+    """What a method may cost at most; None means no limit."""
 
-    params: float | None = None  # tuned parameters, the head left out
+    params: float | None = None  # tuned parameters, without the head
     percent: float | None = None  # of the backbone
-    latency_ms: float | None = None  # as it is served: merged where the method merges
-    memory: float | None = None  # bytes, the peak of training
+    latency_ms: float | None = None  # as it is served: merged if the method merges
+    memory: float | None = None  # peak bytes of training
     train_seconds: float | None = None  # of one run
     mergeable: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """A larger row that scores more than all smaller ones; `judged`: it against the recommended row, alone."""
+    """A row that costs more than the recommended one and scores higher than all cheaper rows.
+
+    judged: the comparison with the recommended row, not corrected for other comparisons.
+    """
 
     row: Row
-    within: bool  # whether it is under the limits
+    within: bool  # whether it is within the limits
     judged: Judged
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Why a row cannot be recommended: `what`, and the value that was found of it where it was measured."""
+    """Why a row cannot be recommended: `what`, and the measured value, if there is one."""
 
     what: str
     found: float | None = None
@@ -43,11 +46,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of one table. `pick` is None where no row can be recommended.
+    """The answer for one table. `pick` is None when no row can be recommended.
 
-    columns: those that decide, none where the table's have no mean together. group: the rows under the limits that
-    are not told from the highest of them, cheapest first. told: whether any two rows under the limits are told apart.
-    left_out: label -> why.
+    columns: the columns that decide; empty when the table's columns have no common mean. candidates: how many rows are
+    within the limits. group: those of them that are not significantly below the highest, cheapest first. told: whether
+    any row within the limits is significantly below the highest. left_out: label of a row -> why.
     """
 
     table: Table
@@ -61,15 +64,15 @@ class Answer:
 
     @property
     def keys(self) -> list[str]:
-        """The columns' keys."""
+        """The keys of the columns."""
         return [column.key for column in self.columns]
 
 
 def recommend(table: Table, limits: Limits, read: Read) -> Answer:
-    """The cheapest row of the top group under the limits, by tuned parameters, then by latency.
+    """The cheapest row of the top group within the limits, by tuned parameters, then by latency.
 
-    With several tasks it is the mean over all of them that counts, and a row needs them all. The top group is that of
-    all pairs of rows under the limits (see `report.statistics.column`).
+    With several tasks the mean over all of them decides, and only rows with all tasks count. The top group is that of
+    the rows within the limits, all pairs tested together (see `report.statistics.column`).
     """
     wanted = [column for column in table.columns if column.averaged]
     if len(wanted) < 2:
@@ -99,27 +102,27 @@ def mean(row: Row, keys: Sequence[str]) -> float:
 
 
 def served_latency(row: Row) -> float | None:
-    """Milliseconds of one answer as the method is served: merged where it merges; None where not measured."""
+    """Milliseconds for one answer as the method is served: merged if it merges; None when it was not measured."""
     costs = row.costs
     return costs.latency_merged_ms if costs.latency_merged_ms is not None else costs.latency_unmerged_ms
 
 
 def mergeable(row: Row) -> bool:
-    """Whether every finished run of a row can be folded into the backbone's weights."""
+    """Whether every finished run of a row can be merged into the backbone's weights."""
     runs = [run for entry in row.entries.values() for run in entry.cell.done]
     return bool(runs) and all(run.merge is not None and run.merge.mergeable for run in runs)
 
 
 def _unfit(row: Row, keys: Sequence[str]) -> LeftOut | None:
-    """Why the records cannot place a row."""
+    """Why a row has too few finished runs to be judged; None when it has enough."""
     runs = [len(row.entries[key].cell.values) if key in row.entries else 0 for key in keys]
     if min(runs) == 0:
         return LeftOut("no finished run" if len(keys) == 1 else "not all tasks")
-    return LeftOut("a single run, which says nothing of the spread") if min(runs) < FEWEST_RUNS else None
+    return LeftOut("a single run, which says nothing about the spread") if min(runs) < FEWEST_RUNS else None
 
 
 def _beyond(row: Row, limits: Limits) -> LeftOut | None:
-    """Which limit a row breaks; what was not measured is not known to be within."""
+    """The limit that a row breaks; None when it keeps all. A limit on a cost that was not measured is broken."""
     if limits.mergeable and not mergeable(row):
         return LeftOut("does not merge")
     costs = row.costs
@@ -142,7 +145,7 @@ def _most(span: Span | None) -> float | None:
 
 
 def price(row: Row) -> tuple[float, float, str]:
-    """What rows are cheap by: tuned parameters, then latency, then the name."""
+    """The order of rows by cost: tuned parameters, then latency, then the label."""
     tuned = row.costs.tuned
     return (float("inf") if tuned is None else tuned.high, served_latency(row) or float("inf"), row.label)
 
@@ -154,7 +157,7 @@ def _cells(rows: Sequence[Row]) -> list[Cell]:
 def _verdicts(
     rows: Sequence[Row], keys: Sequence[str], table: Sequence[Cell], read: Read
 ) -> dict[str, Verdict]:
-    """Label -> where the row stands among these rows."""
+    """Label -> standing of the row among these rows."""
     judged = [judge_column(key, _cells(rows), read, table) for key in keys]
     if len(keys) == 1:
         return {row.label: verdict_of(judged[0].pairs, row.entries[keys[0]].cell.row_key) for row in rows}
@@ -164,7 +167,7 @@ def _verdicts(
 
 
 def _steps(pick: Row, able: Sequence[Row], table: Table, keys: Sequence[str], read: Read) -> tuple[Step, ...]:
-    """What is bought by going up: from the recommended row on, each larger row that beats all before it."""
+    """From the recommended row on, by cost: each row with a higher mean than all before it."""
     allowed = {row.label for row in able}
     larger = [row for row in table.rows if not _unfit(row, keys) and price(row) > price(pick)]
     steps: list[Step] = []

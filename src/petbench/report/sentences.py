@@ -1,4 +1,4 @@
-"""A comparison in sentences: the answer first, its error and its parts below, then what must be known."""
+"""A comparison in sentences: the answer, its standard error in parts, and cautions."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -14,7 +14,7 @@ from petbench.report.verdicts import FEWEST_TASKS, Judged
 
 
 def verdict(judged: Sequence[Judged], first: Sequence[Cell], second: Sequence[Cell]) -> str:
-    """The answer in sentences: the headline first, then one line a task, then what must be known."""
+    """The answer in sentences: the main one first, then one line for each task, then cautions."""
     both = names(first, second)
     lines = [sentence(judged[-1], *both), *_details(judged[-1])]
     if len(judged) > 1:
@@ -31,9 +31,7 @@ def sentence(judged: Judged, first: str, second: str) -> str:
     found, on = judged.difference, f"On {judged.where}"
     if found is None:
         alone = " and ".join(name for name, side in ((first, judged.a), (second, judged.b)) if side.n < 2)
-        return (
-            f"{on}, open: {alone} has a single run, and one run says nothing of the spread. Give more seeds."
-        )
+        return f"{on}, open: {alone} has a single run, and one run says nothing about the spread. Give more seeds."
     if judged.nothing_learnt:
         return f"{on}, open: every run of {first} and of {second} collapsed to one answer, so nothing was learnt."
     if judged.word == "ahead":
@@ -61,7 +59,7 @@ def sentence(judged: Judged, first: str, second: str) -> str:
 
 
 def _details(judged: Judged) -> list[str]:
-    """Below the sentence: the error and its parts, the runs, and what could have been seen."""
+    """The lines below the sentence: the standard error in parts, the runs, and the difference that they can detect."""
     found = judged.difference
     if found is None:
         return []
@@ -71,7 +69,7 @@ def _details(judged: Judged) -> list[str]:
         k = sum(judged.collapsed)
         why = f": {k} runs collapsed" if k else ""
         lines.append(
-            f"  {most} wins more runs, {highest} has the higher mean{why}. The mean names no winner."
+            f"  {most} wins more runs, {highest} has the higher mean{why}. So neither is called ahead."
         )
     parts = f"  standard error {points(found.se)}: seeds {points(sqrt(found.seeds_part))}"
     if found.rows_part is not None:
@@ -80,14 +78,14 @@ def _details(judged: Judged) -> list[str]:
     least = judged.least
     if least is not None and judged.word != "equal":
         seen, endless = least
-        runs += f"; at least {points(seen)} is needed to be seen (power .8)"
+        runs += f"; a true difference of {points(seen)} or more would be detected (power 0.8)"
         if found.m and endless:
-            runs += f", and on {found.m:,} rows no number of seeds shows less than {points(endless)}"
+            runs += f", and on {found.m:,} rows no number of seeds detects less than {points(endless)}"
     return [*lines, f"{parts}{runs}."]
 
 
 def _over_tasks(judged: Sequence[Judged], first: str, second: str) -> list[str]:
-    """The signed-rank test over task means: whether it would hold on other tasks, from six tasks on."""
+    """The signed-rank test over task means, from six tasks on: whether the result would hold on other tasks."""
     tasks = [each.difference.value for each in judged[:-1] if each.difference is not None]
     if len(tasks) < FEWEST_TASKS:
         return []
@@ -102,7 +100,7 @@ def _over(found: Difference) -> str:
 
 
 def names(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[str, str]:
-    """Short names: adapters, with model or settings where the adapters are the same."""
+    """Short names of the sides: their adapters, with settings or model if the adapters are the same; else A and B."""
     a, b = first[0], second[0]
     if any(len({cell.adapter for cell in side}) > 1 for side in (first, second)):
         return "A", "B"
@@ -116,16 +114,16 @@ def names(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[str, str]:
 
 
 def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
-    """What makes the comparison weaker than it looks."""
+    """Warnings about what weakens the comparison."""
     both = [*first, *second]
     lines = []
     protocols = sorted({cell.protocol for cell in both})
     if len(protocols) > 1:
-        lines.append(f"Caution: the sides were run under other protocols ({', '.join(protocols)}).")
+        lines.append(f"Caution: the sides were run under different protocols ({', '.join(protocols)}).")
     elif protocols == ["glue_dev"]:
-        lines.append("Caution: under glue_dev the reported rows also picked the checkpoint.")
+        lines.append("Caution: under glue_dev the reported rows also chose the checkpoint.")
     if any(run.is_toy for cell in both for run in cell.done):
-        lines.append("Caution: toy rows, generated; this says nothing of GLUE.")
+        lines.append("Caution: the rows are generated (toy); this says nothing about GLUE.")
     collapsed = sum(len(cell.collapsed) for cell in both)
     lost = sum(cell.count("failed") + cell.count("diverged") for cell in both)
     if collapsed or lost:

@@ -1,4 +1,4 @@
-"""Series: score against training rows, selection score against the learning rate and against tuning trials."""
+"""The series of three plots: score over training rows, selection score over learning rate and over tuning trials."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ RATE = "optim.lr"
 
 
 def low_resource(report: Report) -> list[dict[str, Any]]:
-    """One setting of a method over the number of training rows, all else equal; x null: all rows."""
+    """Lines of score over the number of training rows, for a setting of a method, all else equal; x None: all rows."""
     lines: dict[tuple[str, ...], list[tuple[Cell, str, dict[str, Any]]]] = defaultdict(list)
-    homes: dict[str, list[int]] = defaultdict(list)  # tables that differ in the cut only
+    homes: dict[str, list[int]] = defaultdict(list)  # tables that differ only in the number of training rows
     for index, table in enumerate(report.tables):
         for row in table.rows:
             for entry in row.entries.values():
@@ -45,7 +45,7 @@ def low_resource(report: Report) -> list[dict[str, Any]]:
 
 
 def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Selection score against the learning rate, trials included; `best` rings the highest mean of a line."""
+    """Lines of selection score over the learning rate, trials included; `best` marks the highest mean of a line."""
     places = _places(report)
     rates: dict[tuple[str, ...], set[Any]] = defaultdict(set)
     for record in records:
@@ -87,7 +87,7 @@ def tuning(report: Report, records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def budgets(report: Report) -> list[dict[str, Any]]:
-    """Expected best selection score over the number of trials, with the seconds that so many take."""
+    """Lines of expected best selection score over the number of trials, with the seconds that so many trials take."""
     places = _places(report)
     out = []
     for each in report.searched:
@@ -104,7 +104,7 @@ def budgets(report: Report) -> list[dict[str, Any]]:
 
 
 def _places(report: Report) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Model and protocol -> their tables."""
+    """(model, protocol) -> positions of their tables."""
     out: dict[tuple[str, str], tuple[int, ...]] = {}
     for index, table in enumerate(report.tables):
         home = table.model, table.protocol
@@ -121,7 +121,7 @@ def _home(record: Record) -> tuple[str, ...]:
 
 
 def learning_rate(record: Record) -> float | None:
-    """The run's `optim.lr`; None where its config has none."""
+    """The run's `optim.lr`; None when its config has none."""
     optim = record.config.get("optim")
     return optim.get("lr") if isinstance(optim, Mapping) else None
 
@@ -133,7 +133,7 @@ def _line(
 
 
 def _point(x: float | None, y: float, low: float | None, high: float | None, n: int) -> dict[str, Any]:
-    """Scores as points of 100, not rounded: whoever prints them does that."""
+    """A point of a line, its scores times 100 and not rounded, since they are rounded when printed."""
 
     def scaled(value: float | None) -> float | None:
         return None if value is None else 100 * value

@@ -1,4 +1,4 @@
-"""A record's settings as flat dotted paths: reading, showing and selecting by them."""
+"""A record's settings by dotted path: what identifies its cell, how values are written, and selecting by them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ Where = Mapping[str, tuple[str, ...]]
 
 
 def identity(record: Record) -> dict[str, Any]:
-    """The flat settings that make the cell: all of the config less the seed and what is not identity.
+    """The settings that identify a cell: the config by dotted path, without the seed and keys that are not identity.
 
-    Of what is named by a path (`model.name`, `init_from`, …) the first digits of its content stand there where the
-    record has it: runs of one place with other weights are other cells, and one model at two places is one.
+    Keys that name content (`model.name`, `init_from`, …) are replaced by the first digits of its digest, if the record
+    has it: so other weights in the same folder give another cell, and one model in two folders gives one cell.
     """
     settings = flat(record.config)
     settings.pop("seed", None)
@@ -38,7 +38,7 @@ def identity(record: Record) -> dict[str, Any]:
         for path, part in _BY_CONTENT.items():
             digest = getattr(content, part)
             settings[path] = None if digest is None else digest.rpartition(":")[2][:8]
-        if content.task is not None:  # a definition that the task's name does not say
+        if content.task is not None:  # the definition of a task that its name does not identify
             settings["task.definition"] = content.task[:8]
     return {
         path: value
@@ -48,7 +48,7 @@ def identity(record: Record) -> dict[str, Any]:
 
 
 def show(value: Any) -> str:
-    """A setting's value as people write it: `1e-3`, `32x24` (two whole numbers), `query+value`, `none`."""
+    """The value of a setting as people write it: `1e-3`, `32x24` (two whole numbers), `query+value`, `none`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -67,12 +67,12 @@ def short(path: str) -> str:
 
 
 def labelled(settings: Mapping[str, Any], paths: Iterable[str]) -> str:
-    """`factor_shape=32x24 lr=1e-3` for these paths, in this order."""
+    """The settings of these paths in this order: `factor_shape=32x24 lr=1e-3`."""
     return " ".join(f"{short(path)}={show(settings.get(path))}" for path in paths)
 
 
 def varying(many: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Paths whose values are not all equal, sorted."""
+    """The paths whose values are not all equal, sorted."""
     paths = sorted({path for settings in many for path in settings})
     missing = object()
     return [path for path in paths if len({repr(each.get(path, missing)) for each in many}) > 1]
@@ -89,17 +89,17 @@ def parse_where(clauses: Iterable[str]) -> dict[str, tuple[str, ...]]:
             key, sign, values = part.partition("=")
             if not sign or not key.strip() or not values.strip():
                 raise UserError(
-                    f"'{part}' is not a clause. Write key=value, such as task=rte or optim.lr=1e-3."
+                    f"'{part}' is not a condition. Write key=value, such as task=rte or optim.lr=1e-3."
                 )
             where[key.strip()] = tuple(value.strip() for value in values.split("|"))
     return where
 
 
 def select(records: Sequence[Record], where: Where) -> list[Record]:
-    """Records with these values; keys are record fields, config paths or the last part of one.
+    """The records with these values. Keys are record fields, config paths or the last part of a path.
 
-    Numbers compare as numbers (`lr=1e-3` finds 0.001); a list compares as it is shown (`32x24`).
-    Raises UserError when no record has a key.
+    Numbers are compared as numbers (`lr=1e-3` finds 0.001), lists as they are written (`32x24`). Raises UserError for a
+    key that no record has.
     """
     if not where or not records:
         return list(records)
@@ -124,7 +124,7 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
 
 
 def _equal(value: Any, text: str) -> bool:
-    """Whether a config value is what the user wrote."""
+    """Whether a config value equals what the user wrote."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(text) == float(value)

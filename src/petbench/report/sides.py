@@ -1,4 +1,4 @@
-"""Cells as sides of a test: their scores by seed, their kept answers row by row, and the prior of their table."""
+"""Cells as the sides of a test: their scores by seed, their values by row, and the prior of their table."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -10,20 +10,20 @@ from petbench.report.cells import Cell
 from petbench.report.statistics.difference import Side
 from petbench.report.statistics.moderation import FEWEST_CELLS, Prior, fit_prior
 
-Read = Callable[[Record], Answers | None]  # the answers of a run on its headline split, where they were kept
+Read = Callable[[Record], Answers | None]  # run -> its answers on its headline split, if they were stored
 
 
 def no_answers(record: Record) -> Answers | None:
-    """For records without a folder."""
+    """The `Read` of records without a folder: there are no answers."""
     return None
 
 
 def side_of(cell: Cell, read: Read = no_answers) -> Side:
-    """The finished runs of a cell, by seed; with (seeds, rows) jackknife values where every run kept its answers."""
+    """The finished runs of a cell by seed, with (seeds, rows) jackknife values if every run stored its answers."""
     runs = [run for run in cell.done if run.seed in cell.values]
     runs = list({run.seed: run for run in reversed(runs)}.values())[
         ::-1
-    ]  # the first of a seed, as in `values`
+    ]  # of two runs of a seed the first, as in `values`
     scores = tuple(cell.values[run.seed] for run in runs)
     rows = []
     seen: Answers | None = None
@@ -49,9 +49,9 @@ def prior_of(
     table: Iterable[Cell],
     scores: Callable[[Cell], Sequence[float]] = headline_scores,
 ) -> Prior | None:
-    """The prior of a column's seeds variance: from its own cells, else from all of its table, where either has ten.
+    """The prior of the variance over seeds: from the column's cells if it has ten, else from the table's; else None.
 
-    Cells with collapsed runs are left out: a collapse is another law than the scatter of seeds.
+    Cells with collapsed runs are left out, since a collapse does not follow the same distribution as other runs.
     """
     for cells in (column, list(table)):
         runs = [found for cell in cells if not cell.collapsed and len(found := scores(cell)) > 1]
@@ -62,5 +62,5 @@ def prior_of(
 
 
 def prior_for(cell: Cell, prior: Prior | None) -> Prior | None:
-    """The prior as a cell may use it: a cell with collapsed runs scatters as it does."""
+    """The prior for a cell; None for a cell with collapsed runs, whose variance is not shrunk."""
     return None if cell.collapsed else prior

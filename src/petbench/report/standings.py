@@ -1,4 +1,4 @@
-"""Where every cell of a column stands: its interval, its place in the top group, its letters."""
+"""The standing of every cell of a column: its interval, whether it is in the top group, its letters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from petbench.report.statistics.difference import Side, rows_error, seeds_varian
 from petbench.report.statistics.intervals import CONFIDENCE, summary, t_quantile
 from petbench.report.statistics.moderation import Prior, Variance
 
-Verdict = tuple[Standing, float | None, str]  # standing, corrected p from the highest, letters
+# standing, corrected p of the difference from the highest, letters
+Verdict = tuple[Standing, float | None, str]
 
 
 @dataclass(frozen=True)
 class JudgedColumn:
-    """One column's cells as sides of a test, all pairs looked at together; `pairs` is None below two such cells."""
+    """One column's cells as sides of a test, all pairs tested together; `pairs` is None below two such cells."""
 
     sides: Mapping[str, Side]  # row key -> side
     prior: Prior | None
@@ -25,7 +26,7 @@ class JudgedColumn:
     pairs: Column | None
 
     def entry(self, cell: Cell) -> Entry:
-        """The cell as a table shows it."""
+        """The cell as tables show it."""
         side = self.sides[cell.row_key]
         if not side.scores:
             return Entry(cell, None)
@@ -34,7 +35,7 @@ class JudgedColumn:
         return Entry(cell, short, *verdict_of(self.pairs, cell.row_key), error)
 
     def spread(self, cell: Cell) -> Variance | None:
-        """The variance of the cell's mean over seeds (score²); None below two runs."""
+        """The variance of the cell's mean due to seeds (score²); None below two runs."""
         side = self.sides[cell.row_key]
         if side.n < 2:
             return None
@@ -45,9 +46,9 @@ class JudgedColumn:
 def judge_column(
     key: str, cells: Sequence[Cell], read: Read, table: Sequence[Cell] | None = None
 ) -> JudgedColumn:
-    """The cells of one column, looked at together.
+    """The cells of one column, all pairs tested together.
 
-    table: all cells of its table where `cells` are some of them; from all, the spread of seeds is moderated.
+    table: all cells of the table, if `cells` are only some of them; the variance over seeds is moderated by all.
     """
     column = [cell for cell in cells if cell.column_key == key]
     whole = cells if table is None else table
@@ -58,7 +59,7 @@ def judge_column(
 
 
 def verdict_of(pairs: Column | None, name: str) -> Verdict:
-    """Where one row stands among all pairs of its column."""
+    """The standing of one row, from all pairs of its column."""
     if pairs is None or name not in pairs.names:
         return "none", None, ""
     if not pairs.apart.any():
@@ -72,7 +73,7 @@ def judge_average(
     rows: Mapping[tuple[str, str], Mapping[str, Cell]],
     wanted: Sequence[str],
 ) -> Mapping[tuple[str, str], Verdict]:
-    """Rows (adapter, label) that have every averaged column, all pairs of their means over tasks together."""
+    """(adapter, label) -> verdict on the mean over tasks, for rows with every averaged column; all pairs together."""
     tasks = []
     for column, key in zip(columns, wanted, strict=True):
         if column.parts is None:
@@ -87,7 +88,10 @@ def judge_average(
 
 
 def mean_interval(spreads: Sequence[Variance | None], mean: float) -> tuple[float | None, float | None]:
-    """95 % interval of a mean over k tasks from its parts' variances; None where a task has one run."""
+    """95 % interval of a mean over k tasks, mean ± t · √(Σ vᵢ)/k with Satterthwaite's degrees of freedom.
+
+    spreads: the variances vᵢ of the tasks' means. (None, None) when one of them is None.
+    """
     known = [spread for spread in spreads if spread is not None]
     if len(known) < len(spreads):
         return None, None

@@ -1,4 +1,4 @@
-"""Records to a Report: one table of methods x tasks for each model, protocol and kind of rows."""
+"""From records to a Report: one table of methods and tasks for each model, protocol and kind of rows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def build(
     include_wnli: bool = False,
     read: Read = no_answers,
 ) -> Report:
-    """All tables of these records, less those that `where` leaves out. read: a run's kept answers.
+    """The report of the records that `where` selects. read: run -> its stored answers.
 
     Raises UserError when `where` names a setting that no record has.
     """
@@ -109,7 +109,7 @@ def _averages(
     columns: Sequence[Column],
     judged: Mapping[str, JudgedColumn],
 ) -> dict[tuple[str, str], Average]:
-    """Macro means with their own error, sqrt(Σ se²)/k over tasks; std where every averaged task has the same seeds."""
+    """Macro means over k tasks, with standard error √(Σ se²)/k; and std if all averaged tasks have the same seeds."""
     wanted = [column.key for column in columns if column.averaged]
     if len(wanted) < 2:
         return {}
@@ -146,7 +146,7 @@ def _formula(columns: Sequence[Column], include_wnli: bool) -> str:
 
 
 def _ranks(rows: Sequence[Row], columns: Sequence[Column]) -> Ranks | None:
-    """Average ranks of the rows that have every averaged column."""
+    """The average ranks of the rows that have every averaged column."""
     wanted = [column for column in columns if column.averaged]
     scores = {}
     for row in rows:
@@ -161,7 +161,7 @@ def _ranks(rows: Sequence[Row], columns: Sequence[Column]) -> Ranks | None:
 
 
 def _row_order(row: Row) -> tuple[int, float, str]:
-    """Complete rows first, higher averages first, then by label."""
+    """The order of rows: complete ones first, then by average from high to low, then by label."""
     if row.average is not None:
         return (0 if row.average.complete else 1), -row.average.summary.mean, row.label
     scores = [entry.summary.mean for entry in row.entries.values() if entry.summary is not None]

@@ -1,4 +1,4 @@
-"""Two methods against each other in words: ahead, equal within a margin, or open; by how much and how sure."""
+"""The comparison of two methods in one word (ahead, equal within a margin, or open) and its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ from petbench.report.statistics.difference import (
 from petbench.report.statistics.power import Design, endless_seeds, least_difference
 from petbench.report.statistics.shape import FEWEST_FOR_SHARE, Wins, disagrees, shape_p, wins
 
-SHARE = 0.8  # of the level, for all tasks together
+SHARE = 0.8  # share of the level that the mean over all tasks gets
 
 
-MARGIN, MARGIN_OF_FEW_ROWS, FEW_ROWS = 0.005, 0.01, 1000  # what counts as nothing, in score units
+# A difference below the margin counts as none (score units); the larger margin holds with fewer rows than FEW_ROWS.
+MARGIN, MARGIN_OF_FEW_ROWS, FEW_ROWS = 0.005, 0.01, 1000
 
 
-FEWEST_TASKS = 6  # below that the signed-rank test over tasks cannot reach .05
+FEWEST_TASKS = 6  # with fewer, the signed-rank test over tasks cannot reach p = 0.05
 
 
 Word = Literal["ahead", "equal", "open"]
@@ -37,11 +38,11 @@ Word = Literal["ahead", "equal", "open"]
 
 @dataclass(frozen=True)
 class Judged:
-    """One comparison, a against b. `difference` is None where a side has a single run."""
+    """One comparison, a against b. `difference` is None when a side has a single run."""
 
     where: str  # the task, or `the mean of 8 tasks`
     difference: Difference | None
-    p: float  # corrected over all that were made at once
+    p: float  # corrected for all comparisons that are made at once
     margin: float  # score units
     a: Side
     b: Side
@@ -50,7 +51,8 @@ class Judged:
 
     @property
     def word(self) -> Word:
-        """ahead: told apart, and mean and majority of runs agree; equal: the 90 % interval lies in the margin."""
+        """ahead: the difference is significant, and mean and majority of runs name the same winner; equal: the 90 %
+        interval lies within the margin; open: neither."""
         found = self.difference
         if found is None or self.nothing_learnt:
             return "open"
@@ -60,7 +62,7 @@ class Judged:
 
     @property
     def nothing_learnt(self) -> bool:
-        """Whether every run of both sides collapsed: equal scores then say nothing of the methods."""
+        """Whether every run of both sides collapsed: equal scores then say nothing about the methods."""
         return bool(self.a.n and self.b.n) and self.collapsed == (self.a.n, self.b.n)
 
     @property
@@ -70,13 +72,14 @@ class Judged:
 
     @property
     def wins(self) -> Wins | None:
-        """P(a run of a beats a run of b); None below five runs a side."""
+        """P(a run of a beats a run of b); None when a side has fewer than five runs."""
         enough = min(self.a.n, self.b.n) >= FEWEST_FOR_SHARE
         return wins(self.a.scores, self.b.scores) if enough else None
 
     @property
     def least(self) -> tuple[float, float] | None:
-        """The least true difference found with power .8 by as many runs; and on these rows by endless seeds."""
+        """The smallest true difference that so many runs detect with power 0.8, and the smallest that infinitely many
+        would detect on as many rows."""
         found = self.difference
         if found is None or found.variance == 0:
             return None
@@ -89,9 +92,9 @@ class Judged:
 
 
 def pick(records: Sequence[Record], side: str) -> list[Cell]:
-    """The cells of one side: a where-clause (`adapter=krona,task=rte`) or run ids with commas.
+    """The cells of one side. side: a condition (`adapter=krona,task=rte`), or run ids separated by commas.
 
-    Raises UserError when nothing matches, or when two cells of one task do.
+    Raises UserError when nothing matches, or when two cells of the same task match.
     """
     if "=" in side:
         chosen = select(records, parse_where([side]))
@@ -101,7 +104,7 @@ def pick(records: Sequence[Record], side: str) -> list[Cell]:
         missing = ids - {record.run_id for record in chosen}
         if missing:
             raise UserError(
-                f"no record has the run id {', '.join(sorted(missing))}. Give run ids, or a clause such as "
+                f"no record has the run id {', '.join(sorted(missing))}. Give run ids, or a condition such as "
                 "adapter=krona,task=rte."
             )
     cells = [cell for cell in group(chosen) if cell.values]
@@ -117,13 +120,13 @@ def pick(records: Sequence[Record], side: str) -> list[Cell]:
                 f"{cell.adapter} {labelled(each.settings, told[:4])}" for each in (other, cell)
             )
             raise UserError(
-                f"'{side}' matches several settings on {cell.task}: {choices}. Add one to the clause."
+                f"'{side}' matches several settings on {cell.task}: {choices}. Add one of them to the condition."
             )
     return cells
 
 
 def pairs(first: Sequence[Cell], second: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
-    """The cells of both sides that share task and rows. Raises UserError when there are none."""
+    """The pairs of cells, one of each side, with the same task and rows. Raises UserError when there are none."""
     theirs = {cell.column_key: cell for cell in second}
     found = [(cell, theirs[cell.column_key]) for cell in first if cell.column_key in theirs]
     if not found:
@@ -138,11 +141,12 @@ def judge(
     read: Read = no_answers,
     margin: float | None = None,
 ) -> list[Judged]:
-    """Every task that both sides have, then their mean; the chance of any false `ahead` is 5 % at most.
+    """The comparison on every task that both sides have, and then on their mean.
 
-    The mean over tasks gets 4/5 of the level; single tasks share the rest by Holm, and have the whole level once the
-    mean differs. table: all cells of the folder, from which the spread of seeds is moderated. margin: score units; by
-    default 0.5 points, 1.0 below 1,000 rows. Raises UserError when the sides share no task and rows.
+    The probability of any false `ahead` is at most 5 %: the mean over tasks is tested at 4/5 of the level; single tasks
+    share the rest by Holm's correction, and the whole level once the mean differs. table: all cells of the folder,
+    which moderate the variance over seeds. margin: score units; by default 0.5 points, or 1.0 with fewer than 1,000
+    rows. Raises UserError when the sides share no task and rows.
     """
     both = pairs(first, second)
     labels = column_labels([cell for cell, _ in both])
@@ -165,7 +169,7 @@ def judge(
 
 
 def _tested(where: str, a: Cell, b: Cell, table: Sequence[Cell], read: Read, margin: float | None) -> Judged:
-    """One task, p not yet corrected."""
+    """The comparison on one task, p not yet corrected."""
     sides = side_of(a, read), side_of(b, read)
     beside = [cell for cell in table if cell.table_key in (a.table_key, b.table_key)]
     column = [cell for cell in beside if cell.column_key == a.column_key]
@@ -180,7 +184,7 @@ def _tested(where: str, a: Cell, b: Cell, table: Sequence[Cell], read: Read, mar
 
 
 def as_table(judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """The same as plain values in score units, for --json and the table below the sentences."""
+    """The comparisons as plain values in score units, for --json."""
     rows = []
     for each in judged:
         found, won = each.difference, each.wins
@@ -213,7 +217,8 @@ def _nothing_shared(first: Sequence[Cell], second: Sequence[Cell]) -> str:
     shared = sorted(tasks[0] & tasks[1])
     if shared:
         return (
-            f"both sides have {', '.join(shared)}, but on other rows or settings of the task: no comparison."
+            f"both sides have {', '.join(shared)}, but on different rows or settings of the task. Compare runs of the "
+            "same rows."
         )
     listed = [", ".join(sorted(names)) for names in tasks]
     return f"no common task: one side has {listed[0]}, the other {listed[1]}."

@@ -1,7 +1,7 @@
-"""What the page and the image files draw: a report and its records as plain values, scores times 100.
+"""What the page and the plot files draw: a report and its records as plain values, scores times 100.
 
-`payload` gives JSON-ready tables, cells, runs and the series of the nine plots. Nothing is averaged here
-that the report has not averaged, but medians of costs and means of selection scores over a cell's seeds.
+`payload` gives JSON-ready tables, cells, runs and the series of the nine plots. All averages are the report's, except
+medians of costs and means of selection scores over a cell's seeds.
 """
 
 from collections import Counter
@@ -19,17 +19,17 @@ from petbench.report.notes import cell_marks
 from petbench.report.series import budgets, learning_rate, low_resource, tuning
 
 SCALE = 100
-DECIMALS = 1  # of scores in tables
-CURVE_VALUES = 100_000  # numbers kept of all learning curves together: about a megabyte
-CURVE_POINTS = (8, 200)  # fewest and most of one curve
+DECIMALS = 1  # decimals of scores in tables
+CURVE_VALUES = 100_000  # numbers of all learning curves together that are kept: about a megabyte
+CURVE_POINTS = (8, 200)  # fewest and most points of one curve
 YARDSTICKS = ("full", "head_only")
 COLOURED_FIRST = ("krona", "lora", "compacter", "hadamard", "kernel_mix", "bitfit", "houlsby", "krona_res")
 CURVE_FIELDS = {"x": "step", "e": "epoch", "t": "seconds", "y": "score", "l": "loss"}
-NOT_DONE = ("failed", "diverged", "skipped", "interrupted")
+NOT_DONE = ("failed", "diverged", "skipped", "interrupted", "paused")
 
 
 def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
-    """Everything that is drawn. Curves are thinned so that the page stays small."""
+    """Everything that is drawn. Learning curves are thinned out, so that the page stays small."""
     cells: list[dict[str, Any]] = []
     points = _points_a_curve(records)
     tables = [_table(table, cells, points) for table in report.tables]
@@ -53,18 +53,18 @@ def payload(report: Report, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def coloured(methods: Sequence[str]) -> list[str]:
-    """Methods in the order that they take colours: the most compared first, so that their colours differ."""
+    """Methods in the order in which they get colours: often compared ones first, so that their colours differ."""
     first = [name for name in COLOURED_FIRST if name in methods]
     return first + [name for name in methods if name not in first and name not in YARDSTICKS]
 
 
 def points_of(value: float | None) -> float | None:
-    """A score in [-1, 1] as points. Whoever prints it rounds it: a number that is rounded twice can be wrong."""
+    """A score in [-1, 1] as points, not rounded: it is rounded when printed, and rounding twice can be wrong."""
     return None if value is None else SCALE * value
 
 
 def _facts(report: Report, records: Sequence[Record]) -> list[list[Any]]:
-    """Number, words, whether it is bad news."""
+    """The page's facts, each a number, a word, and whether it is bad news."""
     count = Counter(str(record.status) for record in records)
     entries = [entry for table in report.tables for row in table.rows for entry in row.entries.values()]
     fallen = sum(len(entry.cell.collapsed) for entry in entries)
@@ -88,7 +88,7 @@ def _facts(report: Report, records: Sequence[Record]) -> list[list[Any]]:
 
 
 def _table(table: Table, cells: list[dict[str, Any]], points: int) -> dict[str, Any]:
-    """One table; its cells are appended to `cells` and named by their position there."""
+    """One table. Its cells are appended to `cells`, and the table refers to them by position."""
     columns = {column.key: column for column in table.columns}
     rows = []
     for row in table.rows:
@@ -106,7 +106,7 @@ def _table(table: Table, cells: list[dict[str, Any]], points: int) -> dict[str, 
         "kinds": kinds,
         "head": protocol,
         "formula": table.formula,
-        "average_of": averaged if averaged > 1 else 0,  # one task is no average
+        "average_of": averaged if averaged > 1 else 0,  # a single task has no average
         "ranks": _ranks(table),
         "tasks": [
             {
@@ -125,7 +125,7 @@ def _ranks(table: Table) -> str | None:
     ranks = table.ranks
     if ranks is None:
         return None
-    said = f"two rows differ when their ranks do by more than {fix(ranks.critical_difference, 2)}"
+    said = f"two rows differ significantly if their ranks differ by more than {fix(ranks.critical_difference, 2)}"
     tasks, p = len(ranks.tasks), ranks.friedman_p
     return f"average ranks over {tasks} tasks, 1 is best: {said} (Nemenyi); Friedman p {probability(p)}"
 
@@ -206,7 +206,7 @@ def _cell(row: Row, entry: Entry, column: str, points: int) -> dict[str, Any]:
 
 
 def _curve(record: Record, points: int) -> dict[str, Any] | None:
-    """A learning curve as columns, thinned evenly with both ends kept; None when there is none."""
+    """A learning curve as columns, thinned out evenly, first and last point kept; None below two points."""
     entries = record.curve
     if len(entries) < 2:
         return None
@@ -227,7 +227,7 @@ def _points_a_curve(records: Iterable[Record]) -> int:
 
 
 def _runs(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """One list a column: the smallest JSON for many runs."""
+    """The runs as one list for each column, which is the smallest JSON for many runs."""
     return {
         "run_id": [r.run_id for r in records],
         "status": [r.status for r in records],
@@ -245,7 +245,7 @@ def _runs(records: Sequence[Record]) -> dict[str, list[Any]]:
 
 
 def _report_rows(table: Table, key: str) -> int | None:
-    """How many rows a column's scores were taken on."""
+    """The number of rows on which a column's runs were scored."""
     cells: Iterable[Cell] = (row.entries[key].cell for row in table.rows if key in row.entries)
     return next((run.headline.n for cell in cells for run in cell.done if run.headline), None)
 

@@ -1,4 +1,4 @@
-"""The report as a W&B run of job type `report`: its table, its plots, and what it was made from."""
+"""The report as a W&B run of job type `report`: its table, its plots, and which records it covers."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ TEXT = {
 def send_report(
     report: Report, runs: int, plots: Sequence[Path], where: Where, results_dir: Path, project: str
 ) -> str:
-    """Log the lines of `tables.csv` and the PNG files among `plots`; the line that says where they went.
+    """Log the lines of `tables.csv` and the PNG files among `plots`; returns a line that says where they are.
 
     project: `PROJECT` or `ENTITY/PROJECT`. runs: how many records were read. Never raises because of W&B.
     """
@@ -59,7 +59,7 @@ def _rows(report: Report) -> list[list[float | str | None]]:
 
 
 def _value(field: str, text: str) -> float | str | None:
-    """A column's cell; a span `1..2` of a cost stays text."""
+    """A value of the CSV as a number, or as text; the span `1..2` of a cost stays text."""
     if not text or field in TEXT:
         return text or None
     try:

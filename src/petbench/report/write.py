@@ -1,4 +1,4 @@
-"""A results folder to its report on disk, and the check that committed tables still hold."""
+"""Write the report of a results folder, and check that committed tables still equal what the records give."""
 
 from collections.abc import Mapping, Sequence
 from difflib import unified_diff
@@ -36,7 +36,7 @@ def load(results_dir: Path) -> list[Record]:
 
 
 def answers_in(results_dir: Path) -> Read:
-    """How to read the answers that the runs of a folder kept on their headline split, without their logits."""
+    """A function that reads the answers of a folder's run on its headline split, without the logits."""
 
     def read(record: Record) -> Answers | None:
         if record.headline is None:
@@ -47,7 +47,7 @@ def answers_in(results_dir: Path) -> Read:
 
 
 def derive(results_dir: Path, where: Where, include_wnli: bool = False) -> tuple[Report, list[Record]]:
-    """The report of a folder and the records that it was read from. Raises UserError when none is left."""
+    """The report of a folder, and all its records. Raises UserError when `where` leaves no table."""
     records = load(results_dir)
     report = build(records, where, include_wnli, answers_in(results_dir))
     if not report.tables:
@@ -57,7 +57,7 @@ def derive(results_dir: Path, where: Where, include_wnli: bool = False) -> tuple
 
 
 def table_texts(report: Report, cite: bool) -> dict[str, str]:
-    """File name -> text of every derived table."""
+    """File name -> text, for every table that is derived from the records."""
     texts = {
         "tables.md": to_markdown(report),
         "tables.csv": to_csv(report),
@@ -69,7 +69,7 @@ def table_texts(report: Report, cite: bool) -> dict[str, str]:
 
 
 def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
-    """Write the tables; which files."""
+    """Write the tables; returns their paths."""
     paths = []
     for name, text in table_texts(report, cite).items():
         write_text(out / name, text, instead="--out")
@@ -80,20 +80,20 @@ def write_tables(report: Report, out: Path, cite: bool = False) -> list[Path]:
 def write_page(
     report: Report, records: Sequence[Record], out: Path, read: Read, texts_of: TextsOf | None = None
 ) -> Path:
-    """Write the one self-contained page. read: a run's kept answers; texts_of: for `--texts`."""
+    """Write the self-contained page; returns its path. read: run -> its answers; texts_of: texts of rows, if asked."""
     page.write_page(report, list(records), out / PAGE, read, texts_of)
     return out / PAGE
 
 
 def write_plots(report: Report, records: Sequence[Record], out: Path) -> list[Path]:
-    """Write the plots as files; none without matplotlib."""
+    """Write the plots as files; returns their paths, none without matplotlib."""
     return figures.write_plots(report, list(records), out / PLOTS)
 
 
 def differences(report: Report, out: Path) -> list[str]:
-    """How committed tables differ from what the records give now: one text a file, empty when they hold.
+    """How the tables in `out` differ from what the records give now: one text for each file; empty if they are equal.
 
-    Raises UserError when `out` holds no table.
+    Raises UserError when `out` has no table.
     """
     derived: Mapping[str, str] = table_texts(report, cite=(out / CITATIONS).is_file())
     if not any((out / name).is_file() for name in derived):

@@ -1,1 +1,1 @@
-"""Many runs: the members of a sweep, what is done already, launching, searching, tuning, and the table at the end."""
+"""Sweeps, which are many runs: their members, plans, launchers, searches, tuning, progress and outcome."""

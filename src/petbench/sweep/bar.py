@@ -1,4 +1,4 @@
-"""What a person sees while a sweep goes on: on a terminal one bar over its runs and the running ones below it."""
+"""The progress bar of a sweep on a terminal: one bar for all runs, and a line below it for each running one."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from petbench.console import Grid, out, shown
 from petbench.record.units import seconds
 from petbench.sweep.status import RunState, Status, Watch
 
-LOOK_SECONDS = 1.0  # between looks at the folder
-MOST_RUNNING = 12  # lines of running runs
+LOOK_SECONDS = 1.0  # between two looks at the results folder
+MOST_RUNNING = 12  # running runs that get a line
 
 
 class SweepBar:
-    """Draws itself from the results folder, so it is the same whichever launcher trains the runs, and where."""
+    """A bar that is drawn from the results folder, and so is the same for every launcher and machine."""
 
     def __init__(self, results_dir: Path, runs: Mapping[str, str], since: float) -> None:
         self._watch, self._runs, self._since = Watch(results_dir), runs, since
@@ -35,7 +35,7 @@ class SweepBar:
 
 
 def bar(status: Status, since: float, *, with_owner: bool = False) -> Group:
-    """The bar with its counts and the time left, the running runs, and the last failure."""
+    """The bar with counts and the time left, the running runs, and the last failure. since: start of the sweep."""
     left = status.seconds_left(since)
     said = f"{status.ended} of {len(status.runs)} runs ({status.counts})"
     if left is not None:
@@ -49,7 +49,7 @@ def bar(status: Status, since: float, *, with_owner: bool = False) -> Group:
 
 
 def running_table(runs: tuple[RunState, ...], *, with_owner: bool) -> Table:
-    """One line a running run: how far it is, for how long, and whose it is."""
+    """One line for each running run: how far it is, since when it runs, and which process runs it."""
     grid = Grid.grid(padding=(0, 2))
     for _ in range(4 + with_owner):
         grid.add_column()
@@ -64,7 +64,7 @@ def running_table(runs: tuple[RunState, ...], *, with_owner: bool) -> Table:
 
 @contextmanager
 def sweep_bar(results_dir: Path, runs: Mapping[str, str], since: float, wanted: bool) -> Iterator[None]:
-    """Inside, the bar is on the terminal; nothing where the output is none, or it is not wanted."""
+    """Inside, the bar is shown, if it is wanted and the output is a terminal."""
     if not (wanted and out.is_terminal and not out.quiet):
         yield
         return

@@ -1,8 +1,8 @@
-"""A first set of runs where there are no records: successive cuts of eight methods, sized to a number of minutes.
+"""`sweep=choose`: a first set of runs when there are no records, in three rounds that fit into a number of minutes.
 
-Three rounds. All methods on a few rows and half of them on more are cut-short trials, which the report leaves out; the
-best of them then run on several seeds, on as many rows as the rest of the time allows. Sizes follow from the records of
-the first round, so the same command goes on where it stopped.
+Round 1 trains all methods on a few rows, round 2 the better half on more rows; these runs are trials, which the report
+leaves out. Round 3 trains the best methods on several seeds, on as many rows as the remaining time allows. The numbers
+of rows follow from the records of round 1, so the same command goes on where it was stopped.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from petbench.training.prepare import prepare
 METHODS = ("head_only", "ia3", "bitfit", "krona", "compacter", "lora", "pfeiffer", "full")  # by size
 CUT = "++tuning={role:cut}"  # the note that keeps a run out of the report and of tuning budgets
 OWN_KEYS = ("sweep", "minutes", "seed", "adapter")
-FIRST_ROWS = 256  # of the first round: enough to tell a method that learns from one that does not
+FIRST_ROWS = 256  # rows of round 1: enough to tell a method that learns from one that does not
 FINALISTS, SEEDS = 3, 2
-TRIALS_SHARE = 0.3  # of the time, for the second round
+TRIALS_SHARE = 0.3  # share of the time for round 2
 
 
 def is_choice(members: Sequence[Member]) -> bool:
@@ -31,15 +31,15 @@ def is_choice(members: Sequence[Member]) -> bool:
 
 
 def run_choice(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
-    """The three rounds; the cells of the last. Methods named by the user take the place of the eight.
+    """Run the three rounds; returns the members of the last one. Methods named by the user replace the eight.
 
-    Raises UserError where no method has a place in the model, or none of the first round ended.
+    Raises UserError when no method is possible on the model, or no run of round 1 finished.
     """
     values = members[0].values
     seconds = _minutes(values.get("minutes")) * 60
     base = tuple(o for o in members[0].overrides if key_of(o) not in OWN_KEYS)
     if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in members):
-        raise UserError("sweep=choose compares methods alone: give one value of everything but adapter=.")
+        raise UserError("sweep=choose compares methods only: give a single value for every key but adapter=.")
     named = [o for m in members for o in m.overrides if key_of(o) == "adapter"]
     asked = list(dict.fromkeys(named or [f"adapter={name}" for name in METHODS]))
     composed = recompose([(*base, choice) for choice in asked], config_dir)
@@ -87,25 +87,25 @@ def _best(cells: Sequence[Cell], choices: Sequence[str], most: int) -> list[str]
             choice = next(o for o in cell.member.overrides if key_of(o) == "adapter")
             scores[choice] = record.selection_score
     if not scores:
-        raise UserError("sweep=choose: no run of the round ended, so nothing can be chosen.")
+        raise UserError("sweep=choose: no run of the round finished, so nothing can be chosen.")
     return sorted(scores, key=lambda choice: (-scores[choice], choices.index(choice)))[:most]
 
 
 def _seconds_a_row(cells: Sequence[Cell]) -> float:
-    """What a train row of the slowest method costs, evaluation and loading included."""
+    """Seconds per train row of the slowest method, including evaluation and loading."""
     records = [record for cell in cells if (record := cell.record) and record.status == "done"]
     if not records:
-        raise UserError("sweep=choose: no run of the first round ended, so nothing can be measured.")
+        raise UserError("sweep=choose: no run of the first round finished, so nothing can be measured.")
     return max(record.cost.seconds + (record.cost.load_seconds or 0.0) for record in records) / FIRST_ROWS
 
 
 def _train_rows(member: Member) -> int:
-    """How many train rows there are without a cut."""
+    """The number of train rows without a limit."""
     return len(prepare(spec_from(member.values)).rows.train)
 
 
 def _rows_for(seconds: float, runs: int, a_row: float, whole: int) -> int | None:
-    """None: all rows fit; else the largest doubling of the first round's that does, at least the first round's."""
+    """How many rows fit into the seconds: FIRST_ROWS doubled as often as possible, or None if all rows fit."""
     if whole <= FIRST_ROWS or whole * a_row * runs <= seconds:
         return None
     rows = FIRST_ROWS

@@ -1,4 +1,4 @@
-"""Estimate: seconds and peak memory of runs to come, from the records of like runs; nothing is guessed."""
+"""Estimate the seconds and peak memory of planned runs from the records of similar runs; nothing is guessed."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What like runs took. `near`: they were of another task or method, so take it for the order of size."""
+    """What similar runs took. near: they were of another task or method, so it is only an order of magnitude."""
 
     seconds: float | None = None
     memory_bytes: int | None = None
@@ -22,7 +22,7 @@ class Estimate:
 
 
 class Measured:
-    """The done records of a results folder that were made on one device."""
+    """The finished records of a results folder that were made on one device."""
 
     def __init__(self, records: Iterable[Record], device: str) -> None:
         self._groups: dict[Key, list[Record]] = defaultdict(list)
@@ -32,8 +32,11 @@ class Measured:
                     self._groups[level(record.config)].append(record)
 
     def of(self, spec: RunSpec, steps: int) -> Estimate:
-        """From runs of the same method and task; else of the same method; else of the same model. Always of
-        equal batch, length and precision. Seconds hold training, evaluation and loading."""
+        """The estimate for a run: from runs of the same method and task, otherwise of the same method, otherwise of the
+        same model; always with equal batch size, length and precision.
+
+        seconds = loading + steps · (training + evaluation per step), medians over those runs.
+        """
         config = spec.canonical()
         for number, level in enumerate(_LEVELS):
             found = self._groups.get(level(config), [])
@@ -46,13 +49,13 @@ class Measured:
 
 
 def _step_seconds(record: Record) -> float:
-    """Training and evaluation, per step."""
+    """Seconds of training and evaluation per step."""
     steps = max(1.0, record.curve[-1].step)
     return record.cost.seconds / steps
 
 
 def _like(config: dict[str, Any]) -> Key:
-    """What every run of a group shares, whatever the method."""
+    """The settings that all runs of a group share, whatever their method."""
     trainer = config["trainer"]
     names = ("batch_size", "gradient_accumulation", "gradient_checkpointing", "precision")
     return (config["model"]["name"], config["task"]["max_length"], *(trainer[name] for name in names))

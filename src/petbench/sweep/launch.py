@@ -1,4 +1,4 @@
-"""Launch: members -> the Hydra launcher that the command line chose, with the machine's cores shared out."""
+"""Launch the members of a sweep through the chosen Hydra launcher, and divide the machine's cores among them."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ Overrides = Sequence[str]
 
 @dataclass(frozen=True)
 class Share:
-    """How a launcher uses a machine: jobs at once (None: the launcher knows) and threads a job (None: all)."""
+    """How a launcher uses a machine: simultaneous jobs (None: the launcher decides) and threads per job (None: all)."""
 
     jobs: int | None = None
     threads: int | None = None
@@ -40,11 +40,10 @@ class Share:
 def launch(
     argv: Overrides, members: Sequence[Overrides], task: Callable[[Any], Any], config_dir: str | None = None
 ) -> None:
-    """Run `task` on every member through the launcher of `argv` (`hydra/launcher=…`).
+    """Run `task` on every member through the launcher that `argv` chooses (`hydra/launcher=…`).
 
-    The sweep is expanded already, so the launcher gets just the members that are left to run. Raises
-    RunError when the launcher itself breaks (a worker was killed, no cluster); what its members left is
-    for the caller to see.
+    The sweep is already expanded, so the launcher gets only the members that are left to run. Raises RunError when the
+    launcher itself fails (a worker was killed, there is no cluster); the caller has to check what its members left.
     """
     with _engine(argv, config_dir) as (config, context):
         share = share_of(config.hydra.launcher, len(members), cores())
@@ -68,17 +67,17 @@ def launch(
                     f"{name} stopped: {' '.join(str(error).split()) or type(error).__name__}"
                 ) from error
             for result in results:
-                if result.status.name == "FAILED":  # its error is raised only where its value is read
+                if result.status.name == "FAILED":  # Hydra raises the error only when the value is read
                     warn(f"{' '.join(result.overrides or [])}: {result._return_value!r}")
 
 
 def search(
     argv: Overrides, task: Callable[[Any], Any], config_dir: str | None = None, more: Overrides = ()
 ) -> list[list[str]]:
-    """Let the sweeper of `argv` (`hydra/sweeper=optuna`) choose members by what `task` returns, to its end.
+    """Run the sweeper that `argv` chooses (`hydra/sweeper=optuna`); it chooses members by what `task` returns.
 
-    more: overrides that every member gets besides. Returns the overrides of all members that it launched.
-    The score is maximised unless `hydra.sweeper.direction` says otherwise.
+    more: further overrides for every member. Returns the overrides of all members that it launched. The score is
+    maximised unless `hydra.sweeper.direction` says otherwise.
     """
     launched: list[list[str]] = []
     with _engine(argv, config_dir) as (config, context):
@@ -89,7 +88,7 @@ def search(
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=context, task_function=_bound(task, config), config=config
         )
-        launcher: Any = getattr(sweeper, "sweeper", sweeper).launcher  # optuna's plugin wraps its own
+        launcher: Any = getattr(sweeper, "sweeper", sweeper).launcher  # optuna's plugin wraps another sweeper
         share = share_of(config.hydra.launcher, int(config.hydra.sweeper.get("n_jobs") or 1), cores())
         plain_launch = launcher.launch
 
@@ -103,13 +102,13 @@ def search(
         try:
             with before_stopping(partial(stop_workers, Path(config.results_dir))):
                 sweeper.sweep(arguments=arguments)
-        except ValueError as error:  # optuna's word for: every trial failed
+        except ValueError as error:  # optuna raises it when every trial has failed
             warn(f"the sweeper stopped: {error}")
     return launched
 
 
 def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
-    """The task, to end with this process where the launcher's processes run beside it; a cluster's jobs go on."""
+    """The task, made to end with this process if the launcher's processes are on this machine; cluster jobs go on."""
     known = _known(config.hydra.launcher)
     return task if known is not None and known.jobs == "scheduled" else worker(task)
 
@@ -117,8 +116,8 @@ def _bound(task: Callable[[Any], Any], config: Any) -> Callable[[Any], Any]:
 def require_precision(
     argv: Overrides, members: Iterable[Mapping[str, Any]], config_dir: str | None = None
 ) -> None:
-    """Raises UserError where a cluster's nodes would choose the precision: it is part of what a run is, so what is
-    planned on this machine could be other runs than theirs."""
+    """Raise UserError if the nodes of a cluster would choose the precision. It is part of the run's id, so the runs
+    that are planned on this machine could differ from those that are trained there."""
     chosen = any(argument.startswith("hydra/launcher=") for argument in argv)
     if not chosen or not any(values["trainer"].get("precision") == "auto" for values in members):
         return
@@ -126,20 +125,20 @@ def require_precision(
         known = _known(config.hydra.launcher)
     if known is not None and known.elsewhere:
         raise UserError(
-            "trainer.precision: got 'auto', but the cluster's nodes may choose otherwise than this machine. "
-            "Say which: trainer.precision=bf16 or fp32."
+            "trainer.precision: got 'auto', but the cluster's nodes may choose another than this machine. "
+            "Give one: trainer.precision=bf16 or fp32."
         )
 
 
 def own_overrides(member: Overrides, threads: int | None) -> list[str]:
-    """A member's overrides without Hydra's, with its share of threads unless the user chose a number."""
+    """A member's overrides without Hydra's own, and with its number of threads unless the user has set one."""
     own = [o for o in member if not o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     chosen = any(o.lstrip("+").startswith("trainer.threads=") for o in own)
     return own if threads is None or chosen else [*own, f"++trainer.threads={threads}"]
 
 
 def share_of(launcher: Any, members: int, available: int) -> Share:
-    """Jobs × threads never exceed the cores that this process may use; a cluster's jobs have their own."""
+    """The share of each job: jobs × threads never exceed the available cores, except for a cluster's jobs."""
     known = _known(launcher)
     if known is None:
         return Share()
@@ -159,14 +158,14 @@ def _known(launcher: Any) -> Plugin | None:
 
 
 def _at(launcher: Any, key: str) -> Any:
-    """The value at a dotted key of a launcher's config; None where there is none."""
+    """The value at a dotted key of a launcher's config; None when there is none."""
     for part in filter(None, key.split(".")):
         launcher = (launcher or {}).get(part)
     return launcher if key else None
 
 
 def _ask_for_gpus(launcher: Any, members: int) -> None:
-    """Where a launcher shows its runs only the GPUs that they ask for, ask: for as much as there is for each."""
+    """Set each run's share of a GPU for a launcher that shows runs only the GPUs that they ask for."""
     known = _known(launcher)
     gpus = len(usable(os.environ, present()))
     if known is None or not known.gpus or not gpus or _at(launcher, known.gpus) is not None:
@@ -176,25 +175,25 @@ def _ask_for_gpus(launcher: Any, members: int) -> None:
 
 
 def gpu_share(gpus: int, at_once: int) -> float:
-    """Of a GPU, for each of so many runs at once: one, or the even part that lets all of them have some."""
+    """The GPUs for each of `at_once` simultaneous runs: one, or the fraction of one that is enough for all of them."""
     return 1 if gpus >= at_once else 1 / -(-at_once // gpus)
 
 
 def _tidy(config: Any, argv: Overrides) -> None:
-    """Submitit's default folder makes an empty one that is called `%j`; its files carry the job's id anyway."""
+    """Replace submitit's default folder, which would create an empty folder called `%j`."""
     key = "hydra.launcher.submitit_folder"
     if "submitit_folder" in config.hydra.launcher and not any(a.startswith(f"{key}=") for a in argv):
         config.hydra.launcher.submitit_folder = "${hydra.sweep.dir}/.submitit"
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]]:
-    """Hydra's config of the whole sweep and the context that its plugins want."""
+    """Hydra's config of the whole sweep, and the context that its plugins need."""
     overrides = [*forgiving(argv), *search_path_override(argv, config_dir)]
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
@@ -207,5 +206,5 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
                 run_mode=RunMode.MULTIRUN,
                 with_log_configuration=False,
             )
-            config.results_dir = at_home(str(config.results_dir))  # Hydra's own folder is made below it
+            config.results_dir = at_home(str(config.results_dir))  # Hydra creates its own folder in it
             yield config, HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))

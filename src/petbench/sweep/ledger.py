@@ -1,7 +1,7 @@
-"""The sweeps of a results folder that are not over: `sweeps/<name>.json` lists the runs that a call is to train.
+"""The unfinished sweeps of a results folder: `sweeps/<name>.json` lists the runs that a sweep is to train.
 
-A run's folder says how far that run is; only the ledger knows of runs that wait. It is written when a sweep starts
-and removed when all its runs have ended; after a stop it stays, with the command that goes on.
+A run's folder tells how far the run is, but waiting runs have no folder yet: only this file knows them. It is written
+when a sweep starts and removed when all its runs have ended. After a stop it stays, with the command to continue.
 """
 
 import json
@@ -23,39 +23,39 @@ FOLDER = "sweeps"
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a call is to train, by whom and since when (seconds since the epoch)."""
+    """The runs of a sweep, the process that trains them, and when it began (seconds since the epoch)."""
 
     runs: Mapping[str, str]  # run id -> label
     command: str
     host: str
     pid: int
-    started: float | None  # when the process started: another may get its number later
+    started: float | None  # when the process started: later another process may have the same number
     since: float
 
     @property
     def alive(self) -> bool | None:
-        """Whether its process still runs; None on another machine, where nobody can tell."""
+        """Whether its process still runs; None if it is on another machine, since that cannot be seen from here."""
         if self.host != socket.gethostname():
             return None
         return self.started is not None and started(self.pid) == self.started
 
 
 def this_sweep(runs: Mapping[str, str], since: float) -> Sweep:
-    """A sweep of this process over these runs."""
+    """The sweep of these runs by this process."""
     pid = os.getpid()
     command = shlex.join(["petbench", *sys.argv[1:]])
     return Sweep(dict(runs), command, socket.gethostname(), pid, started(pid), since)
 
 
 def note(results_dir: Path, sweep: Sweep) -> Path:
-    """Write a sweep down; the same runs again take the place of an earlier call over them."""
+    """Write the file of a sweep; it replaces that of an earlier sweep of the same runs."""
     path = _path(results_dir, sweep)
     write_json(path, asdict(sweep))
     return path
 
 
 def forget(results_dir: Path, sweep: Sweep) -> None:
-    """Remove the note of a sweep."""
+    """Remove the file of a sweep."""
     _path(results_dir, sweep).unlink(missing_ok=True)
 
 
@@ -65,7 +65,7 @@ def _path(results_dir: Path, sweep: Sweep) -> Path:
 
 
 def sweeps(results_dir: Path) -> list[Sweep]:
-    """Those that are noted, oldest first; a file that cannot be read is left out."""
+    """All sweeps that have a file, oldest first; a file that cannot be read is left out."""
     found = []
     for path in sorted(results_dir.glob(f"{FOLDER}/*.json")):
         try:
@@ -76,6 +76,6 @@ def sweeps(results_dir: Path) -> list[Sweep]:
 
 
 def clock(moment: float) -> str:
-    """`14:03`, with the day where it is another."""
+    """A time as `14:03`, with the date if it is not today's."""
     then, now = time.localtime(moment), time.localtime()
     return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

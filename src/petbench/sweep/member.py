@@ -1,4 +1,4 @@
-"""One member of a sweep, in whatever process the launcher chose."""
+"""Run one member of a sweep, in the process that the launcher chose for it."""
 
 from pathlib import Path
 
@@ -11,23 +11,24 @@ from petbench.console import member_of_sweep, out, say
 from petbench.errors import RunError, UserError
 from petbench.record.units import score
 from petbench.training.claim import Busy
+from petbench.training.lanes.lane import current
 from petbench.training.plan import spec_from
 from petbench.training.prepare import prepare
 from petbench.training.run import note_failure, run
 
 
 def member_job(cfg: DictConfig, since: float | None = None) -> float | None:
-    """One member, in whatever process the launcher chose. A failure is recorded and does not stop the rest.
+    """Run one member. A failure is recorded and does not stop the other members.
 
     since: when the sweep began (see `run`); None for a search, which has no bar. Returns the score on the selection
-    rows: what a sweeper may optimise without touching the report rows.
+    rows, which a sweeper may optimise without using the report rows.
     """
     try:
         spec = spec_from(plain_values(cfg))
     except UserError as error:
         say(f"failed: {error}")
         return None
-    # On the terminal of the sweep its bar shows how each run goes; a log's lines say whose they are.
+    # On a terminal the sweep's bar shows the progress of each run; in a log every line carries the run's label.
     bar_shows_it = since is not None and out.is_terminal and spec.trainer.progress == "auto"
     with member_of_sweep(_label(spec), silent=bar_shows_it):
         return _run(spec, since)
@@ -37,18 +38,20 @@ def _run(spec: RunSpec, since: float | None) -> float | None:
     prepared = None
     try:
         prepared = prepare(spec)
-        record = run(prepared, group=_group(), since=since)
+        record = run(prepared, group=_group(), since=since, way=current())
     except Busy as error:
-        say(str(error))  # no failure: the sweep waits for it
+        say(str(error))  # not a failure: another process trains the run, and the sweep waits for it
         return None
     except (UserError, RunError) as error:
         say(f"failed: {error}")
         if prepared is not None and isinstance(error, UserError):
             note_failure(prepared, str(error))
         return None
+    if record.status == "paused":
+        say(f"{record.run_id} {record.reason}: selection {score(record.curve[-1].score)}")
     if record.headline is None:
         return None
-    trial = spec.tuning is not None and spec.tuning.role != "final"  # its report rows choose nothing
+    trial = spec.tuning is not None and spec.tuning.role != "final"  # a trial shows no score of report rows
     name, value = record.headline.name.replace("_", " "), record.headline.value
     if trial and record.selection_score is not None:
         value = record.selection_score
@@ -61,6 +64,6 @@ def _label(spec: RunSpec) -> str:
 
 
 def _group() -> str:
-    """What holds the members together in W&B: the preset's name, else the time the sweep began."""
+    """The W&B group of the members: the name of the sweep's preset, otherwise the time when the sweep began."""
     config = HydraConfig.get()
     return str(config.runtime.choices.get("sweep") or Path(config.sweep.dir).name)

@@ -1,4 +1,4 @@
-"""Cells: the members of a sweep validated, told apart from what is done, and planned, before anything runs."""
+"""The members of a sweep before anything runs: validated, compared with the records there, and planned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ from petbench.config.spec import RunSpec
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
+from petbench.training.pause import stays_paused
 from petbench.training.plan import plan, spec_from
 from petbench.training.prepare import Prepared, prepare, run_id_of
 
 
 @dataclass
 class Cell:
-    """One member on its way. A finished run needs no plan; a run that cannot be planned has no run id."""
+    """One validated member of a sweep. A finished run has no plan; a run that cannot be planned has no run id."""
 
     member: Member
     spec: RunSpec
     run_id: str = ""
     prepared: Prepared | None = None
-    before: Record | None = None  # the record that was there when the call began
-    skipped: str | None = None  # why it cannot be: the first line of the reason
+    before: Record | None = None  # the record that existed when the sweep began
+    skipped: str | None = None  # why the run is impossible; None when it is possible
 
     @property
     def label(self) -> str:
@@ -36,45 +37,48 @@ class Cell:
 
     @property
     def record(self) -> Record | None:
-        """The record as it is now."""
+        """The run's current record, read from its folder; None when there is none."""
         return None if self.skipped is not None else read_record(self.folder)
 
     @property
     def over(self) -> bool:
-        """Whether nothing was left to run when the call began: done, or failed and not to be tried again."""
+        """Whether the run had ended when the sweep began: it was done, it is a trial that is to stay paused, or it had
+        failed and is not tried again."""
         if self.before is None:
             return False
+        if self.before.status == "paused":
+            return stays_paused(self.spec.tuning)
         failed = self.before.status in ("failed", "diverged")
         return self.before.status == "done" or (failed and not self.spec.retry)
 
     @property
     def waiting(self) -> bool:
-        """Whether it is to run in this call."""
+        """Whether the run is possible and has not ended: this sweep is to train it."""
         return self.skipped is None and not self.over
 
     @property
     def owner(self) -> str | None:
-        """The live process that is training it."""
+        """The live process that is training the run; None when there is none."""
         return owner(self.folder)
 
     def ended_since(self, moment: float) -> bool:
-        """Whether its record is newer than a moment (seconds since the epoch) and nobody works on it."""
+        """Whether the run has a record written since `moment` (seconds since the epoch) and no process trains it."""
         self._look_again()
         path = self.folder / RECORD_FILE
         return self.owner is None and path.exists() and path.stat().st_mtime >= moment
 
     def _look_again(self) -> None:
-        """Take the run's own id once what was missing when it was planned is there: the run it starts from."""
+        """Update the run id if the run that this one starts from was missing when it was planned and is done now."""
         if self.prepared is not None and self.prepared.content.missing:
             self.prepared = prepare(self.spec)
             self.run_id = self.prepared.run_id
 
 
 def cells_of(members: Sequence[Member]) -> list[Cell]:
-    """Every member validated; those that are not over planned and their rows cut; equal runs once.
+    """All members, validated; unfinished ones planned and their rows read. Members that are the same run occur once.
 
     Raises UserError with the config errors of all members in one message, or when no member can run at all.
-    A member that cannot be for a reason of its own (a method without a place in the model) is skipped.
+    A member that is impossible for a reason of its own (such as its method on its model) is marked as skipped.
     """
     cells: list[Cell] = []
     seen: set[str] = set()
@@ -96,7 +100,7 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
 
 
 def why_not(values: dict[str, Any]) -> str | None:
-    """Why a run with these values cannot be: what validation or the plan says; None when it can."""
+    """Why a run with these values is impossible, as validation or the plan says it; None when it is possible."""
     try:
         plan(spec_from(values))
     except UserError as error:
@@ -105,7 +109,7 @@ def why_not(values: dict[str, Any]) -> str | None:
 
 
 def validated(members: Sequence[Member]) -> list[Cell]:
-    """A cell of every member. Raises UserError with the config errors of all members in one message."""
+    """All members, validated. Raises UserError with the config errors of all members in one message."""
     cells: list[Cell] = []
     problems: dict[str, list[Member]] = {}
     for member in members:
@@ -123,7 +127,7 @@ def validated(members: Sequence[Member]) -> list[Cell]:
 
 
 def _place(cell: Cell) -> None:
-    """Fill in the run id and what is there of it; plan the run unless it is finished."""
+    """Fill in the run id and the existing record; plan the run unless it has ended."""
     run_id = run_id_of(cell.spec)
     if run_id is not None:
         cell.run_id = run_id

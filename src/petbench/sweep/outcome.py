@@ -1,4 +1,4 @@
-"""How a sweep ended: one line a setting over its seeds, what went wrong, the sums, and what to type next."""
+"""How a sweep ended: one line for each setting over its seeds, what went wrong, the counts, and the next commands."""
 
 import shlex
 from collections import Counter
@@ -13,24 +13,25 @@ from petbench.report.collapse import nothing_learnt
 from petbench.sweep.members import Cell
 from petbench.sweep.tables import settings_of
 
-ENDS = ("done", "done before", "skipped", "failed", "diverged", "interrupted", "missing")
-_WELL = ENDS[:3]
+ENDS = ("done", "done before", "paused", "skipped", "failed", "diverged", "interrupted", "missing")
+_WELL = ENDS[:4]
 _HEADS = ("method", "task", "model", "setting", "score", "of", "seeds", "collapsed")
 _COSTS = ("adapter params", "a step", "time")
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What all seeds of one setting came to. Trials show what they are chosen by, never the report rows."""
+    """The result of one setting over all its seeds. Trials show their selection score, never a score of report rows."""
 
     place: tuple[str, str, str, str]  # method, task, model, setting
     cells: tuple[Cell, ...]
     done: tuple[Record, ...]
 
     def texts(self) -> tuple[str, ...]:
-        """One text a head of _HEADS and _COSTS."""
+        """One text for each column in _HEADS and _COSTS."""
         if not self.done:
-            return (*self.place, "no run", "", f"0 of {len(self.cells)}", "", "", "", "")
+            word = "paused" if all(ended(cell) == "paused" for cell in self.cells) else "no run"
+            return (*self.place, word, "", f"0 of {len(self.cells)}", "", "", "", "")
         trials = all(record.is_trial for record in self.done)
         headline = self.done[0].headline
         metric = "" if headline is None else headline.name.replace("_", " ")
@@ -60,7 +61,7 @@ class _Setting:
 
 
 def show_outcome(cells: Sequence[Cell]) -> None:
-    """The table over all cells, those that were done before included; then runs that did not end well, by reason."""
+    """Print the table of all members, including those done before; then the runs that did not succeed, by reason."""
     found = _by_setting(cells)
     rows = [setting.texts() for setting in found if not all(cell.skipped for cell in setting.cells)]
     table = Grid(title="Sweep", title_justify="left")
@@ -87,7 +88,8 @@ def show_outcome(cells: Sequence[Cell]) -> None:
 
 
 def ended(cell: Cell) -> str:
-    """done, done before, skipped (impossible), failed, diverged, interrupted or missing."""
+    """How a member ended: done, done before, paused (a trial), skipped (impossible), failed, diverged, interrupted or
+    missing."""
     if cell.skipped is not None:
         return "skipped"
     record = cell.record
@@ -97,13 +99,13 @@ def ended(cell: Cell) -> str:
 
 
 def exit_status(cells: Sequence[Cell]) -> int:
-    """1 when a run that should have run did not end well."""
+    """The exit status: 1 if a run that should have run did not succeed, otherwise 0."""
     planned = any(cell.spec.plan for cell in cells)
     return 0 if planned or all(ended(cell) in _WELL for cell in cells) else 1
 
 
 def _by_setting(cells: Sequence[Cell]) -> list[_Setting]:
-    """The cells that differ in the seed alone, together, in the order of the first of them."""
+    """The members grouped by setting (all but the seed), in the order of each group's first member."""
     settings = settings_of(cells)
     found: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in cells:
@@ -121,7 +123,7 @@ def _done(cells: Iterable[Cell]) -> Iterable[Record]:
 
 
 def _collapses(cells: Sequence[Cell]) -> list[str]:
-    """`collapsed: all 128 answers are 'entailment'; …: krona rte seed 0 and 2 more`, each sentence once."""
+    """`collapsed: all 128 answers are 'entailment'; … (krona rte seed 0 and 2 more)`, each sentence once."""
     said: dict[str, list[str]] = {}
     for cell in cells:
         record = cell.record
@@ -138,7 +140,7 @@ def _reasons(cells: Sequence[Cell]) -> list[str]:
         state, record = ended(cell), cell.record
         if state in _WELL:
             continue
-        reason = record.reason if record is not None else "not started, or killed from outside"
+        reason = record.reason if record is not None else "not started, or its process was killed"
         said.setdefault((state, " ".join((reason or "").split())), []).append(cell.label)
     return [f"{state}: {_some(labels)}: {reason}" for (state, reason), labels in said.items()]
 
@@ -148,10 +150,10 @@ def _some(labels: Sequence[str]) -> str:
 
 
 def _next(cells: Sequence[Cell], counts: Counter[str]) -> list[str]:
-    """What to type now."""
+    """The next commands."""
     folder = cells[0].spec.results_dir
-    if any(counts[state] for state in ENDS[3:]):
-        return ["next: the same command tries again what is not done; `petbench status` shows the folder."]
+    if any(counts[state] for state in ENDS[len(_WELL) :]):
+        return ["next: the same command runs again what is not done; `petbench status` shows every run."]
     done = [record for cell in cells if (record := cell.record) is not None and record.status == "done"]
     finals = [record for record in done if not record.is_trial]
     if not finals:

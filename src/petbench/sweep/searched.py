@@ -1,4 +1,4 @@
-"""A sweep whose sweeper chooses the members by their selection scores (Optuna): they are trials."""
+"""A sweep whose members a search (Optuna) chooses by their selection scores; all its runs are trials."""
 
 import shlex
 
@@ -15,9 +15,9 @@ from petbench.sweep.trials import final_note, of_search
 
 
 def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
-    """A sweeper that chooses members by their selection scores: they are trials, which the report leaves out.
+    """Run a sweep whose sweeper chooses members by their selection scores: trials, which the report leaves out.
 
-    One member is validated before it starts. Raises UserError with a recipe, whose cells are not searched.
+    One member is validated before the search starts. Raises UserError for a recipe, whose settings are fixed.
     """
     if any(key_of(override) == "recipe" for override in overrides):
         raise UserError(
@@ -35,7 +35,7 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
             warn(str(error))
     cells = list({cell.run_id: cell for cell in cells}.values())
     for cell in cells:
-        cell.before = None  # whether it ran now or before, the sweeper has asked for it
+        cell.before = None  # the sweeper has asked for the run, whether it ran now or earlier
     done = [(cell, record) for cell in cells if (record := cell.record) and record.status == "done"]
     scored = [(score, cell) for cell, record in done if (score := record.selection_score) is not None]
     if cells:
@@ -45,8 +45,10 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
         left_out = ("seed", "tuning", "trainer.threads")
         own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
         tried = [record for cell in cells if (record := cell.record)]
-        note = final_note(len(cells), sum(record.cost.seconds for record in tried)).lstrip("+")
+        note = final_note(len(cells), tried).lstrip("+")
         say(f"best on the selection rows: {best.run_id}, {measured(score)}: {' '.join(own)}")
-        say("These runs are trials, and `petbench report` leaves them out. The choice on seeds of its own:")
+        say(
+            "These runs are trials, and `petbench report` leaves them out. To run the best setting on final seeds:"
+        )
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
     return cells

@@ -1,6 +1,7 @@
-"""How the runs of a results folder are: running, waiting, done, failed; read from its files, whoever trains them.
+"""The state of the runs of a results folder (running, waiting, done, failed, stopped), read from its files.
 
-No torch here: `petbench status` answers at once, also on the login node of a cluster.
+It does not matter which process or machine trains them. Torch is not imported, so that `petbench status` answers at
+once, also on the login node of a cluster.
 """
 
 import json
@@ -21,13 +22,14 @@ from petbench.tracking.log import read_metrics
 from petbench.training.claim import owner
 from petbench.training.claim_file import CLAIM_FILE
 
-State = Literal["running", "waiting", "done", "failed", "stopped"]
-ORDER: tuple[State, ...] = ("running", "waiting", "done", "failed", "stopped")
+State = Literal["running", "waiting", "done", "paused", "failed", "stopped"]
+ORDER: tuple[State, ...] = ("running", "waiting", "done", "paused", "failed", "stopped")
+ENDED: tuple[State, ...] = ("done", "paused", "failed")  # paused: a trial that its sweep left where it stood
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run. `part`: the share of its steps that is done; `said`: how far it is, or why it ended."""
+    """The state of one run. part: the share of its steps that is done. said: its progress, or why it ended."""
 
     run_id: str
     label: str
@@ -35,18 +37,18 @@ class RunState:
     part: float = 0.0
     said: str = ""
     owner: str = ""
-    since: float | None = None  # seconds since the epoch; of a running one
+    since: float | None = None  # since when a running one runs, in seconds since the epoch
     record: Record | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """All runs that were looked at."""
+    """The states of several runs."""
 
     runs: tuple[RunState, ...]
 
     def of(self, state: State) -> tuple[RunState, ...]:
-        """Those in this state."""
+        """The runs in this state."""
         return tuple(run for run in self.runs if run.state == state)
 
     @property
@@ -57,34 +59,35 @@ class Status:
 
     @property
     def ended(self) -> int:
-        """Runs that are done or failed."""
-        return len(self.of("done")) + len(self.of("failed"))
+        """The number of runs that are done, paused or failed."""
+        return sum(run.state in ENDED for run in self.runs)
 
     @property
     def moved(self) -> float:
-        """Runs that have ended, and the parts of those that go on."""
+        """The number of runs that have ended, plus the done shares of those that are running."""
         return self.ended + sum(run.part for run in self.of("running"))
 
     def seconds_left(self, since: float) -> float | None:
-        """Until nothing runs or waits, at the pace since all of them waited; None before anything has moved."""
+        """Seconds until no run runs or waits, at the pace since `since`, when all of them waited; None before any
+        progress."""
         left = sum(1 - run.part for run in self.runs if run.state in ("running", "waiting"))
         return (time.time() - since) * left / self.moved if self.moved > 0 else None
 
 
 @dataclass
 class Watch:
-    """Looks at runs again and again: what has not changed since the last look is not read again."""
+    """Reads the states of runs again and again; files that have not changed since the last time are not read."""
 
     results_dir: Path
     _records: dict[Path, tuple[int, Record | None]] = field(default_factory=dict)
 
     def look(self, runs: Mapping[str, str], since: float | None = None) -> Status:
-        """The state of these runs (id -> label). since: when the sweep that is to train them began; a failure from
-        before then waits for another try."""
+        """The states of these runs (id -> label). since: when the sweep that is to train them began; a run that failed
+        before then is waiting to be tried again."""
         return Status(tuple(self._look(run_id, label, since) for run_id, label in runs.items()))
 
     def all_runs(self) -> dict[str, str]:
-        """Every run of the folder, with its label where it is known."""
+        """Every run of the folder, id -> label; the label is empty if it is not known yet."""
         folders = sorted(path for path in self.results_dir.glob("runs/*") if path.is_dir())
         return {path.name: label_of(path) for path in folders}
 
@@ -101,11 +104,13 @@ class Watch:
             return RunState(run_id, label, "waiting" if since is not None else "stopped", record=record)
         if record.status == "done":
             return RunState(run_id, label, "done", 1.0, record=record)
+        if record.status == "paused":
+            return RunState(run_id, label, "paused", said=record.reason or "", record=record)
         state: State = "failed" if record.status in ("failed", "diverged") else "stopped"
         return RunState(run_id, label, state, said=_reason(record), record=record)
 
     def _record(self, folder: Path) -> tuple[Record | None, float]:
-        """The record as it is now and when it was written."""
+        """The current record, and when it was written (seconds since the epoch)."""
         path = folder / RECORD_FILE
         try:
             stamp = path.stat().st_mtime_ns
@@ -125,7 +130,7 @@ def _reason(record: Record) -> str:
 
 
 def progress(folder: Path) -> tuple[float, str]:
-    """The share of a run's steps that is done and the last that its log says: `step 40, accuracy 0.613`."""
+    """The share of a run's steps that is done, and its last logged state: `step 40 of 200, accuracy 0.6130`."""
     lines = read_metrics(folder)
     if not lines:
         return 0.0, "starting"
@@ -146,7 +151,7 @@ def progress(folder: Path) -> tuple[float, str]:
 
 
 def label_of(folder: Path) -> str:
-    """`krona rte minilm seed 0`, from the config that a run writes when it starts; empty before."""
+    """A run's label, `krona rte minilm seed 0`, from the config that it writes when it starts; empty before."""
     config = _config(folder)
     try:
         adapter, task, model = config["adapter"], config["task"]["name"], config["model"]
@@ -157,7 +162,7 @@ def label_of(folder: Path) -> str:
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
-    """A run's `config.yaml`; empty where it is not written yet."""
+    """A run's `config.yaml`; empty when it is not written yet."""
     path = folder / "config.yaml"
     try:
         return _parsed(path, path.stat().st_mtime_ns)
@@ -183,6 +188,6 @@ def _claimed_at(folder: Path) -> float | None:
 
 
 def owners(runs: Iterable[RunState]) -> str:
-    """`host: 2, other: 1`: running runs by machine."""
+    """The number of running runs on each machine: `host: 2, other: 1`."""
     counts = Counter(run.owner.partition(",")[0] for run in runs)
     return ", ".join(f"{host}: {number}" for host, number in counts.items())

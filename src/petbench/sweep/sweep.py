@@ -1,4 +1,4 @@
-"""A sweep: expand all members, validate and plan them all, run what is missing, say how each one ended."""
+"""Run a sweep: validate and plan all members, run those that are missing, and show how each one ended."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +11,19 @@ from petbench.sweep import ledger
 from petbench.sweep.bar import sweep_bar
 from petbench.sweep.members import Cell, cells_of
 from petbench.sweep.outcome import show_outcome
-from petbench.sweep.status import Watch
+from petbench.sweep.status import ENDED, Watch
 from petbench.sweep.tables import say_what_is_left_out, show_plan
 from petbench.tasks.toy import NOTE
 
-POLL_SECONDS = 0.5  # between looks at runs that other processes are training
+POLL_SECONDS = 0.5  # between two looks at runs that other processes are training
 
 
-Start = Callable[[Sequence[Cell], float], None]  # cells, and when their sweep began
+Start = Callable[[Sequence[Cell], float], None]  # gets members, and when their sweep began
 
 
 def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
-    """Plan all members and run those that are not over; with plan=true only show them."""
-    began = time.time()  # before the records are read: what ends from here on ends in this round
+    """Plan all members and run those that have not ended; with plan=true only show them. Returns all members."""
+    began = time.time()  # taken before the records are read: whatever ends after it has ended in this sweep
     with spinning():
         busy(f"planning {len(members)} runs")
         cells = cells_of(members)
@@ -40,14 +40,14 @@ def sweep(members: Sequence[Member], start: Start) -> list[Cell]:
         return cells
     show_plan(waiting, whole=False)
     if any(cell.prepared is not None and cell.prepared.splits.source == "toy" for cell in waiting):
-        say(NOTE)  # once, not from every run
+        say(NOTE)  # once, instead of in every run
     _run_noted(waiting, start, began)
     show_outcome(cells)
     return cells
 
 
 def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
-    """Run the cells, with a bar over them and a note of them for `petbench status`. A stop says what is left."""
+    """Run the members with a progress bar, and list them for `petbench status`. When stopped, say what is left."""
     folder = Path(waiting[0].spec.results_dir)
     runs = {cell.run_id: cell.label for cell in waiting}
     _forget_old(folder, runs)
@@ -68,23 +68,23 @@ def _run_noted(waiting: Sequence[Cell], start: Start, began: float) -> None:
 
 
 def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, str] | None = None) -> None:
-    """Remove the notes of sweeps of which nothing is left, or only runs that this one takes over.
+    """Remove the files of other sweeps whose runs have all ended or are in `taken_over`, the runs of this sweep.
 
-    also: the runs of this process's own sweep, once the sweep has ended.
+    also: the runs of this process's own sweep, once it has ended, so that its file is removed, too.
     """
     watch = Watch(folder)
     for sweep in ledger.sweeps(folder):
         if sweep.alive and sweep.runs != also:
             continue
         status = watch.look(sweep.runs, sweep.since)
-        if all(run.state in ("done", "failed") or run.run_id in taken_over for run in status.runs):
+        if all(run.state in ENDED or run.run_id in taken_over for run in status.runs):
             ledger.forget(folder, sweep)
 
 
 def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:
-    """Launch the cells; then wait for those that another process is training, and take over from dead ones.
+    """Launch the members; then wait for those that other processes train, and take over those of dead processes.
 
-    A cell that ends without any record twice (its process was killed from outside) is left.
+    A member that ends twice without a record (its process was killed) is not launched again.
     """
     left, launches = [cell for cell in waiting if not cell.ended_since(began)], 0
     while left and launches < 2:
@@ -93,13 +93,13 @@ def _run_all(waiting: Sequence[Cell], start: Start, began: float) -> None:
         except RunError as error:
             warn(str(error))
             if not any(cell.ended_since(began) for cell in left):
-                return  # it started nothing, so it would not the next time
+                return  # the launcher started no run, so it would not the next time either
         launches += 1
         left = [cell for cell in left if not cell.ended_since(began)]
         said = False
         while any(cell.owner for cell in left):
             if not said:
                 say(f"waiting for {sum(bool(c.owner) for c in left)} runs that other processes are training.")
-                said, launches = True, 0  # what they leave unfinished is ours to launch afresh
+                said, launches = True, 0  # this sweep launches again what they leave unfinished
             time.sleep(POLL_SECONDS)
             left = [cell for cell in left if not cell.ended_since(began)]

@@ -1,4 +1,4 @@
-"""What a sweep is to run, with an estimate of time and memory, and what it leaves out."""
+"""The plan of a sweep as a table: what is to run, an estimate of time and memory, and what is left out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from petbench.record.units import seconds, size
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Cell
 
-ROWS_SHOWN = 40  # lines of a plan that runs at once
+ROWS_SHOWN = 40  # most lines of the plan that is printed before a sweep runs
 _HAVE_COLUMNS = ("adapter", "task", "model", "seed", "tuning")
 
 
 def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
-    """The table of members before they run: a line each if `whole`, else a line a setting, its seeds together; and a
-    line with the sums."""
+    """Print the table of members before they run, and a line with the sums. whole: one line for each member, otherwise
+    one line for each setting with all its seeds."""
     planned = [cell for cell in cells if cell.prepared is not None]
     estimates, settings = _estimates(planned), settings_of(cells)
     models = dict.fromkeys(cell.spec.model.label for cell in planned)
@@ -55,7 +55,7 @@ def show_plan(cells: Sequence[Cell], *, whole: bool) -> None:
 
 
 def _planned(cells: Sequence[Cell], estimates: dict[str, Estimate]) -> tuple[str, ...]:
-    """Seeds, size, steps, time, memory and state of the cells of one line; the time is of all of them."""
+    """Seeds, sizes, steps, time, memory and state of the members of one line; steps and time are sums over them."""
     first = cells[0].prepared
     assert first is not None
     params, found = first.plan.params, [estimates[cell.run_id] for cell in cells]
@@ -81,7 +81,7 @@ def what_is_left(cells: Sequence[Cell]) -> str:
 
 
 def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
-    """By run id, from what this results folder has measured on the device that would be used."""
+    """Run id -> estimate, from the records of the results folder on the device that would be used."""
     measured: dict[tuple[str, str], Measured] = {}
     out = {}
     for cell in planned:
@@ -91,7 +91,7 @@ def _estimates(planned: Sequence[Cell]) -> dict[str, Estimate]:
         if key not in measured:
             try:
                 device = device_name(choose_device(trainer.device))
-            except UserError:  # a device of another machine: a plan needs none
+            except UserError:  # the device is not on this machine, and a plan needs none
                 device = ""
             measured[key] = Measured(read_records(cell.spec.results_dir), device)
         out[cell.run_id] = measured[key].of(cell.prepared.spec, cell.prepared.steps)
@@ -107,14 +107,14 @@ def _sums(waiting: Sequence[Cell], estimates: dict[str, Estimate]) -> str:
     known = [value for value in times if value is not None]
     text = f"{len(waiting)} runs to train, {steps:,} steps"
     if not known:
-        return f"{text}; time and memory not measured: no like run is in the results folder yet."
+        return f"{text}; time and memory unknown: the results folder has no similar run yet."
     rest = len(times) - len(known)
-    more = f", and {rest} without a like run to measure by" if rest else ""
+    more = f", and {rest} without a similar run to estimate by" if rest else ""
     return f"{text}; about {seconds(sum(known), 0)} one after another{more}."
 
 
 def settings_of(cells: Sequence[Cell]) -> dict[tuple[str, ...], str]:
-    """By a member's overrides: the values that not all members share, less what has a column of its own."""
+    """A member's overrides -> those that not all members share, without those that have a column of their own."""
     own = {
         cell.member.overrides: [
             override.lstrip("+")
@@ -136,7 +136,7 @@ def _planned_state(cell: Cell) -> str:
         return "resume" if (cell.folder / "resume.safetensors").is_file() else "new"
     if cell.over:
         return cell.before.status
-    return "resume" if cell.before.status == "interrupted" else f"retry ({cell.before.status})"
+    return "resume" if cell.before.status in ("interrupted", "paused") else f"retry ({cell.before.status})"
 
 
 def _approximate(estimate: Estimate, text: str) -> str:
@@ -145,7 +145,7 @@ def _approximate(estimate: Estimate, text: str) -> str:
 
 def say_what_is_left_out(cells: Sequence[Cell]) -> None:
     over = [cell for cell in cells if cell.over]
-    for state, words in (("done", "done already"), ("failed", "failed before and are left")):
+    for state, words in (("done", "done already"), ("failed", "failed before and are not tried again")):
         ids = [
             cell.run_id
             for cell in over
@@ -165,7 +165,7 @@ def say_what_is_left_out(cells: Sequence[Cell]) -> None:
 
 
 def say_skips(cells: Sequence[Cell]) -> None:
-    """Every reason why members cannot be, once, with their number."""
+    """Print each reason why members are impossible once, with their number."""
     by_reason: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.skipped:

@@ -1,14 +1,14 @@
 """An equal tuning budget: every method gets the same number of trials over its own search space.
 
-A cell is one method on one task. Its trials differ in settings that the method's YAML names (`tuning.search`), on
-seeds that no final run uses; the selection rows choose; the chosen setting then runs on the final seeds. The report
-shows the final runs and, beside them, what choosing cost.
+Here a cell is one method on one task. Its trials try settings from the method's YAML (`tuning.search`), on seeds that
+no final run uses. The setting with the best score on the selection rows is chosen, and runs on the final seeds. The
+report shows the final runs and, beside them, the cost of choosing.
 """
 
 import copy
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,34 +19,42 @@ from petbench.config.tree import key_of
 from petbench.errors import UserError
 from petbench.record import Record
 
-OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed")  # of the sweep, not of a run
+OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed", "pruner")  # keys of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
-TRIAL_SEED = 1000  # of a search by a Hydra sweeper; no final run uses it by chance
+PAUSE = 1 / 3  # the share of a trial's steps at which `pruner=halving` compares
+KEPT = 3  # one trial of so many goes on
+PAUSING = f"++tuning={{role:trial,pause:{PAUSE}}}"
+TRIAL_SEED = 1000  # the seed of trials of a Hydra sweeper; unlikely to be the seed of a final run
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
-Possible = Callable[[dict[str, Any]], str | None]  # a member's values -> why it cannot be, None when it can
+Possible = Callable[[dict[str, Any]], str | None]  # values -> why a run is impossible, else None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of a cell on one seed. `overrides` make the run, its tuning note included."""
+    """One setting of a cell on one seed. `overrides` are those of its run, including the tuning note."""
 
     setting: Setting
     overrides: tuple[str, ...]
 
+    @property
+    def pausing(self) -> tuple[str, ...]:
+        """As `overrides`, but that the run pauses where `pruner=halving` looks."""
+        return *self.overrides[:-1], PAUSING
+
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the selection rows chose in a cell. Seconds are of training and evaluation, over all its trials."""
+    """The setting that the selection rows chose in a cell, of how many trials, and the records of these trials."""
 
     setting: Setting
     score: float  # mean over the setting's seeds
     runs: int
-    seconds: float
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
 class TunedCell:
-    """One method on one task: its own overrides and the seeds of its final runs."""
+    """One method on one task: its overrides, composed values, and the seeds of its final runs."""
 
     name: str
     overrides: tuple[str, ...]
@@ -54,14 +62,15 @@ class TunedCell:
     seeds: tuple[int, ...]
 
     def trials(self, possible: Possible) -> list[Trial]:
-        """`budget_runs` trials: distinct settings in a seeded order, a larger budget going on where a smaller
-        one ends; when the space is exhausted, again from its start on another seed. A setting that the model
-        has no place for costs no trial. Raises UserError when no setting is possible.
+        """`budget_runs` trials: distinct settings in a seeded order, so that a larger budget continues a smaller one.
+
+        When all settings are used, they are tried again on another seed. Impossible settings are skipped and cost no
+        trial. Raises UserError when no setting is possible, and when a final seed is also a trial's seed.
         """
         budget, first = self._count("budget_runs", 1), self._count("trial_seed", 0)
         if set(self.seeds) & set(range(first, first + budget)):
             raise UserError(
-                f"trial_seed={first}: trials need seeds of their own, away from the final {self.seeds}."
+                f"trial_seed={first}: trials would use seeds of the final runs, {self.seeds}. Give another trial_seed."
             )
         settings: list[Setting] = []
         reasons: list[str] = []
@@ -79,14 +88,14 @@ class TunedCell:
         return [Trial(s, (*self.overrides, *as_overrides(s), f"++seed={seed}", TRIAL)) for s, seed in places]
 
     def finals(self, chosen: Chosen) -> list[tuple[str, ...]]:
-        """The chosen setting on the final seeds, each with the cost of choosing it."""
-        note = final_note(chosen.runs, chosen.seconds)
+        """Overrides of the chosen setting on each final seed, with a note of the cost of choosing it."""
+        note = final_note(chosen.runs, chosen.records)
         return [
             (*self.overrides, *as_overrides(chosen.setting), f"++seed={seed}", note) for seed in self.seeds
         ]
 
     def _settings(self) -> Iterator[Setting]:
-        """The grid of the method's search space in a seeded order, less the keys that the user has fixed."""
+        """The grid of the method's search space in a seeded order, without keys that the user has fixed."""
         adapter = self.values["adapter"]
         space = (adapter.get("tuning") or {}).get("search") or {}
         fixed = set(map(key_of, self.overrides))
@@ -102,13 +111,13 @@ class TunedCell:
             yield tuple(zip(free, values, strict=True))
 
     def _values_with(self, setting: Setting) -> dict[str, Any]:
-        """The values of a run with this setting."""
+        """The composed values of a run with this setting."""
         values = copy.deepcopy({key: value for key, value in self.values.items() if key not in OWN_KEYS})
         for key, value in setting:
             *parents, leaf = key.split(".")
             place = values
             for parent in parents:
-                place = place.setdefault(parent, {})  # validation names a key that is not there
+                place = place.setdefault(parent, {})  # validation reports an unknown key
             place[leaf] = value
         return values
 
@@ -127,8 +136,8 @@ def is_tuned(members: Sequence[Member]) -> bool:
 
 
 def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
-    """Members that differ in the seed alone are one cell. Several seeds are the final ones; a single seed is
-    the first of `final_seeds` many. Raises UserError for counts that are no whole numbers."""
+    """The cells of a tuned sweep: members that differ only in the seed are one cell. Several seeds are its final seeds;
+    a single seed is the first of `final_seeds` many. Raises UserError for counts that are not whole numbers."""
     found: dict[tuple[str, ...], list[Member]] = {}
     for member in members:
         own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
@@ -146,35 +155,64 @@ def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
 
 
 def choose(trials: Sequence[Trial], records: Sequence[Record | None]) -> Chosen | None:
-    """The setting with the highest mean score on the selection rows, the first tried among equals; None when
-    no trial ended. Failed trials count as runs, and their seconds count."""
+    """The setting with the highest mean score on the selection rows, of equal ones the first tried; None when no trial
+    finished. Failed trials count as runs, and so do their seconds."""
     scores: dict[Setting, list[float]] = {}
-    seconds = 0.0
     for trial, record in zip(trials, records, strict=True):
-        if record is None:
-            continue
-        seconds += record.cost.seconds
-        if record.status == "done" and record.selection_score is not None:
+        if record is not None and record.status == "done" and record.selection_score is not None:
             scores.setdefault(trial.setting, []).append(record.selection_score)
     if not scores:
         return None
     best = max(scores, key=lambda setting: fmean(scores[setting]))
-    return Chosen(best, fmean(scores[best]), len(trials), seconds)
+    return Chosen(best, fmean(scores[best]), len(trials), tuple(r for r in records if r is not None))
 
 
 def of_search(overrides: Sequence[str]) -> list[str]:
-    """What marks the members of a sweeper that searches as trials: the note, and a seed unless one is given."""
+    """The overrides that mark the members of a search as trials: the note, and TRIAL_SEED unless a seed is given."""
     given = set(map(key_of, overrides))
     return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
 
 
-def final_note(runs: int, seconds: float) -> str:
-    """The override that notes on a final run what choosing its setting cost."""
-    return f"++tuning={{role:final,runs:{runs},seconds:{seconds:.3f}}}"
+def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
+    """The better third of a cell's trials, at least one, by their scores at the first evaluation from a third of
+    `steps` optimiser steps on.
+
+    All are compared at that evaluation, also those that have trained further since. Trials without a score come last;
+    of equal ones the first tried comes first.
+    """
+    scores = [_score_at(record, PAUSE * steps) for record in records]
+    order = sorted(range(len(trials)), key=lambda n: -scores[n])
+    return [trials[n] for n in order[: max(1, len(trials) // KEPT)]]
+
+
+def _score_at(record: Record | None, step: float) -> float:
+    """The headline metric on the selection rows at the first evaluation from a step on; minus infinity without one."""
+    curve = () if record is None or record.status not in ("done", "paused") else record.curve
+    return next((point.score for point in curve if point.step >= step), float("-inf"))
+
+
+def pruner(values: dict[str, Any]) -> str | None:
+    """`halving` or None. Raises UserError for another word."""
+    value = values.get("pruner")
+    if value not in (None, "halving"):
+        raise UserError(f"pruner: got {value!r}. Legal: halving, or null to train all trials to their end.")
+    return value
+
+
+def final_note(trials: int, records: Iterable[Record]) -> str:
+    """The override that notes in a final run what choosing its setting cost. records: of the trials that have one."""
+    steps, seconds = cost_of(records)
+    return f"++tuning={{role:final,runs:{trials},steps:{steps},seconds:{seconds:.3f}}}"
+
+
+def cost_of(records: Iterable[Record]) -> tuple[int, float]:
+    """Optimiser steps up to the last evaluation, and seconds of training and evaluation."""
+    some = list(records)
+    return sum(r.curve[-1].step for r in some if r.curve), sum(r.cost.seconds for r in some)
 
 
 def whole_number(values: dict[str, Any], key: str, least: int) -> int:
-    """A key of the sweep itself. Raises UserError when it is no whole number from `least`."""
+    """The value of one of the sweep's own keys. Raises UserError when it is not a whole number of at least `least`."""
     value = values.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{key}: got {value!r}. Legal: a whole number from {least}.")

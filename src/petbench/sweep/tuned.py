@@ -1,4 +1,4 @@
-"""A tuned sweep: trials of every cell, then final runs of the settings that the selection rows chose."""
+"""Run a tuned sweep: trials of every cell, then final runs with the settings that the selection rows chose."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,27 @@ from petbench.compose.expand import Member, recompose
 from petbench.console import say, warn
 from petbench.errors import UserError
 from petbench.record import write_record
-from petbench.record.units import measured, seconds
+from petbench.record.units import measured, seconds, whole
 from petbench.sweep.members import Cell, why_not
 from petbench.sweep.sweep import Start, sweep
 from petbench.sweep.trials import (
     Chosen,
+    Trial,
     as_overrides,
+    better,
     choose,
+    cost_of,
+    pruner,
     tuned_cells,
 )
+from petbench.training.prepare import prepare
 
 
 def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
-    """Trials of all cells, then the final runs of what the selection rows chose."""
+    """Run the trials of all cells, then the final runs with the chosen settings. Returns the members of both.
+
+    Raises UserError when no cell has a trial that is possible.
+    """
 
     cells, trials, left_out = [], [], []
     for cell in tuned_cells(members):
@@ -30,20 +38,25 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
     if not cells:
         raise UserError("\n".join(left_out))
     say("\n".join([*(f"skipped: {line}" for line in left_out), f"Trials of {len(cells)} methods and tasks:"]))
-    ran = sweep(recompose([t.overrides for some in trials for t in some], config_dir), start)
+    halving = pruner(members[0].values) == "halving"
+    first = [t.pausing if halving else t.overrides for some in trials for t in some]
+    ran = sweep(recompose(first, config_dir), start)
     if any(cell.spec.plan for cell in ran):
         say(
             f"Then {sum(len(cell.seeds) for cell in cells)} final runs of the settings that the trials choose."
         )
         return ran
+    if halving:
+        ran += _go_on(ran, trials, start, config_dir)
     found = {cell.member.overrides: cell.record for cell in ran}
     finals: list[tuple[str, ...]] = []
     failed = 0
     for cell, some in zip(cells, trials, strict=True):
-        chosen = choose(some, [found.get(trial.overrides) for trial in some])
+        ended = [found.get(trial.overrides) or found.get(trial.pausing) for trial in some]
+        chosen = choose(some, ended)
         if chosen is None:
             failed += 1
-            warn(f"{cell.name}: no trial ended, so nothing is chosen.")
+            warn(f"{cell.name}: no trial finished, so no setting is chosen.")
             continue
         say(f"chosen: {cell.name}: {_in_words(chosen)}")
         finals += cell.finals(chosen)
@@ -55,13 +68,30 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
     return ran
 
 
+def _go_on(
+    paused: Sequence[Cell], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
+) -> list[Cell]:
+    """The better third of every cell's trials, from where they paused to their ends."""
+    found = {cell.member.overrides: cell for cell in paused}
+    going: list[Trial] = []
+    for some in trials:
+        own = [found.get(trial.pausing) for trial in some]
+        known = next(cell for cell in own if cell is not None)
+        steps = prepare(known.spec).steps
+        going += better(some, [None if cell is None else cell.record for cell in own], steps)
+    say(f"{len(going)} of {sum(map(len, trials))} trials go on: the better third of every method and task.")
+    return sweep(recompose([trial.overrides for trial in going], config_dir), start)
+
+
 def _in_words(chosen: Chosen) -> str:
     setting = " ".join(override.lstrip("+") for override in as_overrides(chosen.setting))
-    return f"{setting} (selection {measured(chosen.score)}, {chosen.runs} trials, {seconds(chosen.seconds)})"
+    steps, took = cost_of(chosen.records)
+    cost = f"{chosen.runs} trials, {whole(steps)} steps, {seconds(took)}"
+    return f"{setting} (selection {measured(chosen.score)}, {cost})"
 
 
 def _note_tuning(cell: Cell) -> None:
-    """A final run that was there before, of an ordinary sweep: its record gets the note of what choosing cost."""
+    """Add the cost of tuning to the record of a final run that an earlier, ordinary sweep had already trained."""
     record, note = cell.record, cell.spec.tuning
     if record is None or record.status != "done" or note is None:
         return

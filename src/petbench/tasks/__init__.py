@@ -1,1 +1,1 @@
-"""GLUE: the tasks, their rows, protocols, wording, encoding, metrics and submission."""
+"""Tasks, GLUE's and the user's own: rows, protocols, wording, encoding, metrics and GLUE submissions."""

@@ -1,4 +1,4 @@
-"""GLUE: which ten of the tasks it is made of, in its order, and what holds of them together."""
+"""GLUE: its ten tasks in their order, and the rules that hold for all of them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ NAMES = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "
 NOT_AVERAGED = (
     "ax",
     "wnli",
-)  # AX has no labels here, WNLI's rows mislead; see `petbench report --include-wnli`
+)  # AX has no public labels; WNLI's scores mislead, see `petbench report --include-wnli`
 
 TASKS: Mapping[str, Task] = MappingProxyType({name: Task.model_validate({"name": name}) for name in NAMES})
 
@@ -23,26 +23,26 @@ BIBTEX = """@inproceedings{wang2019glue,
 
 
 def task_named(name: str) -> Task:
-    """The GLUE task of a name. Raises UserError with the nearest name when there is none."""
+    """The GLUE task of this name. Raises UserError with the nearest name when there is none."""
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
 
 
 def rules_of(task: Task) -> GlueRules:
-    """The submission's rules of one of the ten."""
+    """The submission rules of one of GLUE's ten tasks."""
     assert task.glue is not None
     return task.glue
 
 
 def is_glue(task: Task) -> bool:
-    """Whether a task is GLUE's as GLUE has it: its name then says all of it."""
+    """Whether a task is one of GLUE's, unchanged: its name then identifies it."""
     official = TASKS.get(task.name)
     return official is not None and official.definition() == task.definition()
 
 
 def bibtex_of(name: str) -> str:
-    """BibTeX of a task's paper, and of GLUE for its tasks; empty where the task's YAML has none."""
+    """BibTeX of a task's paper, and of GLUE's if it is one of GLUE's tasks; empty when the task's YAML has none."""
     own = str(task_values(name).get("bibtex") or "").strip()
     return "\n\n".join(filter(None, (own, BIBTEX if name in TASKS else "")))
 

@@ -1,4 +1,4 @@
-"""Scores: a task's metrics of predictions, on evaluate's API, computed offline; never NaN."""
+"""Scores: a task's metrics on predictions, through evaluate's API but offline; never NaN."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ def score(
 ) -> tuple[dict[str, float], list[str]]:
     """Every metric of a task, each in [-1, 1], and warnings.
 
-    A None prediction counts as wrong: another class than the label's, or for a number `no_number`; without one,
-    the end of the scale that is farther from the label. The caller counts them. Constant predictions (or
-    labels) make F1, Matthews and the correlations 0.0, with a warning. Raises UserError on no rows or unequal
-    lengths, RunError on a prediction that is not finite.
+    predictions, labels: one per row. A prediction that is None is wrong: it counts as another class than the label's;
+    for a number it counts as `no_number`, or without that as the end of the scale that is farther from the label.
+    Constant predictions or labels make Matthews and the correlations 0.0, with a warning. Raises UserError on no rows
+    or unequal lengths, RunError on a prediction that is not finite.
     """
     if not len(labels) or len(predictions) != len(labels):
         raise UserError(
             f"{task.name}: {len(predictions)} predictions for {len(labels)} labels; "
-            "give one prediction a row, and at least one row."
+            "give one prediction for each row, and at least one row."
         )
     answers = as_scored(task, predictions, labels, no_number)
     width = task.bounds[1] - task.bounds[0] if task.regression else 0.0
@@ -41,13 +41,13 @@ def score(
 def as_scored(
     task: Task, predictions: Sequence[Prediction], labels: Sequence[float], no_number: float | None
 ) -> list[Any]:
-    """Predictions as numbers, with a certainly wrong one for each None."""
+    """Predictions as numbers; each None is replaced by one that is certainly wrong."""
     low, high = task.bounds if task.regression else (0.0, 0.0)
     answers: list[Any] = []
     for prediction, label in zip(predictions, labels, strict=True):
         if prediction is not None and not np.isfinite(prediction):
             raise RunError(
-                f"{task.name}: a prediction is {prediction}: the run has diverged. Lower optim.lr."
+                f"{task.name}: a prediction became {prediction}: the run has diverged. Lower optim.lr."
             )
         if task.regression:
             farther = low if label > (low + high) / 2 else high
@@ -69,17 +69,14 @@ def _constant_notes(task: Task, answers: list[Any], labels: Sequence[float]) -> 
 
 @cache
 def metric(names: tuple[str, ...]) -> Any:
-    """An `evaluate.Metric` that computes these metrics; nothing is fetched or kept on disk.
-
-    `evaluate` is imported here and not at the top because it takes seconds.
-    """
+    """An `evaluate.Metric` that computes these metrics; nothing is downloaded or kept on disk."""
     # datasets and evaluate take seconds
     import datasets
     import evaluate
 
     continuous = any(METRICS[name].numbers for name in names)
-    # float64 keeps scores as they are; an int feature would cut floats off without a word, and the format "numpy"
-    # of datasets would round them to float32, so the values are asked for as Python's own (format=None).
+    # float64 keeps scores exact: an integer feature would silently truncate them, and the "numpy" format of datasets
+    # would round them to float32, so format=None asks for Python's own numbers.
     kind = datasets.Value("float64" if continuous else "int64")
 
     class Scores(evaluate.Metric):
@@ -105,6 +102,6 @@ def metric(names: tuple[str, ...]) -> Any:
 
             return {name: value(name) for name in names}
 
-    # Every instance makes a cache folder and, all being kept in memory, never looks into it: it can go at once.
+    # Every instance creates a cache folder that it never uses, since it keeps all in memory: delete it at once.
     with tempfile.TemporaryDirectory(prefix="petbench-") as folder:
         return Scores(config_name="+".join(names), keep_in_memory=True, cache_dir=folder)

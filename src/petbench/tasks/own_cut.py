@@ -1,4 +1,4 @@
-"""Rows that are not GLUE's, by use: what of train, validation and test is missing is cut from train."""
+"""Train, selection and report rows of a task that is not GLUE's: missing parts are cut from its train rows."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ from petbench.config.task import Task
 from petbench.tasks.sampling import group_cut
 from petbench.tasks.splits import Split, Splits
 
-REPORT_FRACTION = 0.2  # of train, reported on where the files hold nothing else with labels
-STRATA = 5  # parts of a number's range that every cut holds in their shares
+REPORT_FRACTION = 0.2  # share of train that is reported on if no other split has labels
+STRATA = 5  # equal parts of a number's range; a cut holds rows of each in proportion
 
 Parts = tuple[Split, Split, dict[str, Split], list[str]]  # train, selection, report, marks
 
 
 def own_cut(task: Task, splits: Splits, protocol: ProtocolSpec) -> Parts:
-    """Train, selection and report rows under a protocol. Missing ones are cut from train: seeded, stratified, equal
-    texts on one side. The marks say what was cut.
+    """Train, selection and report rows under a protocol, and marks that say what was cut.
 
-    petbench, glue_test: reported on test where it has labels, else on validation, else on a fifth of train; selected on
-    validation where that is not reported, else on rows cut from train.
-    compacter: reported on one half of the validation rows, selected on the other.
-    glue_dev: selected and reported on validation.
+    A missing part is cut from train: seeded, stratified, rows with equal texts all on the same side.
+    petbench, glue_test: report = test if it has labels, else validation, else a fifth of train; selection = validation
+    if that is not the report, else rows cut from train.
+    compacter: report = one half of the validation rows, selection = the other half.
+    glue_dev: selection = report = validation.
     """
     train = splits.part("train")
     labelled = {name: part for name, part in splits.parts.items() if part.labels is not None}
@@ -46,18 +46,18 @@ def own_cut(task: Task, splits: Splits, protocol: ProtocolSpec) -> Parts:
 
 
 def selection_size(train: Split, protocol: ProtocolSpec) -> int:
-    """How many train rows pick the checkpoint."""
+    """The number of train rows that are set aside to choose the checkpoint."""
     return min(protocol.selection_max, max(1, round(protocol.selection_fraction * len(train))))
 
 
 def cut_off(task: Task, whole: Split, size: int, protocol: ProtocolSpec) -> tuple[Split, Split]:
-    """The rows that stay and `size` rows that are cut off: stratified, equal texts on one side."""
+    """The rows that stay, and `size` rows that are cut off: stratified, equal texts all on the same side."""
     kept, taken = group_cut(whole.rows(), strata_of(task, whole), size, protocol.split_seed)
     return whole.take(kept), whole.take(taken)
 
 
 def strata_of(task: Task, rows: Split) -> Sequence[int] | Sequence[float]:
-    """What a cut holds in its shares: the classes; of a number, parts of its range (STS-B's whole numbers)."""
+    """The strata that a cut holds in proportion: classes, or parts of a number's range (for STS-B, whole numbers)."""
     labels = rows.labels or []
     if not task.regression or task.glue is not None:
         return labels

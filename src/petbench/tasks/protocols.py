@@ -1,4 +1,4 @@
-"""Which rows train, which pick the checkpoint and which are reported: the same for every method."""
+"""Protocols: which rows are trained on, which choose the checkpoint and which are reported; equal for every method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ COMPACTER_SELECTION = 1000  # rows that the Compacter code takes from the train 
 
 @dataclass(frozen=True)
 class Cut:
-    """Rows by use. `report` is by official split; the headline is that of its first entry.
+    """Rows by use. `report` maps official splits to rows; the run's headline score is that of the first.
 
     `ids` are GLUE's row numbers of every part: `train`, `selection`, `report/<split>`, `predict/<name>`;
-    `origin` says which official split a part's rows come from. `marks` is what a reader must know; `warnings`
-    are those of them that a person should hear before training.
+    `origin` says which official split a part's rows come from. `marks` are what a table must say about the scores;
+    `warnings` are those marks that are also printed before training.
     """
 
     protocol: str
@@ -39,7 +39,7 @@ class Cut:
         return next(iter(self.report))
 
     def parts(self) -> dict[str, Split]:
-        """Every part by its name in `ids`."""
+        """The rows of every part, by the names that `ids` uses."""
         return {
             "train": self.train,
             "selection": self.selection,
@@ -67,13 +67,13 @@ def cut(
 ) -> Cut:
     """Rows by use, under a protocol. Depends on rows and these specs only, so it is equal for every method.
 
-    petbench: selection from train (seeded, stratified, equal texts on one side), report = validation.
-    compacter: tasks under 10,000 train rows: a seeded permutation halves validation; larger ones: 1,000 train
-    rows select; MNLI: selected on mismatched, reported on matched.
-    glue_dev: selected and reported on validation, and marked so.
-    glue_test: as petbench, and test rows are predicted (`companions`: rows of other tasks, mnli's ax).
-    Of rows that are not GLUE's, see `petbench.tasks.own_cut`.
-    Then `task.train_examples` and `data.max_train_examples` shorten train. Raises UserError on a missing
+    petbench: selection = rows cut from train (seeded, stratified, equal texts on the same side), report = validation.
+    compacter: with fewer than 10,000 train rows, a seeded permutation halves validation into selection and report;
+    otherwise selection = 1,000 train rows; for MNLI, selection = mismatched and report = matched.
+    glue_dev: selection = report = validation, with a mark that says so.
+    glue_test: as petbench, and test rows are predicted (`companions`: test rows of other tasks, such as ax for mnli).
+    For rows that are not GLUE's, see `petbench.tasks.own_cut`.
+    Finally `task.train_examples` and `data.max_train_examples` shorten train. Raises UserError on a missing
     split, a sample larger than train, and a part without rows.
     """
     require_trainable(task)
@@ -108,13 +108,13 @@ def _require_rows(name: str, part: Split, task: Task, splits: Splits, protocol: 
     different = len(set(whole.rows()))
     raise UserError(
         f"task={task.name} protocol={protocol.name}: the {name} part would be empty. Its split, {part.name}, has "
-        f"{len(whole)} rows, {different} of them different (equal ones stay on one side). Give more rows, or another "
+        f"{len(whole)} rows, {different} of them different (equal ones stay together). Give more rows, or another "
         "protocol."
     )
 
 
 def _one_label(name: str, part: Split, task: Task) -> list[str]:
-    """A line for a part whose rows all have one label: nothing can be learnt or told apart there."""
+    """A warning for a part whose rows all have the same label: nothing can be learnt or measured on it."""
     labels = set(part.labels or ())
     if len(labels) != 1:
         return []
@@ -125,7 +125,7 @@ def _one_label(name: str, part: Split, task: Task) -> list[str]:
 
 
 def _to_predict(task: Task, splits: Splits) -> dict[str, Split]:
-    """Test rows without labels: all of GLUE's must be there; of others what there is."""
+    """Test rows without labels: of a GLUE task all test splits, which must exist; of others, those that exist."""
     if task.glue is not None:
         return {name: splits.part(name) for name in task.test}
     there = {name: splits.parts[name] for name in task.test if name in splits.parts}
@@ -165,7 +165,7 @@ _CUTS = {"petbench": _petbench, "glue_test": _petbench, "glue_dev": _glue_dev, "
 
 
 def _validation(task: Task, splits: Splits) -> tuple[dict[str, Split], list[str]]:
-    """The official validation splits. The first must be there; another that is not is marked."""
+    """The official validation splits. The first must exist; a mark says which of the others is missing."""
     first, *others = task.validation
     report, marks = {first: splits.part(first)}, []
     for name in others:
@@ -179,7 +179,7 @@ def _validation(task: Task, splits: Splits) -> tuple[dict[str, Split], list[str]
 def _shortened(
     train: Split, protocol: ProtocolSpec, task: TaskSpec, data: DataSpec
 ) -> tuple[Split, list[str]]:
-    """Train after the low-resource sample and the quick-look limit, and their marks."""
+    """Train, shortened by `task.train_examples` and `data.max_train_examples`, and marks that say so."""
     marks = []
     wanted = task.train_examples
     if wanted is not None:

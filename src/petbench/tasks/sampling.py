@@ -1,4 +1,4 @@
-"""Seeded orders of rows: stratified and nested, in groups of equal texts, or the papers' own permutation."""
+"""Seeded orders and cuts of rows: stratified and nested, groups of equal texts kept together, or a paper's own."""
 
 from collections.abc import Hashable, Sequence
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def strata(labels: Sequence[int] | Sequence[float]) -> np.ndarray:
-    """Class of every row; a score counts as its nearest whole number. Shape (rows,)."""
+    """(rows,) the class of every row; for a number, the nearest whole number."""
     return np.rint(np.asarray(labels, dtype=np.float64)).astype(np.int64)
 
 
 def stratified_order(labels: Sequence[int] | Sequence[float], seed: int) -> list[int]:
-    """A seeded order of all rows: every prefix holds each class in its share, within one row.
+    """A seeded order of all rows in which every prefix holds each class in proportion, within one row.
 
-    Samples of different sizes are prefixes of one order: small ones are inside large ones. Row k of the
-    n rows of a class (in seeded order) stands at (k + u) / n, with u one seeded number per class.
+    Samples of different sizes are prefixes of the order, so a small one is part of a large one. Row k of the n rows
+    of a class (in seeded order) is sorted by (k + u) / n, with one seeded number u in [0, 1) for each class.
     """
     rng = np.random.default_rng(seed)
     classes = strata(labels)
@@ -28,10 +28,10 @@ def stratified_order(labels: Sequence[int] | Sequence[float], seed: int) -> list
 def group_cut(
     rows: Sequence[Hashable], labels: Sequence[int] | Sequence[float], size: int, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Positions of (kept, taken) rows: `size` taken, stratified, equal rows all on one side.
+    """Positions of the (kept, taken) rows: `size` are taken, stratified, equal rows all on the same side.
 
-    Groups of equal rows are walked in stratified order; one that no longer fits is passed over. The two lists
-    are in file order. Fewer than `size` are taken only where no group fits the rest.
+    Groups of equal rows are taken in stratified order; a group that no longer fits is skipped. Both lists are in file
+    order. Fewer than `size` rows are taken only if no group fits into the rest.
     """
     numbers: dict[Hashable, int] = {}
     group = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
@@ -50,7 +50,7 @@ def group_cut(
 
 
 def paper_permutation(n: int, seed: int) -> list[int]:
-    """The permutation of the Compacter code (`torch.randperm`, its seed is 42), so that its rows are ours."""
+    """The permutation of the Compacter code (`torch.randperm`, with seed 42 there), which gives the same rows."""
     import torch  # torch takes seconds
 
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()

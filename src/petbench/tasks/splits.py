@@ -1,4 +1,4 @@
-"""Rows in memory: one split, and all splits of a task with where they came from."""
+"""Rows in memory: one split, and all splits of a task with their origin."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ from petbench.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one official split, or some of them. `labels` is None where GLUE keeps them (test splits).
+    """Rows of one official split, or some of them. `labels` is None where they are not public (GLUE's test splits).
 
-    `name` is the official split that the rows come from; `idx` are GLUE's own row numbers there.
+    `name` is the official split that the rows come from; `idx` are GLUE's own row numbers in it.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Split:
             return Split(
                 self.name, [], {name: [] for name in self.texts}, None if self.labels is None else []
             )
-        # itemgetter picks in C: MNLI has 392,702 rows. Doubling the first makes it give a tuple for one row too.
+        # itemgetter picks in C, as MNLI has 392,702 rows. With a single index it returns no tuple, so the first is
+        # given twice and dropped again.
         pick = itemgetter(indices[0], *indices)
         labels: Any = None if self.labels is None else list(pick(self.labels)[1:])
         texts = {name: list(pick(column)[1:]) for name, column in self.texts.items()}
@@ -57,7 +58,7 @@ class Split:
 
 
 def _texts_digest(column: list[str]) -> str:
-    """SHA-256 of the lengths, then of all texts in one piece: as sure as JSON, and many times as fast."""
+    """SHA-256 of the lengths and of all texts joined: as unambiguous as JSON, and many times as fast."""
     sha = hashlib.sha256(_numbers_digest([len(text) for text in column]).encode())
     sha.update("".join(column).encode("utf-8", "surrogatepass"))
     return sha.hexdigest()
@@ -76,13 +77,13 @@ def content_digest(value: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class Splits:
-    """All splits of a task that were found. `digest` depends on rows only, not on files or formats."""
+    """All splits of a task that were found. `digest` depends on the rows only, not on files or formats."""
 
     task: str
     source: str  # toy | local | hub
     location: str  # for people: a folder, a hub name or what generated them
     parts: dict[str, Split]
-    partial: tuple[str, ...] = ()  # splits with another row count than the official one
+    partial: tuple[str, ...] = ()  # splits whose number of rows is not the official one
     warnings: tuple[str, ...] = ()
     sought: Mapping[str, str] = field(default_factory=dict)  # split -> the files that were looked for
 
@@ -97,7 +98,7 @@ class Splits:
         return content_digest({"task": self.task, "splits": self.split_digests})
 
     def part(self, name: str) -> Split:
-        """A split by name. Raises UserError that says which is missing, where it was sought, what to do."""
+        """A split by name. Raises UserError if it is missing, with where it was sought and what to do."""
         if name in self.parts:
             return self.parts[name]
         sought = f" (looked for {self.sought[name]})" if name in self.sought else ""

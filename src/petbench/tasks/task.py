@@ -1,4 +1,4 @@
-"""Where a task comes from: its YAML says it, or it is read off the user's own rows. Nothing else knows."""
+"""The definition of a task, from its YAML or read off the user's own rows. Only this module knows which."""
 
 import re
 from functools import lru_cache
@@ -18,10 +18,10 @@ from petbench.tasks.rows.raw import Raw
 
 
 def require_one_source(task: Task, data: DataSpec) -> None:
-    """Raise UserError for own rows under a task that has its own, or beside generated ones; reads no rows."""
+    """Raise UserError if the user gives rows for a task that has rows, or together with data=toy; reads no rows."""
     mine = _mine(data)
     if mine and data.source == "toy":
-        raise UserError(f"data.{mine}: got rows and data=toy. Leave out one of both.")
+        raise UserError(f"data.{mine}: got rows and data=toy. Leave out one of the two.")
     if not task.text_fields:
         return
     if mine and task.glue is not None:
@@ -29,18 +29,18 @@ def require_one_source(task: Task, data: DataSpec) -> None:
     named = [key for key in ("text", "label") if getattr(data, key) is not None]
     if named:
         key = f"data.{named[0]}"
-        raise UserError(f"{key}: task={task.name} says its own columns. Leave out task= or {key}.")
+        raise UserError(f"{key}: task={task.name} names its own columns. Leave out task= or {key}.")
 
 
 def _mine(data: DataSpec) -> str | None:
-    """The key of `data` that names rows of one's own."""
+    """The key of `data` that names the user's own rows; None when there is none."""
     return "file" if data.file is not None else "hub" if data.hub is not None else None
 
 
 def settled(spec: RunSpec) -> RunSpec:
-    """The spec with its task whole: rows of one's own are read, and what they are taken for is said once.
+    """The spec with a complete task. The user's own rows are read to define it, and what was found is printed once.
 
-    Raises UserError for an unknown task, own rows under a task that has its own, and rows that make no task.
+    Raises UserError for an unknown task, for rows given to a task that has rows, and for rows that make no task.
     """
     task, data = spec.task, spec.data
     require_one_source(task, data)
@@ -61,13 +61,13 @@ def settled(spec: RunSpec) -> RunSpec:
 
 
 def own(name: str, data: DataSpec) -> Task:
-    """The task that the rows of `data.file` or `data.hub` make; see `petbench.tasks.rows.own`."""
+    """The task that the rows of `data.file` or `data.hub` define; see `petbench.tasks.rows.own`."""
     stamps = tuple(map(stamp, files_of(data.file).values())) if data.file is not None else ()
     return _task_of(name, data, stamps)
 
 
 def name_of(data: DataSpec) -> str:
-    """What tables call rows of one's own: the file's or the data set's name; GLUE's names stay GLUE's."""
+    """The task's name for the user's own rows: the file's or the data set's, changed if it is one of GLUE's names."""
     place = data.file or (data.hub or "").partition(":")[0]
     stem = re.sub(r"[^\w.-]+", "_", Path(place).stem if data.file else Path(place).name).strip("_.") or OWN
     return f"{stem}_{OWN}" if stem in NAMES else stem
@@ -75,7 +75,7 @@ def name_of(data: DataSpec) -> str:
 
 @lru_cache(maxsize=4)
 def _task_of(name: str, data: DataSpec, stamps: tuple[tuple[int, int], ...]) -> Task:
-    """stamps: of the files as they are now, so that a changed file is read anew."""
+    """stamps: times and sizes of the files, so that a changed file is read again."""
 
     def said(line: str) -> None:
         if is_main_process():

@@ -1,8 +1,7 @@
-"""Generated rows of every task, seeded and learnable, in its columns: GLUE's ten in their own shape, others by schema.
+"""Generated rows for every task, seeded and learnable: each GLUE task has its own generator, others share one.
 
-The words are a small fixed lexicon. The rows depend on the task, the split and their number only, never on a run's
-seed, and the first rows of a longer split are the rows of a shorter one. Train texts never occur in validation or test
-splits.
+The words come from a small fixed lexicon. The rows depend on the task, the split and the number of rows only, never on
+a run's seed, and a shorter split is the beginning of a longer one. Train texts never occur in another split.
 """
 
 import random
@@ -15,7 +14,7 @@ from petbench.tasks.splits import Split, Splits
 
 NOTE = "The rows are generated (data=toy): scores say nothing about GLUE."
 TOY_VERSION = 1  # raise it when the rows change
-_EVERY = 4  # one text in four belongs to validation and test, by its checksum
+_EVERY = 4  # one text in four, chosen by its checksum, belongs to validation and test
 
 AGENTS = ("dog", "cat", "horse", "teacher", "doctor", "farmer", "singer", "pilot", "child", "king")
 THINGS = ("table", "box", "car", "house", "stone", "book", "lamp", "door", "boat", "chair")
@@ -61,7 +60,7 @@ def _say(scene: tuple[str, str, str, str, str], tail: str = "") -> str:
 
 
 def _cola(rng: random.Random) -> Row:
-    """A sentence, or one with its determiners and nouns the wrong way round (two in five)."""
+    """A sentence; in two of five rows, one with its words in a wrong order."""
     scene = _scene(rng)
     sentence = _say(scene, rng.choice((*PLACES, "")))
     if rng.random() < 0.6:
@@ -77,7 +76,7 @@ def _cola(rng: random.Random) -> Row:
 
 
 def _sst2(rng: random.Random) -> Row:
-    """Two words of one polarity."""
+    """Two adjectives, both good (1) or both bad (0)."""
     label = rng.randrange(2)
     one, two = rng.sample(GOOD if label else BAD, 2)
     work, other = rng.sample(WORKS, 2)
@@ -88,7 +87,7 @@ def _sst2(rng: random.Random) -> Row:
 
 
 def _paraphrase(rng: random.Random, positive: float) -> tuple[str, str, int]:
-    """Synonyms for both adjectives, or two nouns from another field."""
+    """A sentence, and the same with synonyms of both adjectives (1) or with two other nouns (0)."""
     scene = _scene(rng)
     first, agent, verb, second, thing = scene
     tail = rng.choice((*TIMES, ""))
@@ -109,7 +108,7 @@ def _qqp(rng: random.Random) -> Row:
 
 
 def _stsb(rng: random.Random) -> Row:
-    """5 less the number of the five content words that another word replaced, up to 0.4 to either side."""
+    """The score is 5 minus the number of replaced words (of five content words), plus or minus up to 0.4."""
     scene = list(_scene(rng))
     changed = rng.randrange(6)
     other = list(scene)
@@ -120,7 +119,7 @@ def _stsb(rng: random.Random) -> Row:
 
 
 def _mnli(rng: random.Random) -> Row:
-    """Entailed: words left out. Contradicted: negated. Neutral: something added."""
+    """Entailment leaves words out, neutral adds some, contradiction negates."""
     scene = _scene(rng)
     _, agent, verb, _, thing = scene
     premise = _say(scene, rng.choice((*PLACES, *TIMES)))
@@ -134,7 +133,7 @@ def _mnli(rng: random.Random) -> Row:
 
 
 def _qnli(rng: random.Random) -> Row:
-    """A question about place or time. Its answer, or things of another field (mostly), or the other answer."""
+    """A question about place or time, and its answer (0), or a sentence with other nouns or the other answer (1)."""
     scene = _scene(rng)
     first, agent, verb, second, thing = scene
     place = rng.random() < 0.5
@@ -149,7 +148,7 @@ def _qnli(rng: random.Random) -> Row:
 
 
 def _rte(rng: random.Random) -> Row:
-    """Entailed: words left out. Not entailed: about things of another field (most often) or negated."""
+    """Entailment (0) leaves words out; otherwise (1) the nouns are others (most often) or the sentence is negated."""
     scene = _scene(rng)
     _, agent, verb, _, thing = scene
     premise = _say(scene, rng.choice((*PLACES, *TIMES)))
@@ -162,7 +161,7 @@ def _rte(rng: random.Random) -> Row:
 
 
 def _wnli(rng: random.Random) -> Row:
-    """The pronoun means the agent when it feels something, the thing when it is made of something."""
+    """The pronoun means the agent if the adjective is a feeling, and the thing if it is a property of matter."""
     _, agent, verb, _, thing = _scene(rng)
     feels = rng.random() < 0.85
     quality = rng.choice(FEELINGS if feels else MATTER)
@@ -189,7 +188,7 @@ _MAKERS: dict[str, Maker] = {
 
 
 def _by_schema(task: Task, rng: random.Random) -> Row:
-    """Rows of any task: classes have words of their own in every text; a number counts the good words among five."""
+    """A row of any task: each class has words of its own; a number counts the good words among five."""
     if task.regression:
         good = rng.randrange(6)
         low, high = task.bounds
@@ -206,7 +205,7 @@ def _by_schema(task: Task, rng: random.Random) -> Row:
     return (first, *others), label
 
 
-_OWN_WORDS = (*OTHERS, *MATTER, *FEELINGS, *THINGS)  # a class takes every n-th of them
+_OWN_WORDS = (*OTHERS, *MATTER, *FEELINGS, *THINGS)  # each of n classes takes every n-th word
 _FRAME = "the a is and with was it because never why do you think where when does find , . ?"
 
 LEXICON: tuple[str, ...] = tuple(
@@ -222,7 +221,7 @@ LEXICON: tuple[str, ...] = tuple(
         }
     )
 )  # fmt: skip
-"""Every word and mark that toy rows use, so that a small vocabulary can hold them all."""
+"""Every word and punctuation mark of toy rows, for the vocabulary of small tokenizers."""
 
 
 def toy_splits(task: Task, train_rows: int, validation_rows: int) -> Splits:
@@ -235,7 +234,7 @@ def toy_splits(task: Task, train_rows: int, validation_rows: int) -> Splits:
 
 
 def _toy_split(task: Task, name: str, size: int, *, held_out: bool) -> Split:
-    """Distinct rows while the lexicon gives new ones; after many repeats in a row a repeat is taken."""
+    """Distinct rows as long as new ones can be found; after 200 repeats in succession a repeated row is taken."""
     rng = random.Random(f"petbench toy {TOY_VERSION} {task.name} {name}")
     make = _MAKERS[task.name] if task.glue is not None else partial(_by_schema, task)
     rows: list[Row] = []
@@ -243,7 +242,7 @@ def _toy_split(task: Task, name: str, size: int, *, held_out: bool) -> Split:
     repeats = 0
     while len(rows) < size:
         row = make(rng)
-        # The checksum of the text, not chance, says which side a text is on: no text is on both.
+        # The checksum of a text says whether it may be in train or in the other splits: no text can be in both.
         if (zlib.crc32("\t".join(row[0]).encode()) % _EVERY == 0) != held_out:
             continue
         if row[0] in seen and repeats < 200:

@@ -1,12 +1,12 @@
-"""Text-to-text form of the tasks: the exact input text, the label strings, and back.
+"""Text-to-text form of the tasks: the exact input text, the label strings, and the way back from answer to label.
 
-compacter: as the Compacter authors' code builds its rows for adapters: field names and texts joined by blanks,
-the label's digits as target. Its MNLI rows have no colon after `hypothesis`; so have ours. compacter_named: the
-same with the task's name in front, as that code builds the rows where no task adapter is trained (full, BitFit,
-prompt tuning). t5: T5's own multi-task wording, `mnli hypothesis: … premise: …` (fields in alphabetical order)
-and label words. words: field names, no name in front, label words.
-STS-B's target is a number with one decimal, on a grid of 0.2, or 0.1 as the Compacter code's rounding does; that of
-another number lies on a grid of 25 steps over its range.
+compacter: as the Compacter authors' code builds rows for adapters: field names and texts joined by blanks, the label's
+code as target; as there, MNLI has no colon after `hypothesis`. compacter_named: the same with the task's name in front,
+as that code builds rows for methods without a task adapter (full, BitFit, prompt tuning). t5: T5's own multi-task
+wording, `mnli hypothesis: … premise: …` (fields in alphabetical order), with label words as targets. words: field names
+without the task's name, with label words as targets.
+The target of STS-B is a number with one decimal, on a grid of 0.2 or, as in the Compacter code, 0.1. The target of any
+other number is on a grid of 25 steps over its range.
 """
 
 import math
@@ -19,14 +19,14 @@ from petbench.config.sections import TaskSpec
 from petbench.config.task import Task
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
-NO_NUMBER = -1.0  # what the Compacter code takes for a written STS-B answer that is not a number
+NO_NUMBER = -1.0  # the value that the Compacter code gives a generated STS-B answer that is not a number
 _NAMED = ("compacter_named", "t5")  # wordings with the task's name in front
-OWN_STEPS = 25  # of the grid of a number that is not STS-B's
+OWN_STEPS = 25  # steps of the grid of a number other than STS-B's
 
 
 @dataclass(frozen=True)
 class Wording:
-    """One task in one style, a value of `task.wording`; `step` is STS-B's grid."""
+    """One task in one style, which is a value of `task.wording`; `step` is the step of STS-B's grid."""
 
     task: Task
     style: str
@@ -41,7 +41,7 @@ class Wording:
         return " ".join(self.pieces(texts))
 
     def pieces(self, texts: Mapping[str, str]) -> list[str]:
-        """What `render` joins: from the last piece back, texts and fixed words in turn, until all texts were there."""
+        """The pieces that `render` joins. The last is a text; before it fixed words and texts alternate."""
         fields = list(self.task.text_fields)
         if self.style == "t5":
             fields.sort()
@@ -53,7 +53,7 @@ class Wording:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Every legal label string, in label order; of a number the grid, STS-B's from 0.0 to 5.0."""
+        """Every legal label string, in label order; for a number, its grid (STS-B: 0.0 to 5.0)."""
         if self.task.regression:
             return tuple(self._written(value) for value in self.values)
         if self._compacter:
@@ -62,7 +62,7 @@ class Wording:
 
     @cached_property
     def values(self) -> tuple[float, ...]:
-        """The label that each target stands for: codes, or the grid of numbers."""
+        """The label of each target: class codes, or the numbers of the grid."""
         if not self.task.regression:
             return tuple(range(len(self.task.labels)))
         low, high = self.task.bounds
@@ -71,13 +71,13 @@ class Wording:
 
     @cached_property
     def _grid(self) -> float:
-        """The step of a number's targets: STS-B's own, else a 25th of the label's range."""
+        """The step of a number's targets: STS-B's own, otherwise a 25th of the label's range."""
         low, high = self.task.bounds
         return self.step if self.task.glue is not None else (high - low) / OWN_STEPS
 
     @cached_property
     def _decimals(self) -> int:
-        """Of a number's targets: one for STS-B, else as many as tell the steps of the grid apart, at least one."""
+        """Decimals of a number's targets: one for STS-B, otherwise as many as the grid needs, at least one."""
         if self.task.glue is not None:
             return 1
         return max(1, 1 - math.floor(math.log10(self._grid)))
@@ -97,9 +97,9 @@ class Wording:
         return f"{round(label * per_unit) / per_unit:.1f}"
 
     def parse(self, text: str) -> int | float | None:
-        """The label that an answer stands for; None when it is not a label.
+        """The label that an answer means; None when it is not a label.
 
-        A number: any, clamped to the label's range. Else the exact label string, blanks around it aside.
+        A number is clamped to the label's range. A class must be the exact label string, apart from blanks around it.
         """
         text = text.strip()
         if not self.task.regression:
@@ -111,8 +111,8 @@ class Wording:
         return min(high, max(low, value)) if math.isfinite(value) else None
 
     def parse_literally(self, text: str) -> int | float | None:
-        """As `parse`, but STS-B's numbers are taken as the Compacter code takes them: whatever Python reads as a
-        number (1e3 too), and not clamped. What is not finite is not a number here either."""
+        """As `parse`, but numbers are read as in the Compacter code: anything that Python reads as a number (also
+        1e3) counts, and it is not clamped. Here, too, NaN and infinity are not numbers."""
         if not self.task.regression:
             return self.parse(text)
         try:

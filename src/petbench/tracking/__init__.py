@@ -1,1 +1,1 @@
-"""A run's log: metrics.jsonl, W&B beside it, and what W&B is shown."""
+"""Logging of runs: metrics.jsonl, W&B runs, their pictures and upload, and W&B workspaces."""

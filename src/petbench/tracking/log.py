@@ -1,4 +1,4 @@
-"""Run logging: every run's `metrics.jsonl`, and W&B beside it when it is asked for."""
+"""The log of a run: always `metrics.jsonl`, and a W&B run besides if `logger=wandb`."""
 
 import contextlib
 import json
@@ -15,21 +15,21 @@ METRICS = "metrics.jsonl"
 
 
 class Tracker(Protocol):
-    """What a run tells while it goes on. Only the main process of a run holds one."""
+    """What a run logs to. Only the main process of a run has one."""
 
     def log(
         self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
     ) -> None:
-        """Numbers at an optimiser step; `epoch` counts from 0 and may be fractional; `seconds` of training so far."""
+        """Log numbers at an optimiser step. epoch: counted from 0, may be fractional. seconds: of training so far."""
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A named table, as the parameter and score tables at the end of a run."""
+        """Log a named table, such as the parameters and the scores at the end of a run."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Fields that stand for the whole run, such as `score` and `tuned_params`."""
+        """Log values of the whole run, such as `score` and `tuned_params`."""
 
     def image(self, name: str, path: Path) -> None:
-        """A picture file."""
+        """Log a picture file."""
 
     def answers(
         self,
@@ -38,29 +38,29 @@ class Tracker(Protocol):
         labels: Sequence[float],
         answers: Sequence[int | float | None],
     ) -> None:
-        """Label and answer of every row behind the headline number; names: the classes', none of a regression."""
+        """Log label and answer of every row of the headline score. names: of the classes; empty for a regression."""
 
     def artifact(
         self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
     ) -> None:
-        """A folder of files, such as the adapter; what is known of it, and names besides `latest`."""
+        """Log a folder of files, such as the adapter. facts: its metadata. aliases: its names besides `latest`."""
 
     def finish(self, status: str) -> None:
-        """Close: `done`, `failed`, `diverged` or `interrupted`."""
+        """Close the log. status: `done`, `failed`, `diverged` or `interrupted`."""
 
     def reference(self) -> dict[str, Any]:
-        """Where the run can be found again, for the record's `wandb` field; empty without W&B."""
+        """Where W&B has the run, for the record's `wandb` field; empty without W&B."""
 
 
 class JsonlTracker:
-    """One JSON object a line: step, epoch, seconds (of all steps so far: no loading, no evaluation), values.
+    """Writes one JSON object per line: step, epoch, seconds, values; seconds of all steps so far, without evaluation.
 
-    Tables, summaries and files are not repeated here: the record holds them.
-    A value that is not finite becomes null, as JSON has no word for it.
+    Tables, summaries and files are not logged here, since the record holds them. NaN and infinity become null, since
+    JSON cannot hold them.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
-        """Keep the lines of a resumed run (`drop_after` cuts them first); start any other one afresh."""
+        """Open the file. resume: whether to keep its lines (`drop_after` has to cut them first) or to start empty."""
         self.path = folder / METRICS
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class JsonlTracker:
     def log(
         self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
     ) -> None:
-        """Append one line. Raises as `atomic.unwritable` says when the disk takes no more."""
+        """Append one line. Raises what `files.unwritable` makes of an OSError, such as a full disk."""
         line = {"step": int(step), "epoch": epoch, "seconds": round(seconds, 3), "values": _plain(values)}
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -79,13 +79,13 @@ class JsonlTracker:
             raise unwritable(self.path, error) from error
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Nothing: the record has it."""
+        """Does nothing: the record has the table."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Nothing: the record has it."""
+        """Does nothing: the record has the values."""
 
     def image(self, name: str, path: Path) -> None:
-        """Nothing: the file is already there."""
+        """Does nothing: the file is already in the run's folder."""
 
     def answers(
         self,
@@ -94,25 +94,25 @@ class JsonlTracker:
         labels: Sequence[float],
         answers: Sequence[int | float | None],
     ) -> None:
-        """Nothing: they lie in `answers.npz`."""
+        """Does nothing: the answers are in `answers.npz`."""
 
     def artifact(
         self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
     ) -> None:
-        """Nothing: the folder is already there."""
+        """Does nothing: the folder is already in the run's folder."""
 
     def finish(self, status: str) -> None:
-        """Close the file. What a full disk did not take was an error of `log`; closing tries it once more."""
+        """Close the file. An error is ignored: `log` has already raised it."""
         with contextlib.suppress(OSError):
             self._file.close()
 
     def reference(self) -> dict[str, Any]:
-        """Empty: no W&B run."""
+        """Empty: there is no W&B run."""
         return {}
 
 
 class Fanout:
-    """The same words to several trackers, in order; the first that refers to a W&B run is quoted."""
+    """Forwards every call to several trackers, in order; `reference` is that of the first that has one."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self.trackers = tuple(trackers)
@@ -180,12 +180,12 @@ def open_tracker(
     name: str | None = None,
     resume: bool = False,
 ) -> Tracker:
-    """Start logging into a run's folder.
+    """Start logging a run into its folder.
 
-    `metrics.jsonl` is always written. W&B joins for `logger=wandb`, with the run id as its own; what a
-    resumed run had already logged is told again, so W&B holds the same lines as the file.
-    `tags` and `group` of the spec add to, and go before, the ones given here.
-    Raises as `atomic.unwritable` says when the folder cannot be written; never because of W&B.
+    `metrics.jsonl` is always written. With `logger=wandb` a W&B run of the same id is logged, too; what a resumed run
+    had already logged is sent again, so that W&B has the same lines as the file. The spec's `tags` come before those
+    given here; its `group` replaces the one given here.
+    Raises what `files.unwritable` gives when the folder cannot be written; never because of W&B.
     """
     jsonl = JsonlTracker(folder, resume)
     if spec.name != "wandb" or wanted_mode(spec) == "disabled":
@@ -198,7 +198,7 @@ def open_tracker(
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl`, up to the first broken one (a run killed while writing)."""
+    """The lines of a run's `metrics.jsonl`, up to the first broken one (from a run that was killed while writing)."""
     path = folder / METRICS
     lines: list[dict[str, Any]] = []
     if not path.is_file():
@@ -214,9 +214,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def drop_after(folder: Path, step: int) -> int:
-    """Cut `metrics.jsonl` back to the step that a run resumes from; the number of lines dropped.
+    """Drop the lines of `metrics.jsonl` after the step that a run resumes from; returns the number of dropped lines.
 
-    Lines past it will be logged again. Call it before `open_tracker(..., resume=True)`.
+    The resumed run logs those steps again. Call it before `open_tracker(..., resume=True)`.
     """
     path = folder / METRICS
     if not path.is_file():
@@ -229,6 +229,6 @@ def drop_after(folder: Path, step: int) -> int:
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Python floats for numbers of any library; null for what is not finite."""
+    """The numbers, of whatever library, as Python floats; None for NaN and infinity."""
     plain = {key: float(value) for key, value in values.items()}
     return {key: value if math.isfinite(value) else None for key, value in plain.items()}

@@ -1,4 +1,4 @@
-"""Pictures of one run for W&B: its learning curve and, where the task has classes, its confusion matrix."""
+"""The pictures of a run for W&B: its learning curve and, if the task has classes, its confusion matrix."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +14,7 @@ from petbench.tracking.log import Tracker, read_metrics
 if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
-NO_LABEL = "no label"  # what a text model wrote that is not a label
+NO_LABEL = "no label"  # the column of generated answers that are not a label
 
 
 def send_pictures(
@@ -25,10 +25,10 @@ def send_pictures(
     labels: Sequence[float],
     answers: Sequence[int | float | None],
 ) -> None:
-    """Draw `plots/*.png` in the run's folder and hand them to the tracker, when it has a W&B run.
+    """Draw `plots/*.png` in the run's folder and log them, if the tracker has a W&B run.
 
-    names: the labels' names in code order; empty for a regression. labels, answers: of the headline's rows.
-    A picture that cannot be drawn is a warning.
+    names: the classes' names in code order; empty for a regression. labels, answers: of the headline score's rows.
+    If a picture cannot be drawn, a warning is printed.
     """
     if tracker.reference().get("mode") not in ("online", "offline"):
         return
@@ -38,12 +38,12 @@ def send_pictures(
     try:
         for path in _drawn(record, folder / "plots", folder, names, labels, answers):
             tracker.image(path.stem, path)
-    except Exception as error:  # a picture, of whatever kind its trouble, ends no run
+    except Exception as error:  # no failure of a picture, of whatever kind, may end a run
         warn(f"no pictures of run {record.run_id}: {type(error).__name__}: {error}")
 
 
 def confusion(labels: Sequence[float], answers: Sequence[Any], classes: int) -> list[list[int]]:
-    """Counts, [true class][answer]; the last column, there when it is needed, holds answers that are not labels."""
+    """Counts, [label][answer]. If some answers are not labels, a last column counts them."""
     columns = classes + (None in answers)
     counts = [[0] * columns for _ in range(classes)]
     for label, answer in zip(labels, answers, strict=True):
@@ -53,7 +53,7 @@ def confusion(labels: Sequence[float], answers: Sequence[Any], classes: int) -> 
 
 @cache
 def _say_missing() -> None:
-    """Once a process: a sweep has many runs."""
+    """Warn that matplotlib is missing; once in a process, as a sweep has many runs."""
     warn("no pictures in W&B: matplotlib is not installed. Run: pip install 'petbench[plot]'")
 
 
@@ -65,7 +65,7 @@ def _drawn(
     labels: Sequence[float],
     answers: Sequence[int | float | None],
 ) -> list[Path]:
-    """Without pyplot, so that no window or state is touched."""
+    """Draw and save the pictures; without pyplot, which would keep state and might open a window."""
     # matplotlib is an extra, and takes seconds
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -91,7 +91,7 @@ def _drawn(
 
 
 def _curve(axes: "Axes", record: Record, folder: Path) -> None:
-    """Training loss on the left axis, selection score on the right one, over optimiser steps."""
+    """Draw training loss (left axis) and selection score (right axis) over optimiser steps."""
     logged = [(line["step"], line["values"].get("loss")) for line in read_metrics(folder)]
     losses = [(step, loss) for step, loss in logged if loss is not None]
     losses = losses or [(point.step, point.loss) for point in record.curve]
@@ -117,7 +117,7 @@ def _curve(axes: "Axes", record: Record, folder: Path) -> None:
 
 
 def _matrix(axes: "Axes", counts: list[list[int]], labels: Sequence[str], record: Record) -> None:
-    """Counts as text on the share of their row, as colour."""
+    """Draw the counts as numbers in cells whose colour is the share of their row."""
     shares = [[count / max(1, sum(row)) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(False)

@@ -1,4 +1,4 @@
-"""The way to the W&B server: is there a key, does it answer, and the upload of runs logged offline."""
+"""The W&B server: whether there is a key, whether the server answers, and the upload of runs logged offline."""
 
 import json
 import netrc
@@ -17,19 +17,19 @@ from petbench.files import write_json
 
 PROBE_SECONDS = 3.0  # to open a connection to the server
 SYNC_SECONDS = 300.0  # per run, in `petbench sync`
-SENT_BY_WANDB = "*.wandb.synced"  # the mark of `wandb sync` itself
-NO_MESSAGE = "ERROR <no message>"  # what it says of an answer 400 or 401
+SENT_BY_WANDB = "*.wandb.synced"  # the file that `wandb sync` itself leaves after an upload
+NO_MESSAGE = "ERROR <no message>"  # what `wandb sync` prints when the server answers 400 or 401
 MARKER = (
-    "petbench_sync.json"  # in a W&B run's folder: sent | superseded (told again by a later one) | incomplete
+    "petbench_sync.json"  # in a W&B run's folder: sent | superseded (by a later log of the run) | incomplete
 )
 
 
 def sync(results_dir: str | Path, timeout: float = SYNC_SECONDS) -> str:
-    """Upload what was logged offline (or could not be sent in time): one line per run, then a total.
+    """Upload what was logged offline or could not be sent in time; returns one line for each run, then a total.
 
-    Calls `wandb sync` run by run, at most `timeout` seconds each, and marks what is through, so that a
-    second call sends only what is new. Raises UserError without a folder or a key; RunError, with the
-    same lines, when some run did not go through.
+    Calls `wandb sync` for each run, at most `timeout` seconds each, and marks uploaded runs, so that a second call
+    sends only what is new. Raises UserError without a folder or a key; RunError, with the same lines, when an upload
+    failed.
     """
     root = Path(results_dir)
     if not root.is_dir():
@@ -73,13 +73,13 @@ def has_key() -> bool:
         hosts = netrc.netrc(path).hosts
     except (netrc.NetrcParseError, OSError):
         return False
-    # The service has answered under several names; a self-hosted one is known by its address.
+    # W&B's own service has had several host names; a self-hosted one is identified by its address.
     wanted = (urlsplit(base_url()).hostname or "", "api.wandb.ai", "api.forge.coreweave.com")
     return any(host.rsplit(":", 1)[0] in wanted for host in hosts)
 
 
 def base_url() -> str:
-    """The W&B server: environment, settings file or W&B's own default."""
+    """The address of the W&B server, from the environment, W&B's settings file or its default."""
     if url := os.environ.get("WANDB_BASE_URL"):
         return url
     import wandb  # wandb takes seconds
@@ -88,7 +88,7 @@ def base_url() -> str:
 
 
 def reachable(url: str) -> bool:
-    """Whether the server takes a connection within PROBE_SECONDS; behind a proxy only W&B can tell."""
+    """Whether the server accepts a connection within PROBE_SECONDS. True behind a proxy, where only W&B can tell."""
     parts = urlsplit(url)
     if parts.scheme in getproxies():
         return True
@@ -102,7 +102,7 @@ def reachable(url: str) -> bool:
         except OSError:
             pass
 
-    # In a thread of its own: a name server that is gone can hold the caller far beyond the timeout.
+    # In a thread of its own: a name server that does not answer can block far beyond the timeout.
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
@@ -127,7 +127,7 @@ def _unsent_folders(run_folder: Path) -> list[Path]:
 
 
 def _upload(folder: Path, timeout: float) -> str:
-    """Run `wandb sync` on one run's folder; the line that says how it went."""
+    """Run `wandb sync` on one run's folder; returns a line that says whether it was sent."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", str(folder)]
     name = f"{folder.parent.parent.name} ({folder.name})"
     try:
@@ -135,14 +135,14 @@ def _upload(folder: Path, timeout: float) -> str:
             command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        return f"not sent: {name}: no end after {timeout:.0f} s"
-    # It exits 0 also when the server refused all of it; only then W&B's own mark is missing.
+        return f"not sent: {name}: not finished after {timeout:.0f} s"
+    # It exits 0 even when the server refused the run; then W&B's own mark is missing.
     if done.returncode != 0 or not any(folder.glob(SENT_BY_WANDB)):
         said = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in said if "ERROR" in line] or said[-1:]
         reason = errors[-1] if errors else f"wandb sync ended with {done.returncode}"
         if NO_MESSAGE in reason:
-            reason = f"{base_url()} refused it, without a reason. Does the key belong to it, and to the project's team?"
+            reason = f"{base_url()} refused it without a reason. Check that the key is valid there and for the team"
         return f"not sent: {name}: {reason}"
     write_json(folder / MARKER, {"state": "sent", "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     return f"sent: {name}"

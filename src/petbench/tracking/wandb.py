@@ -1,6 +1,6 @@
-"""W&B runs: one per petbench run, online when that works, else offline and uploaded later by `sync`.
+"""W&B runs: one for each petbench run, online if possible, otherwise offline and uploaded later by `petbench sync`.
 
-W&B is a guest: it may cost a run a bounded number of seconds and a line on stderr, never the run.
+A failure of W&B never ends a run: it costs a bounded number of seconds and a line on standard error.
 """
 
 import math
@@ -16,17 +16,17 @@ from petbench.console import shown
 from petbench.files import write_json
 from petbench.tracking.sync import MARKER, base_url, has_key, offline_folders, reachable
 
-INIT_SECONDS = 5.0  # of W&B's own waiting; it adds about 10 of its own
+INIT_SECONDS = 5.0  # W&B's time limit for starting a run; it takes up to about 10 s more
 SELECTION = "selection/score"  # the headline metric on the selection rows, under one name for all tasks
 MOST_PREDICTIONS = 10_000  # rows of the table of predictions
-FINISH_SECONDS = 15.0  # to send the rest at the end of a run
+FINISH_SECONDS = 15.0  # for sending the rest at the end of a run
 
-_said: set[str] = set()  # a sweep of 100 runs in one process says why it is offline once
-_unreachable = False  # a server that did not answer is not waited for again in this process
+_said: set[str] = set()  # topics of printed lines: 100 runs in one process say only once why they are offline
+_unreachable = False  # whether the server did not answer: this process then does not wait for it again
 
 
 class WandbTracker:
-    """A Tracker on one W&B run. Steps are the metric `step`, so lines may come in any order."""
+    """A Tracker that logs to one W&B run. The step is a metric called `step`, so lines may come in any order."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class WandbTracker:
         self._dead = False
         self.run: Any = None
         self.mode: str = "failed"
-        for earlier in offline_folders(folder):  # this run tells all of it again
+        for earlier in offline_folders(folder):  # all that they hold is logged again
             write_json(earlier / MARKER, {"state": "superseded"})
         arguments = {
             "project": spec.project,
@@ -53,7 +53,7 @@ class WandbTracker:
             "name": name,
             "group": spec.group or group,
             "job_type": job_type,
-            # W&B refuses tags longer than 64 characters and repeated ones confuse its filters.
+            # W&B refuses tags of more than 64 characters, and its filters do not work with repeated ones.
             "tags": [tag[:64] for tag in dict.fromkeys([*spec.tags, *tags]) if tag],
             "config": flat_keys(config),
             "dir": str(folder),
@@ -63,13 +63,13 @@ class WandbTracker:
             self.run, self.mode = _init(wanted_mode(spec), arguments)
             self.run.define_metric("*", step_metric="step")
             self.run.define_metric(SELECTION, step_metric="step", summary="max")
-        except Exception as error:  # a guest's failure, of whatever kind, is a warning
+        except Exception as error:  # whatever fails in W&B is a warning
             self._give_up(error)
 
     def log(
         self, step: int, values: Mapping[str, float], epoch: float | None = None, seconds: float = 0.0
     ) -> None:
-        """One history row, the same numbers as in `metrics.jsonl`."""
+        """Log one history row with the same numbers as in `metrics.jsonl`."""
         row: dict[str, Any] = {"step": int(step), **{key: float(value) for key, value in values.items()}}
         row["seconds"] = round(seconds, 3)
         if epoch is not None:
@@ -77,7 +77,7 @@ class WandbTracker:
         self._try(lambda: self.run.log(row))
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A `wandb.Table`; a column may mix numbers, text and empty cells."""
+        """Log a `wandb.Table`; a column may mix numbers, text and empty cells."""
         data = [[_cell(value) for value in row] for row in rows]
 
         def send() -> None:
@@ -89,12 +89,12 @@ class WandbTracker:
         self._try(send)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Fields to sort and compare runs by; None is left out, since W&B would show it as text."""
+        """Log fields by which W&B sorts and compares runs; None is left out, since W&B would show it as text."""
         known = {key: _cell(value) for key, value in values.items() if value is not None}
         self._try(lambda: self.run.summary.update(known))
 
     def image(self, name: str, path: Path) -> None:
-        """A `wandb.Image` of a picture file."""
+        """Log a picture file as a `wandb.Image`."""
 
         def send() -> None:
             import wandb  # wandb takes seconds
@@ -110,7 +110,7 @@ class WandbTracker:
         labels: Sequence[float],
         answers: Sequence[int | float | None],
     ) -> None:
-        """W&B's own confusion matrix, where there are classes, and the table `predictions`, of ids and no texts."""
+        """Log the table `predictions` (row ids, labels and answers, no texts) and, for classes, a confusion matrix."""
         said = [(None if answer is None else names[int(answer)]) if names else answer for answer in answers]
         right = [names[int(label)] if names else label for label in labels]
         lines = list(zip(ids, right, said, strict=True))[:MOST_PREDICTIONS] if right else []
@@ -137,7 +137,7 @@ class WandbTracker:
     def artifact(
         self, name: str, folder: Path, facts: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
     ) -> None:
-        """The folder as an artifact of type `adapter`, when `logger.artifact=true`."""
+        """Log the folder as an artifact of type `adapter`, if `logger.artifact=true`."""
         if not self._artifacts:
             return
 
@@ -151,22 +151,25 @@ class WandbTracker:
         self._try(send)
 
     def finish(self, status: str) -> None:
-        """Mark the run's status and send the rest; what cannot be sent in time stays for `sync`."""
+        """Log the run's status and send the rest; what cannot be sent in time is left to `petbench sync`."""
         self.summary({"status": status})
         if self.run is None or self._dead:
             return
         try:
-            self.run.finish(exit_code=0 if status == "done" else 1)
+            self.run.finish(exit_code=0 if status in ("done", "paused") else 1)
         except TimeoutError:
             folder = self._folder()
             if folder is not None:
                 write_json(folder / MARKER, {"state": "incomplete"})
-            _say("upload", f"W&B took over {FINISH_SECONDS:.0f} s to take the rest. Later: petbench sync")
+            _say(
+                "upload",
+                f"W&B needed over {FINISH_SECONDS:.0f} s to upload the rest. Upload it later: petbench sync",
+            )
         except Exception as error:  # as above
             self._give_up(error)
 
     def reference(self) -> dict[str, Any]:
-        """`path` (entity/project/run id, as far as known), `url` when online, `mode`, `folder` (its name)."""
+        """`path` (entity/project/run id, as far as known), `url` when online, `mode`, `folder` (in the run's own)."""
         if self.run is None:
             return {"mode": self.mode}
         parts = [self.run.entity, self.run.project, self.run.id]
@@ -177,11 +180,11 @@ class WandbTracker:
         return {**found, "folder": f"wandb/{folder.name}"} if folder is not None else found
 
     def _folder(self) -> Path | None:
-        """`<run folder>/wandb/offline-run-…`: W&B gives the `files` folder inside it."""
+        """`<run folder>/wandb/offline-run-…`, the parent of the `files` folder that W&B names."""
         return Path(self.run.dir).parent if self.run is not None else None
 
     def _try(self, call: Callable[[], Any]) -> None:
-        """A failed call is one warning; after it W&B is left alone and the run goes on."""
+        """Call W&B. If that fails, print one warning and do not call W&B again; the run goes on."""
         if self.run is None or self._dead:
             return
         try:
@@ -196,15 +199,14 @@ class WandbTracker:
 
 
 def in_a_sweep() -> bool:
-    """Whether an agent of a W&B sweep started this process: the run then has the id that the sweep gave it."""
+    """Whether an agent of a W&B sweep started this process: the W&B run then has the id that the sweep chose."""
     return bool(os.environ.get("WANDB_SWEEP_ID"))
 
 
 def flat_keys(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"optim": {"lr": 1}}` -> `{"optim/lr": 1}`; tuples become lists.
 
-    The separator is a slash because W&B reads a dot in a key as a level of nesting and then finds
-    nothing to filter or group by.
+    The separator is a slash, because W&B reads a dot in a key as nesting and then cannot filter or group by the key.
     """
     flat: dict[str, Any] = {}
     for key, value in config.items():
@@ -217,13 +219,13 @@ def flat_keys(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def wanted_mode(spec: LoggerSpec) -> str:
-    """The spec's mode; under `auto`, W&B's own WANDB_MODE decides where it is set."""
+    """The spec's mode; for `auto`, that of the environment variable WANDB_MODE if it is set."""
     mode = os.environ.get("WANDB_MODE", "auto") if spec.mode == "auto" else spec.mode
-    return "offline" if mode == "dryrun" else mode  # its older name
+    return "offline" if mode == "dryrun" else mode  # the older name of offline
 
 
 def _init(wanted: str, arguments: Mapping[str, Any]) -> tuple[Any, Literal["online", "offline"]]:
-    """A started run and its mode: online where it is asked for (or `auto` and possible), else offline."""
+    """Start a W&B run, online if that is wanted (or `auto`) and possible, otherwise offline; with the mode used."""
     global _unreachable
     import wandb  # wandb takes seconds
 
@@ -240,7 +242,7 @@ def _init(wanted: str, arguments: Mapping[str, Any]) -> tuple[Any, Literal["onli
             except (wandb.errors.UsageError, wandb.errors.CommError) as error:
                 _unreachable = True
                 reason = f"{str(error).splitlines()[0]} So offline"
-                wandb.teardown()  # its service would go on holding the run's id
+                wandb.teardown()  # otherwise its service would keep the run's id in use
     run = wandb.init(mode="offline", settings=_settings(online=False), **arguments)
     results = Path(arguments["dir"]).parent.parent
     _say(
@@ -251,21 +253,21 @@ def _init(wanted: str, arguments: Mapping[str, Any]) -> tuple[Any, Literal["onli
 
 
 def _settings(online: bool) -> Any:
-    """W&B's settings, bounded in time; those that this version does not know are left out."""
+    """W&B's settings, with time limits; settings that the installed version does not know are left out."""
     import wandb  # wandb takes seconds
 
     wanted: dict[str, Any] = {
         "init_timeout": INIT_SECONDS,
         "finish_timeout": FINISH_SECONDS,
         "finish_timeout_raises": True,
-        "reinit": "create_new",  # lanes keep several runs open in one process
+        "reinit": "create_new",  # several runs may be open in one process
         "console": "off",
         "silent": True,
         "symlink": False,
     }
     if online:
         wanted["base_url"] = base_url()  # the server that was found to answer
-    else:  # nothing to measure for a file, and the monitor may ask the network for the machine
+    else:  # offline, the system monitor is of no use, and it may ask the network what machine this is
         wanted |= {"x_disable_stats": True, "x_disable_meta": True}
     return wandb.Settings(
         **{key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
@@ -273,7 +275,7 @@ def _settings(online: bool) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """A value that W&B stores as it is: numbers, text, truth values, None."""
+    """The value as W&B can store it: a number, text, a truth value or None."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     try:

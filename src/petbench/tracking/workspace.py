@@ -1,4 +1,4 @@
-"""A workspace and a report of W&B that compare methods, laid out ready: what docs/wandb.md says to click together."""
+"""A W&B workspace and a W&B report that compare methods, with the panels that docs/wandb.md describes."""
 
 import importlib.util
 from typing import Any
@@ -9,18 +9,18 @@ EXTRA = "wandb_workspaces"
 NAME = "petbench: methods compared"
 INTRO = (
     "Finished runs of petbench, grouped by method. Scores are of report rows, curves of selection rows. The panels "
-    "show spread and no test: for verdicts use `petbench report` and `petbench compare` on the same records."
+    "show spreads, but no tests: for verdicts use `petbench report` and `petbench compare` on the same records."
 )
 
 
 def require_extra() -> None:
-    """Raise UserError where the package that lays out workspaces is not installed."""
+    """Raise UserError when the package that creates workspaces is not installed."""
     if importlib.util.find_spec(EXTRA) is None:
         raise UserError("wandb-workspaces is not installed. Run: pip install 'petbench[workspace]'")
 
 
 def workspace(entity: str, project: str) -> Any:
-    """The workspace as a value: nothing is sent."""
+    """The workspace of a project, as a value: `save` sends it."""
     import wandb_workspaces.workspaces as ws  # an extra, and it takes seconds
     from wandb_workspaces import expr
 
@@ -41,7 +41,7 @@ def workspace(entity: str, project: str) -> Any:
 
 
 def report(entity: str, project: str) -> Any:
-    """The same panels as a report that can be sent round, a heading above each group: nothing is sent."""
+    """The same panels as a report that can be shared, under headings: `save` sends it."""
     import wandb_workspaces.reports.v2 as wr  # an extra, and it takes seconds
 
     runs = wr.Runset(
@@ -54,18 +54,18 @@ def report(entity: str, project: str) -> Any:
 
 
 def save(view: Any) -> str:
-    """Send a workspace or a report; its address. Raises RunError with W&B's own reason where that fails."""
+    """Send a workspace or a report to W&B; returns its address. Raises RunError with W&B's reason when that fails."""
     try:
         return str((view.save() or view).url)
-    except Exception as error:  # of whatever kind: a server's, a key's, a network's
+    except Exception as error:  # of whatever kind: the server, the key or the network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(
-            f"W&B took no {type(view).__name__.lower()}: {reason}. `petbench doctor` says what is in reach."
+            f"W&B refused the {type(view).__name__.lower()}: {reason}. `petbench doctor` says what can be reached."
         ) from error
 
 
 def _panels() -> dict[str, list[Any]]:
-    """Heading -> panels. Names are those of docs/wandb.md: summary fields, short config fields, logged metrics."""
+    """Heading -> panels. docs/wandb.md lists the names: summary fields, short config fields, logged metrics."""
     import wandb_workspaces.reports.v2 as wr  # an extra, and it takes seconds
 
     spread = {"groupby": wr.Config("method"), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}

@@ -1,1 +1,1 @@
-"""One run in its order: plan, rows, weights, steps, scores, record; claims, stopping and going on."""
+"""One run from plan to record: rows, weights, steps, scores; claims, stopping and resuming."""

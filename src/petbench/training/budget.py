@@ -1,4 +1,4 @@
-"""Budget: choose a method's size so that what it tunes comes nearest to a wanted number, from below."""
+"""Budget: choose the size at which a method tunes the most parameters without exceeding a wanted number."""
 
 import copy
 from typing import Any
@@ -26,9 +26,9 @@ def fit_budget(
 ) -> tuple[AdapterSpec, tuple[str, ...]]:
     """The spec whose count is the largest that does not exceed the budget, and a line that says so.
 
-    model: without weights; it is left as it was. The budget is of tuned parameters, as tables show them: the
-    adapter with the norms and other parts that train beside it, the head not. Among equal counts the first size
-    of the method's own order wins. Raises UserError when the method has no size to choose or even its smallest
+    model: without weights; it is left as it was. The budget counts tuned parameters, as tables show them: the
+    adapter and the norms and other parts that train beside it, without the head. Among equal counts the first
+    size in the method's own order wins. Raises UserError when the method has no size to choose or even its smallest
     is too large.
     """
     if budget == BudgetSpec():

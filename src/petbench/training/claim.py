@@ -1,12 +1,13 @@
 """Claims: at most one process trains a run at a time, and a dead owner's claim is taken over.
 
-Two things in a run's folder say who owns it. A lock on `.claim.lock`, held while the run trains: the kernel takes it
-back when its owner ends, and it counts between the containers of one machine. And `claim.json`, which names the owner
-and which the owner touches every few seconds: on file systems whose locks end at the machine it is all there is.
+Two things in a run's folder say who owns it. A lock on `.claim.lock`, held while the run trains: the kernel releases
+it when its owner ends, and it works between the containers of one machine. And `claim.json`, which names the owner
+and which the owner touches every few seconds: on file systems whose locks do not reach other machines it is the only
+sign.
 
-So the lock decides about a claim of this machine (the boot id tells), and any other claim is watched: while its file
-changes its owner lives, whatever time either clock shows. An owner whose claim was taken all the same (it had slept
-too long) finds out before its next step and stops without writing.
+So the lock decides about a claim of this machine (known by its boot id), and any other claim is watched: while its
+file changes, its owner is alive, whatever time either clock shows. An owner that slept too long may lose its claim
+all the same; it finds out before its next step and stops without writing.
 """
 
 import contextlib
@@ -29,8 +30,8 @@ from petbench.training.claim_file import CLAIM_FILE, Owner, boot, read, space, t
 
 LOCK_FILE = ".claim.lock"
 HEARTBEAT_SECONDS = 5.0
-DEAD_AFTER_SECONDS = 60.0  # a claim of another machine that did not change while it was watched for so long
-LOCK_SECONDS = 1.0  # others hold the lock for a moment, to see whether it is held
+DEAD_AFTER_SECONDS = 60.0  # another machine's claim is dead when it did not change for so long
+LOCK_SECONDS = 1.0  # another process that checks the lock holds it for a moment
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks answer
 
 
@@ -49,18 +50,18 @@ class Claim:
         self._write()
 
     def require(self) -> None:
-        """Raise Busy when another process has taken the run over. Costs a file's reading only where this process has
-        not come to its heartbeat."""
+        """Raise Busy when another process has taken the run over. The claim file is read only where this process has
+        missed its heartbeat."""
         if _now() - self._beaten > 2 * HEARTBEAT_SECONDS:
             self.beat()
         if self.taken_by is not None:
             raise Busy(
                 f"run {self._path.parent.name} was taken over by another process ({self.taken_by}) while this one "
-                "slept: it stops here and leaves the run to that one."
+                "slept: this process stops here and leaves the run to the other."
             )
 
     def beat(self) -> None:
-        """Touch the claim; put it back where it is gone or broken; see whether it is another's now."""
+        """Touch the claim file; write it again where it is missing or broken; note an owner that has taken it."""
         with contextlib.suppress(OSError, RunError):
             found = read(self._path)
             if found is not None and found[0].token not in ("", self._own.token):
@@ -72,7 +73,7 @@ class Claim:
             self._beaten = _now()
 
     def give_back(self) -> None:
-        """Remove the claim; one that was taken over is another's and stays."""
+        """Remove the claim, unless another process has taken it over."""
         with contextlib.suppress(OSError):
             found = read(self._path)
             if found is not None and found[0].token == self._own.token:
@@ -118,15 +119,15 @@ def owner(folder: Path) -> str | None:
 
 
 def owner_here(folder: Path) -> int | None:
-    """The number of the live process that holds a run, if it has one here: on this machine, in this name space."""
+    """The number of the live process that holds a run; None unless it is of this machine and pid namespace."""
     holder = _holder(folder)
     here = holder is not None and (holder.boot, holder.space) == (boot(), space())
     return holder.pid if here and holder is not None else None
 
 
 def _holder(folder: Path) -> Owner | None:
-    """Who holds a run, as far as can be told without waiting: a claim of another machine that was not there or has
-    changed since this process last asked is of a living owner."""
+    """Who holds a run, as far as can be told without waiting: the owner of another machine's claim counts as alive
+    until this process has seen the claim unchanged for DEAD_AFTER_SECONDS."""
     path = folder / CLAIM_FILE
     found = read(path)
     if found is None:
@@ -141,9 +142,11 @@ def _watch(folder: Path, has_lock: bool) -> None:
     path = folder / CLAIM_FILE
     first = found = read(path)
     if first is None or (has_lock and first[0].boot == boot()):
-        return  # its owner would hold the lock
+        return  # a living owner would hold the lock
     if not _rests(path, first[1]):
-        say(f"run {folder.name} has a claim ({first[0]}): watching it for up to {DEAD_AFTER_SECONDS:.0f} s.")
+        say(
+            f"run {folder.name} has a claim ({first[0]}): waiting up to {DEAD_AFTER_SECONDS:.0f} s for a sign of life."
+        )
     while found is not None and not _rests(path, found[1]):
         if found[1] != first[1]:
             raise _busy(folder, found[0])
@@ -155,7 +158,7 @@ _SEEN: dict[Path, tuple[object, float]] = {}  # claim -> how it looked, and sinc
 
 
 def _rests(path: Path, look: object) -> bool:
-    """Whether a claim has not changed for as long as an owner would never leave it."""
+    """Whether a claim has stayed unchanged for longer than a living owner would leave it."""
     now = time.monotonic()
     before = _SEEN.get(path)
     if before is None or before[0] != look:

@@ -1,4 +1,4 @@
-"""The file that names a run's owner: which process of which machine, and how the file looks."""
+"""The file that names a run's owner: which process of which machine."""
 
 import json
 import os
@@ -15,14 +15,14 @@ CLAIM_FILE = "claim.json"
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a run. A process number means something only on its machine and in its pid name space."""
+    """Who holds a run. A process number is valid only on its machine and in its pid namespace."""
 
     host: str = "unknown, its claim is broken"
     pid: int = 0
     started: float | None = None
     boot: str = ""
     space: str = ""
-    token: str = ""  # of this claim alone: nobody takes another's for theirs
+    token: str = ""  # unique to this claim, so that no process takes another's for its own
 
     def __str__(self) -> str:
         return f"{self.host}, process {self.pid}" if self.pid else self.host
@@ -35,8 +35,8 @@ def this_process() -> Owner:
 
 
 def read(path: Path) -> tuple[Owner, object] | None:
-    """The owner that a claim names and how the file looks (text, time, inode); None when there is no claim. It is
-    opened first: only then does a network's file system look whether it is still the same."""
+    """The owner that a claim names, and the file's state (text, time, inode), by which a change is seen; None when
+    there is no claim. The file is opened first: only then does a network file system look for a newer one."""
     try:
         with path.open("rb") as file:
             text, state = file.read(10_000), os.fstat(file.fileno())
@@ -57,7 +57,7 @@ def read(path: Path) -> tuple[Owner, object] | None:
 
 @cache
 def boot() -> str:
-    """What tells this machine, since it was started, from all others."""
+    """An id of this machine since its last start, different from every other machine's."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -65,7 +65,7 @@ def boot() -> str:
 
 
 def space() -> str:
-    """The name space that process numbers are of; empty where there is one only."""
+    """The pid namespace of this process; empty where the system has none."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:

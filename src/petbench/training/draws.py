@@ -7,8 +7,8 @@ from petbench.machine.seeds import derive_seed
 def draws(spec: RunSpec) -> dict[str, int]:
     """The seed of every source that `vary` names, drawn from the run's seed; for the record.
 
-    The draw of a split or a sample also depends on `protocol.split_seed` and `task.sample_seed`: another value is
-    another series of draws. Methods of one seed share all draws, so their runs stay pairs.
+    The draw of a split or a sample also depends on `protocol.split_seed` and `task.sample_seed`: another value gives
+    another series of draws. Runs of different methods with one seed share all draws, so they can be compared as pairs.
     """
     purposes = {
         "split": f"split {spec.protocol.split_seed}",
@@ -19,12 +19,12 @@ def draws(spec: RunSpec) -> dict[str, int]:
 
 
 def order_seed(spec: RunSpec) -> int:
-    """The seed of the rows' order in every epoch: drawn, or that of seed 0 in all runs."""
+    """The seed of the rows' order in every epoch: drawn where `vary` names it, else the same in all runs."""
     return draws(spec).get("order", derive_seed(0, "order"))
 
 
 def drawn(spec: RunSpec) -> RunSpec:
-    """The spec with its draws where the cut of the rows reads them."""
+    """The spec with the drawn seeds in `protocol.split_seed` and `task.sample_seed`, by which rows are cut."""
     found = draws(spec)
     protocol = {"split_seed": found["split"]} if "split" in found else {}
     task = {"sample_seed": found["sample"]} if "sample" in found else {}

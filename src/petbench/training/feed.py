@@ -1,4 +1,4 @@
-"""Feed: the micro-batches of every step, this process's share of them, in an order that its seed and the epoch fix."""
+"""Feed: this process's share of every step's micro-batches, in an order fixed by the run's seed and the epoch."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -50,26 +50,26 @@ class Feed:
         return len(self._rows), int(self._train.lengths[self._rows].sum())
 
     def halve(self) -> bool:
-        """Twice as many micro-batches a step from now on; False where they are single rows already."""
+        """Double the micro-batches of every further step; False where they are single rows already."""
         if self.accumulation >= self._trainer.batch_size:
             return False
         self.accumulation *= 2
         return True
 
     def _micro_batches(self, rows: list[int]) -> MicroBatches:
-        """This process's pieces of a batch. Each loss is a mean over a piece, so its share of the whole batch
-        makes the sum (over pieces and processes) the batch's own mean."""
+        """This process's pieces of a batch. Each loss is a mean over one piece: weighted by the piece's
+        share of the batch, they sum (over pieces and processes) to the mean of the batch."""
         processes, parts = self._accelerator.num_processes, self.accumulation
         mine = rows[self._accelerator.process_index :: processes]
         whole = self._weight(rows)
-        if not mine:  # fewer rows than processes: a row that counts for nothing keeps them in step
+        if not mine:  # fewer rows than processes: a row of weight zero keeps the processes in step
             return [(0.0, self._tensors(rows[:1]))]
         pieces = [mine[i::parts] for i in range(min(parts, len(mine)))]
         # Processes are averaged, not summed: hence the factor.
         return [(processes * self._weight(piece) / whole, self._tensors(piece)) for piece in pieces]
 
     def _weight(self, rows: list[int]) -> int:
-        """What a loss's mean runs over: rows with a head, target tokens in text form."""
+        """What the mean of a loss runs over: rows with a head, target tokens in text form."""
         lengths = self._train.target_lengths
         return len(rows) if lengths is None else int(lengths[rows].sum())
 
@@ -85,7 +85,7 @@ class Feed:
 
 
 def _one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each handed out when the next one is made."""
+    """The same items, each handed out once the next one has been made."""
     source = iter(items)
     for held in source:
         for following in source:

@@ -1,4 +1,4 @@
-"""Fit: train through the method's stages, evaluate, keep the best values, and be able to go on after a stop."""
+"""Fit: train through the method's stages, evaluate, keep the best values and the state to resume from."""
 
 import math
 import time
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from petbench.adapters.method import Stage
 from petbench.console import say, warn
-from petbench.errors import Diverged, RunError
+from petbench.errors import Diverged, RunError, TakeAgain
 from petbench.machine import signals
-from petbench.machine.clock import StepClock
 from petbench.machine.seeds import derive_seed
 from petbench.tracking.log import Tracker, drop_after
 from petbench.tracking.wandb import SELECTION
@@ -23,16 +22,18 @@ from petbench.training.finite import finite
 from petbench.training.guard import Guard
 from petbench.training.loop import train
 from petbench.training.optim import make_optimizer, make_schedule
+from petbench.training.pause import pause
 from petbench.training.processes import averaged
 from petbench.training.resume import (
     BrokenState,
     Progress,
     drop_resume,
     load_resume,
+    other_threads,
     require_same,
     save_resume,
 )
-from petbench.training.scoring import Scorer
+from petbench.training.scoring import Scored, Scorer
 from petbench.training.screen import RunScreen
 from petbench.training.session import Session
 
@@ -55,14 +56,15 @@ class Fit:
         self.eval_every = self.steps_per_epoch if every == "epoch" else every
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = StepClock(self.accelerator.device)
-        self.rate = self.spec.optim.lr  # of the last step
-        self._graded = -1  # the step whose gradients are whole: the optimiser may have begun to take it
+        self.chosen: Scored | None = None  # answers of the chosen values on the selection rows, where known
+        self._last: Scored | None = None  # of the last evaluation
+        self.clock, self.rate = session.step_clock(), self.spec.optim.lr  # rate: of the last step
+        self._graded = -1  # the step whose gradients are complete: the optimiser may have begun it
         self._resumed: Any = None
         self._last_resume = time.monotonic()
 
     def resume(self) -> bool:
-        """Take up the state of an interrupted run, if there is one."""
+        """Restore the state of an interrupted run; False when there is none."""
         try:
             self._resumed = load_resume(self.prepared.folder)
         except BrokenState as error:
@@ -73,28 +75,26 @@ class Fit:
         require_same(self._resumed, self.prepared.folder, self.prepared.identity)
         self.progress = self._resumed.progress
         self.best = self._resumed.part("best")
-        self.clock = StepClock(self.accelerator.device, self.progress.step_seconds)
+        self.clock = self.session.step_clock(self.progress.step_seconds)
         self.tuned.load_state(self._resumed.part("trained"))
         self.feed.accumulation = self.progress.accumulation or self.feed.accumulation
         drop_after(self.prepared.folder, self.progress.step)
         say(f"{self.prepared.run_id}: going on from step {self.progress.step}.")
-        was, now = self.progress.threads, torch.get_num_threads()
-        if was not in (0, now):
-            self.note(
-                f"{was} threads up to step {self.progress.step}, {now} after it: sums are rounded otherwise, so the "
-                "values are not to the last bit those of a run on one number"
-            )
+        for change in other_threads(self.progress):
+            self.note(change)
         return True
 
     def note(self, change: str) -> None:
-        """Say what is not as the config says, and keep it for the record."""
+        """Warn of a deviation from the config, and keep it for the record."""
         if change not in self.progress.changes:
             self.progress.changes.append(change)
             warn(f"{self.prepared.run_id}: {change}.")
 
     def run(self, tracker: Tracker) -> dict[str, Tensor]:
-        """Train through all stages; the trained values that the selection rows chose."""
+        """Train through all stages; gives the values with the best selection score, or the last (trainer.select).
+        Raises Paused where the sweep of a trial compares it with the others."""
         spec, progress = self.spec, self.progress
+        pause(spec.tuning, progress, self.total_steps)  # a stopped run may stand there already
         title = f"{spec.adapter.label} on {spec.task.name}"
         screen = RunScreen(title, self.total_steps, progress.step, spec.trainer.progress)
         stages = self.tuned.stages()
@@ -102,7 +102,7 @@ class Fit:
         ends = [round(self.total_steps * sum(s.share for s in stages[: n + 1])) for n in range(len(stages))]
         torch.manual_seed(derive_seed(spec.seed, "dropout"))
         try:
-            with signals.held():  # a step is done whole; `_settle` stops between two
+            with signals.held():  # a signal does not cut a step: `_settle` stops between two
                 for number in range(progress.stage, len(stages)):
                     start = ends[number - 1] if number else 0
                     self._train_stage(number, stages[number], start, ends[number], tracker, screen)
@@ -110,6 +110,7 @@ class Fit:
             screen.close()
         if spec.trainer.select == "best" and self.best:
             return self.best
+        self.chosen = self._last  # the last step is evaluated always
         progress.best_step, progress.best_epoch = progress.step, progress.step / self.steps_per_epoch
         progress.seconds_to_best = self.clock.total
         return self.tuned.state()
@@ -128,7 +129,7 @@ class Fit:
             self.tuned.installed.remember(self._resumed.part("memory"))
             self._resumed = None
         progress.stage = number
-        if progress.due_loss is not None:  # the run was stopped in an evaluation
+        if progress.due_loss is not None:  # the run was stopped during an evaluation
             self._settle(tracker, screen, optimizer, schedule)
         guard = Guard(self.tuned, stage, progress.step - start)
         rests = any(self.tuned.method.may_rest(self.tuned.spec, name) for name in self.tuned.names_in(stage))
@@ -147,14 +148,18 @@ class Fit:
             try:
                 going_on(self.feed.batches(progress.step, stop))
                 return
+            except TakeAgain as error:
+                self.note(f"step {progress.step + 1}: {error}")
+                optimizer.zero_grad(set_to_none=True)
+                continue
             except torch.OutOfMemoryError as error:
                 reason = str(error)
-            # Out of the except block, whose error holds the step's tensors.
+            # Outside the except block, whose error keeps the step's tensors in memory.
             self._halve_micro_batches(optimizer, reason)
 
     def _halve_micro_batches(self, optimizer: Any, reason: str) -> None:
-        """Take the step that the device had no room for again, in twice as many micro-batches. Raises RunError where
-        that helps nothing: they are single rows, the optimiser had begun, other processes wait."""
+        """After the device ran out of memory, let the step run again in twice as many micro-batches. Raises RunError
+        where that cannot help: they are single rows, the optimiser had begun, other processes wait."""
         was, begun = self.feed.accumulation, self._graded == self.progress.step
         if begun or self.accelerator.num_processes > 1 or not self.feed.halve():
             raise RunError(
@@ -192,7 +197,7 @@ class Fit:
                 epoch = progress.step / self.steps_per_epoch
                 values = {"loss": value, "lr": schedule.get_last_lr()[0]}
                 tracker.log(progress.step, values, epoch, self.clock.total)
-            screen.step(progress.step, None if due else value)  # the evaluation's own line says it
+            screen.step(progress.step, None if due else value)  # the evaluation's own line shows the loss
             if due:
                 self._require_finite_values()
                 progress.due_loss = value
@@ -201,9 +206,9 @@ class Fit:
         return on_step
 
     def _settle(self, tracker: Tracker, screen: RunScreen, optimizer: Any, schedule: Any) -> None:
-        """Between two steps: evaluate where it is due, keep the state where it is time, stop where a signal asks.
+        """Between two steps: evaluate where it is due, save the state where it is time, stop where a signal asks.
 
-        The last step's state is kept, too: what comes after it may still be cut short.
+        The state after the last step is saved too, since scoring and measuring may still be interrupted.
         """
         due = self.progress.due_loss
         try:
@@ -216,21 +221,24 @@ class Fit:
                 f"{self.prepared.run_id}: stopped at step {self.progress.step}; the same command goes on there."
             )
             raise
-        if due is not None or time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS:
+        is_time = time.monotonic() - self._last_resume > self.RESUME_EVERY_SECONDS
+        if due is not None or self.session.saves(is_time):
             self._keep(optimizer, schedule)
+        if due is not None:
+            pause(self.spec.tuning, self.progress, self.total_steps)
 
     def _checked(self, loss: Tensor) -> float:
         value = float(self.accelerator.reduce(loss, "mean"))  # over processes
         if not math.isfinite(value):
             start = max(1, self.progress.step - self.spec.trainer.log_every + 1)
-            raise self.diverged(f"the loss is {value} between steps {start} and {self.progress.step}")
+            raise self.diverged(f"the loss became {value} between steps {start} and {self.progress.step}")
         self.progress.finite_step = self.progress.step - 1  # the loss is that of the values before the step
         return value
 
     def _require_finite_values(self) -> None:
         named = self.tuned.model.named_parameters()
         if not finite(p for name, p in named if name in self.tuned.trained_names):
-            raise self.diverged("trained values are NaN or infinite")
+            raise self.diverged("trained values became NaN or infinite")
 
     def diverged(self, what: str) -> Diverged:
         """The error for what is not finite, with the step, its learning rate and the last step that was finite."""
@@ -242,7 +250,7 @@ class Fit:
 
     @contextmanager
     def naming_the_step(self) -> Iterator[None]:
-        """Inside, answers that are not finite are said with the step."""
+        """Inside, the error for answers that are not finite also names the step."""
         try:
             yield
         except Diverged as error:
@@ -250,21 +258,25 @@ class Fit:
 
     def _evaluate(self, tracker: Tracker, screen: RunScreen, loss: float) -> None:
         progress = self.progress
-        began = time.perf_counter()
-        with self.naming_the_step(), signals.at_once():  # it changes nothing, so it may be left anywhere
-            scores = self.scorer.selection()
+        began = self.session.now()
+        with (
+            self.naming_the_step(),
+            signals.at_once(),
+        ):  # scoring changes nothing: a signal may end it anywhere
+            self._last = self.scorer.selection()
+        scores = self._last.metrics
         progress.due_loss, progress.finite_step = None, progress.step
-        progress.eval_seconds += time.perf_counter() - began
+        progress.eval_seconds += self.session.now() - began
         name = self.session.task.headline
         epoch, seconds = progress.step / self.steps_per_epoch, self.clock.total
-        # Of a method with stages only the last counts: before it the method itself has not trained.
+        # With several stages only the last counts: before it the method itself has not trained.
         better = progress.stage == self.last_stage and (
             progress.best_score is None or scores[name] > progress.best_score
         )
         if better:
             progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
             progress.seconds_to_best = seconds
-            self.best = self.tuned.state()
+            self.best, self.chosen = self.tuned.state(), self._last
         progress.curve.append(
             {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
         )

@@ -1,13 +1,13 @@
-"""Guard: every tensor that is said to train is connected to the loss, or the run ends at once.
+"""Guard: a run fails at once unless every tensor that should train is connected to the loss.
 
-A library that renames an argument leaves an adapter hanging beside the model: nothing raises, the adapter keeps
-its initial values, and the score is the backbone's. So each stage of a run begins under guard:
+When a library renames an argument, an adapter may lose its connection to the model: nothing raises, the adapter
+keeps its initial values, and the score is the backbone's. So two things are required of each stage of a run:
 
-1. after its first backward pass every tensor of the stage has a gradient and is in the optimiser's hands;
-2. within three steps with a learning rate above zero every gradient has been other than zero, and so the tensor
-   has moved. Three, because a factor may wait for another one that starts at zero (LoRA's A for B).
+1. after its first backward pass, every tensor of the stage has a gradient and is held by the optimiser;
+2. within three steps with a learning rate above zero, every tensor has had a gradient other than zero, and so has
+   changed. Three, because a factor's gradient is zero while another factor is (LoRA's A while B is at its start).
 
-A method claims its exceptions with `Method.may_rest`. Later steps cost nothing; the device is waited for once.
+A method names its exceptions in `Method.may_rest`. Later steps cost nothing; the device is waited for once.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class Guard:
     """Watches the first steps of one stage."""
 
     def __init__(self, tuned: Tuned, stage: Stage, done: int = 0) -> None:
-        """done: steps that an earlier process took of the stage; the first three of it are watched, no others."""
+        """done: steps of the stage that an earlier process took; only the stage's first three are watched."""
         names = tuned.names_in(stage)
         self._total = len(names)
         self._watched = {
@@ -41,12 +41,12 @@ class Guard:
         self._seen: Tensor | None = None  # by tensor: whether a gradient was other than zero
 
     def loss(self, loss: Tensor) -> None:
-        """Before a backward pass. Raises RunError when nothing that trains had a part in the loss."""
+        """Called before a backward pass. Raises RunError when the loss depends on nothing that trains."""
         if self._is_first and not loss.requires_grad:
             raise self._unconnected(list(self._watched))
 
     def gradients(self, loss: Tensor, optimizer: Any) -> None:
-        """After the backward passes of a step, before clipping. Raises RunError with the tensors left out."""
+        """Called after the backward passes of a step, before clipping. Raises RunError naming unconnected tensors."""
         if self._is_first:
             self._is_first = False
             held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -60,7 +60,7 @@ class Guard:
     def _look(self, loss: Tensor) -> None:
         gradients = [parameter.grad for parameter in self._watched.values()]
         moves = torch.stack([loss.new_zeros(()) if g is None else g.detach().abs().amax() for g in gradients])
-        # Where the loss is exactly zero there is nothing to learn, and no gradient says anything.
+        # Where the loss is exactly zero there is nothing to learn, and gradients of zero prove nothing.
         seen = (moves != 0) | (loss == 0)
         self._seen = seen if self._seen is None else self._seen | seen
         if not self._left:

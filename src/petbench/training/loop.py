@@ -1,4 +1,4 @@
-"""The loop: forward, backward, clip, step, tell. It knows no method, no task, no file."""
+"""The loop: forward, backward, clip, step, report. It knows no method, no task, no file."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -27,16 +27,16 @@ def train(
     after_step: Callable[[], None],
     on_step: Callable[[Tensor], None],
 ) -> None:
-    """One optimiser step a batch, until `batches` ends.
+    """One optimiser step for every item of `batches`, which holds the step's micro-batches.
 
-    on_loss(part): before each backward pass. on_gradients(loss): when all of a step are done, before clipping.
-    after_step(): the method's own part of a step, gradients still there, in the step's time.
-    on_step(loss): after each step, the clock stopped; loss is the step's mean, a tensor on the
-    device, so that nobody waits for it who does not need it.
+    on_loss(part): before each backward pass. on_gradients(loss): after the step's last one, before clipping.
+    after_step(): the method's own part of a step, before gradients are cleared; the clock still runs.
+    on_step(loss): after each step, with the clock stopped. loss is the step's mean, left on the device, so
+    that only a caller who reads it waits for it.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     model.train()
-    inner = accelerator.unwrap_model(model)  # what an evaluation switches
+    inner = accelerator.unwrap_model(model)  # the one that an evaluation switches
     for micro_batches in clock.timed(batches):
         # Only after an evaluation: going through all modules costs as much as a small step.
         if not inner.training:

@@ -25,16 +25,17 @@ from petbench.tuned.params import count_params
 def measure(
     session: Session, fit: Fit, scorer: Scorer, state: dict[str, Tensor], load_seconds: float
 ) -> Outcome:
-    """Load the chosen values (`state`) and take all that the record says. Raises Diverged, with the step, when the
+    """Load the chosen values (`state`) and measure all that the record holds. Raises Diverged, with the step, when the
     model's answers are not finite."""
     accelerator, tuned, backbone = session.accelerator, session.tuned, session.backbone
     peak = peak_memory_bytes(
         accelerator.device
-    )  # now: merging and measuring copy weights, which no training does
+    )  # read now: what follows copies weights, which training does not
     tuned.load_state(state)
-    accelerator.unwrap_model(session.model, keep_fp32_wrapper=False)  # no autocast but where it is asked for
-    with fit.naming_the_step():  # nothing is measured on a model that gives no numbers
-        scored = scorer.report()
+    # From here on autocast is on only where it is asked for.
+    accelerator.unwrap_model(session.model, keep_fp32_wrapper=False)
+    with fit.naming_the_step():  # nothing more is measured when answers are not finite
+        scored = scorer.report(fit.chosen)
         selection = scorer.encoded(session.prepared.rows.selection)
         merge = merge_effect(tuned, backbone, selection, scorer.label_ids)
     with accelerator.autocast():
@@ -53,6 +54,7 @@ def measure(
         load_seconds=load_seconds,
         peak_memory_bytes=peak,
         provenance=_provenance(session, scorer.cut_rows),
+        together=session.together,
     )
 
 

@@ -15,8 +15,8 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Weight decay acts on what multiplies an input: matrices and their factors.
 
-    Biases, norms, scales and prompts are left alone: parameters of one dimension, and those named in
-    `vectors`, which are vectors in spite of their dimensions.
+    It skips biases, norms, scales and prompts: parameters of one dimension, and those named in `vectors`,
+    which count as vectors although they have more dimensions.
     """
     decayed: list[nn.Parameter] = []
     left: list[nn.Parameter] = []
@@ -29,7 +29,7 @@ def make_optimizer(
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
-        # One operation for all tensors; on a CPU the plain form is kept, whose numbers are on file.
+        # One operation for all tensors on a GPU; a CPU keeps the plain form, which gave the committed records.
         fused=True if all(parameter.is_cuda for parameter in decayed + left) else None,
         lr=spec.lr,
         betas=(spec.beta1, spec.beta2),
@@ -38,7 +38,7 @@ def make_optimizer(
 
 
 def warmup_steps(spec: OptimSpec, steps: int) -> int:
-    """Steps of linear warm-up. Of a ratio: to the nearest, at most all but one; linear_hf: up, without a limit."""
+    """Steps of linear warm-up. A ratio is rounded, with at least one step left over; for linear_hf it is rounded up."""
     if spec.schedule == "linear_hf":
         return math.ceil(spec.warmup_ratio * steps) if spec.warmup_steps is None else spec.warmup_steps
     wanted = spec.warmup_steps if spec.warmup_steps is not None else round(spec.warmup_ratio * steps)

@@ -29,6 +29,7 @@ from petbench.tasks.metrics import as_scored
 from petbench.training.prepare import Prepared
 from petbench.training.resume import Progress
 from petbench.training.scoring import Scored
+from petbench.training.session import ALONE, Together
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ class Outcome:
     scored: dict[str, Scored]  # `selection`, `report/<split>`, `predict/<name>`
     no_number: float | None  # see `metrics.score`
     merge: Merge
-    latency_ms: tuple[float, float | None]  # as it trains; merged, where it can be
+    latency_ms: tuple[float, float | None]  # with its adapters; merged, where it can be
     padding_fraction: float
     load_seconds: float
-    peak_memory_bytes: int  # up to the end of training: merging a copy of the weights is no part of it
+    peak_memory_bytes: int  # of training alone: merging copies the weights only later
     provenance: Provenance
+    together: Together = ALONE
 
 
 def metrics_of(scored: dict[str, Scored]) -> Metrics:
@@ -72,7 +74,7 @@ def finished_record(
     date: datetime,
     wandb: Mapping[str, str],
 ) -> Record:
-    """The record of a run that came to its end. adapter: bytes and digest; wandb: where W&B has it, empty without."""
+    """The record of a finished run. adapter: bytes and SHA-256; wandb: the fields of `WandbRun`, empty without W&B."""
     spec, task, progress = prepared.spec, prepared.plan.task, outcome.progress
     metrics = metrics_of(outcome.scored)
     split = prepared.rows.headline_split
@@ -105,6 +107,8 @@ def finished_record(
             padding_fraction=outcome.padding_fraction,
             peak_memory_bytes=outcome.peak_memory_bytes,
             adapter_bytes=adapter[0],
+            lanes=outcome.together.lanes,
+            lanes_padding=outcome.together.padding,
             time_to_best_seconds=progress.seconds_to_best,
             latency_unmerged_ms=outcome.latency_ms[0],
             latency_merged_ms=outcome.latency_ms[1],
@@ -120,8 +124,8 @@ def finished_record(
 
 
 def write_predictions(prepared: Prepared, outcome: Outcome) -> None:
-    """`predictions/<part>.jsonl`, one answer a row; `answers.npz`, what the report rows' statistics need of them; and
-    `row_ids.json`: which rows were used for what."""
+    """Write `predictions/<part>.jsonl`, one answer a row; `answers.npz`, the answers that the statistics of report rows
+    need; and `row_ids.json`, which rows were used for what."""
     kept = {}
     for name, part in outcome.scored.items():
         labels = part.rows.labels if part.rows.labels is not None else [None] * len(part.rows)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from petbench.adapters.hooks import HookedAdapters
 from petbench.adapters.registry import method_named, spec_of
 from petbench.config.sections import BudgetSpec
 from petbench.config.spec import RunSpec, canonical_json, parse
@@ -19,7 +20,7 @@ from petbench.record import Params
 from petbench.record.metrics.table import require_metrics
 from petbench.tasks.task import settled
 from petbench.training.budget import fit_budget
-from petbench.tuned.attach import attach
+from petbench.tuned.attach import Tuned, attach
 from petbench.tuned.params import count_params
 
 
@@ -35,25 +36,26 @@ class Plan:
     mergeable: bool
     positions: Positions
     learned: int  # positions that the method's own vectors take up before a row
-    notes: tuple[str, ...] = ()  # one line each: what a budget chose and missed by
+    notes: tuple[str, ...] = ()  # one line each, such as the size that a budget chose
+    no_lanes: str = ""  # why it shares no passes with other runs; empty: it may
     no_checkpointing: str = ""  # why trainer.gradient_checkpointing is impossible; empty: it is possible
 
 
 def spec_from(values: Mapping[str, Any]) -> RunSpec:
-    """The run that composed values describe, its task whole. Raises UserError with every mistake in one message."""
+    """The run that composed values describe, its task completed. Raises UserError with every mistake in one message."""
     return settled(parse(values, spec_of))
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """A spec under a key, for caches: two with one key are equal, whatever else of the specs differs."""
+    """A spec under a key, for caches: two are equal when their keys are, however their specs differ."""
 
     key: str
     spec: RunSpec = field(compare=False)
 
 
 def plan(spec: RunSpec) -> Plan:
-    """Raises UserError when anything of the run is impossible.
+    """What the run will be. Raises UserError when any part of it is impossible.
 
     Members of a sweep that differ in seed, learning rate or length share one resolved plan.
     """
@@ -92,5 +94,16 @@ def _resolve(keyed: Keyed) -> Plan:
         positions=positions_of(model),
         learned=method.learned_positions(adapter),
         notes=notes,
+        no_lanes=_no_lanes(tuned),
         no_checkpointing=no_checkpointing(model) or method.no_checkpointing(adapter),
     )
+
+
+def _no_lanes(tuned: Tuned) -> str:
+    """Why runs of a method cannot train in one pass over one backbone."""
+    counted = count_params(tuned)
+    if not isinstance(tuned.installed, HookedAdapters):
+        return "the method is wired by another library"
+    if counted.norm + counted.other > counted.backbone / 2:
+        return "the method trains the backbone itself, so that there is none to share"
+    return ""

@@ -1,4 +1,4 @@
-"""What a run is before it starts: planned, its rows read and cut, its id known."""
+"""Prepare a run: plan it, read and cut its rows, determine its id."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from petbench.config.sections import BudgetSpec
 from petbench.config.spec import RunSpec, canonical_json
 from petbench.config.task import Task
-from petbench.console import is_main_process, is_member, warn
+from petbench.console import is_member, warn
 from petbench.errors import UserError
 from petbench.record import run_folder
 from petbench.tasks.protocols import Cut, cut
@@ -44,7 +44,7 @@ class Prepared:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that makes it this run: what its id is the hash of."""
+        """What identifies the run: its id is the hash of these values."""
         return self.spec.identity() | self.content.values()
 
     @property
@@ -56,8 +56,8 @@ TASKS_KEPT = 12  # a sweep goes through all GLUE tasks in turn, and reads each o
 
 
 def prepare(spec: RunSpec) -> Prepared:
-    """Plan, read and cut the rows, digest the rest. Raises UserError on anything that cannot be; nothing is
-    written."""
+    """Plan the run, read and cut its rows, digest its content. Raises UserError when anything is impossible; writes
+    nothing."""
     spec = located(spec)
     planned = plan(spec)
     splits, rows = rows_of(spec)
@@ -66,8 +66,8 @@ def prepare(spec: RunSpec) -> Prepared:
 
 
 def run_id_of(spec: RunSpec) -> str | None:
-    """The run's id without planning it, for telling what is done already; None where a budget sets the size, and
-    while its model or the run that it starts from is not here."""
+    """The run's id without planning the run, to find what is done already; None where a budget sets the size, and
+    while its model or the run that it starts from cannot be reached."""
     if spec.budget != BudgetSpec():
         return None
     spec = located(spec)
@@ -111,7 +111,7 @@ def data_digest(splits: Splits, rows: Cut) -> str:
 
 
 def start_id(values: dict[str, Any]) -> str | None:
-    """The run id of composed values; None where its rows or its model are not in reach."""
+    """The run id of composed values; None where its rows or its model cannot be reached."""
     try:
         return run_id_of(spec_from(values))
     except UserError:
@@ -119,6 +119,6 @@ def start_id(values: dict[str, Any]) -> str | None:
 
 
 def _warn(lines: Sequence[str]) -> None:
-    # The process that planned a sweep has said what holds for all its members.
-    for line in lines if is_main_process() and not is_member() else ():
+    # The process that planned a sweep has warned for all its members.
+    for line in () if is_member() else lines:
         warn(line)

@@ -1,4 +1,4 @@
-"""Processes: several that train one run: gradients averaged over them, draws of each one's own."""
+"""Several processes that train one run: gradients averaged over them, random draws of each one's own."""
 
 import torch
 from accelerate import Accelerator
@@ -11,8 +11,8 @@ from petbench.machine.seeds import derive_seed
 def averaged(model: nn.Module, accelerator: Accelerator, rests: bool) -> nn.Module:
     """The model as it trains: with several processes, its gradients are the mean over them.
 
-    Made for one stage of a run: which tensors have gradients is fixed then. rests: whether one of them may have
-    none in a step; finding out which costs time, so it is not asked elsewhere.
+    To be called once a stage of the run, because it fixes which tensors have gradients. rests: whether one of them
+    may have none in a step; searching for such tensors costs time, so it is done only then.
     """
     if accelerator.num_processes == 1:
         return model
@@ -22,10 +22,10 @@ def averaged(model: nn.Module, accelerator: Accelerator, rests: bool) -> nn.Modu
 
 
 def seed_draws(seed: int, process: int, step: int) -> None:
-    """Before a step, the generators of every process but the first, which has one series of draws for the whole run.
+    """Seed the generators before a step in every process but the first, which has one series of draws for the run.
 
-    They follow from run, process and step: a run that goes on after a stop draws what it would have drawn,
-    wherever each process stood.
+    The seed follows from run, process and step, so that a resumed run draws what it would have drawn without the
+    stop, wherever each process stood.
     """
     if process:
         torch.manual_seed(derive_seed(seed, f"dropout {process} {step}"))

@@ -24,8 +24,8 @@ class Progress:
     """How far a run is. Plain values, kept in the resume file's metadata."""
 
     step: int = 0  # optimiser steps done
-    finite_step: int = 0  # the last one after which all was seen to be finite
-    due_loss: float | None = None  # of this step, when its evaluation is still to be made
+    finite_step: int = 0  # the last step after which all values were known to be finite
+    due_loss: float | None = None  # this step's loss while its evaluation is still to be made
     stage: int = 0
     best_score: float | None = None
     best_step: int = 0
@@ -36,10 +36,8 @@ class Progress:
     tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
-    threads: int = 0  # that the last steps were taken with; 0: not noted
-    accumulation: int = (
-        0  # micro-batches a step, where the device had no room for those of the config; else 0
-    )
+    threads: int = 0  # that torch used in the last steps; 0: not noted
+    accumulation: int = 0  # micro-batches a step where those of the config did not fit the device; else 0
     changes: list[str] = field(default_factory=list)  # see `Record.changes`
 
 
@@ -70,12 +68,23 @@ def save_resume(
     save_tensors(tensors, folder / RESUME_FILE, metadata)
 
 
+def other_threads(progress: Progress) -> list[str]:
+    """A line for the record where the steps so far were taken with another number of threads than is set now."""
+    was, now = progress.threads, torch.get_num_threads()
+    if was in (0, now):
+        return []
+    return [
+        f"{was} threads up to step {progress.step}, {now} after it: sums round differently, so values may differ in "
+        "the last bits from those of a run with one number of threads"
+    ]
+
+
 class BrokenState(Exception):
-    """A resume file is there and is not what was written."""
+    """A resume file is not, bit for bit, what was written."""
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over names, formats, shapes, bytes and metadata of a resume file, its own digest left out."""
+    """SHA-256 over names, dtypes, shapes, bytes and metadata of a resume file, its own digest left out."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -140,18 +149,16 @@ def load_resume(folder: Path) -> ResumeState | None:
 
 def require_same(state: ResumeState, folder: Path, identity: dict[str, Any]) -> None:
     """Raise UserError, with all differences, when a state is of a run with another backbone, config, rows or
-    precision, or does not say of which: going on would mix two runs."""
+    precision, or does not say which run it is of: resuming would mix two runs."""
     path = folder / RESUME_FILE
-    ways_on = (
-        "It is not continued. Put back what changed to go on with it, or delete the file to begin afresh."
-    )
+    ways_on = "The run does not resume. Undo the change to resume, or delete the file to begin afresh."
     if not state.identity:
-        raise UserError(f"{path} does not say which run wrote it (an earlier petbench did).\n{ways_on}")
+        raise UserError(f"{path} does not say which run wrote it (it is of an older petbench).\n{ways_on}")
     same_form = json.loads(json.dumps(identity))
     refuse_another(f"{path} is of another run (was → now)", state.identity, same_form, ways_on)
 
 
 def drop_resume(folder: Path) -> None:
-    """Remove the resume state of a finished run; one that a disk does not let go does no harm."""
+    """Remove the resume state of a finished run; a file that cannot be removed does no harm."""
     with contextlib.suppress(OSError):
         (folder / RESUME_FILE).unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 import contextlib
 import shutil
-import time
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +12,19 @@ import yaml
 
 from petbench.config.spec import RunSpec
 from petbench.console import is_main_process, say, without_secrets
-from petbench.errors import Diverged, NotHere, RunError, UserError
+from petbench.errors import Diverged, NotHere, Paused, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
-from petbench.record import RECORD_FILE, Cost, Provenance, Record, Status, read_record, write_record
+from petbench.record import RECORD_FILE, Cost, Point, Provenance, Record, Status, read_record, write_record
 from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
+from petbench.training.pause import stays_paused
 from petbench.training.prepare import Prepared
 from petbench.training.resume import RESUME_FILE
+from petbench.training.session import SOLO, Solo
 from petbench.training.space import warn_of_space
 from petbench.training.told import tell_again
 from petbench.training.train import train_and_score
@@ -34,25 +36,29 @@ BEGUN = (
     METRICS,
     CLAIM_FILE,
     LOCK_FILE,
-)  # files of a run that has nothing trained
+)  # the only files of a run before anything is trained
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a run: the claim that the main process holds, and when it began (a performance counter's seconds)."""
+    """One try at a run: the claim that the main process holds, how its weights are opened, and when it began (seconds
+    of `way.now`)."""
 
     claim: Claim | None
+    way: Solo
     started: float
 
 
-def run(prepared: Prepared, *, group: str | None = None, since: float | None = None) -> Record:
+def run(
+    prepared: Prepared, *, group: str | None = None, since: float | None = None, way: Solo = SOLO
+) -> Record:
     """Train and score one run, or return its record when it is done already.
 
-    since: when the sweep of this run began, in seconds since the epoch. What failed later failed in another
-    sweep over the same cells, and is not tried again by this one.
-    Writes the run's folder; the record comes last. Raises UserError for a mistake (nothing is left that
-    was not there), RunError when the run failed or diverged or the disk broke (recorded with its reason, and
-    all that was trained is kept), Interrupted when a signal stopped it (recorded; the next call goes on).
+    since: when the sweep of this run began, in seconds since the epoch. A run that failed later failed in
+    another sweep of the same members, and is not tried again by this one. way: how its weights are opened.
+    Writes the run's folder, the record last. Raises UserError for a mistake (no new file is left), RunError
+    when the run failed or diverged or the disk failed (recorded with its reason, and all that was trained is
+    kept), Interrupted when a signal stopped it (recorded; the next call resumes).
     """
     if prepared.content.missing:
         raise NotHere("\n".join(prepared.content.missing))
@@ -71,7 +77,7 @@ def run(prepared: Prepared, *, group: str | None = None, since: float | None = N
             _refuse_links(prepared.folder)
             if is_main_process():
                 warn_of_space(prepared)
-            return _train(prepared, group, claim)
+            return _train(prepared, group, claim, way)
         except UserError:
             if not was_there and is_main_process():
                 _remove_unfinished(prepared.folder)
@@ -85,27 +91,29 @@ def _clear_up(folder: Path) -> None:
         with (
             contextlib.suppress(RunError, UserError),
             claimed(folder),
-        ):  # a folder that is only read stays as it is
+        ):  # a folder that cannot be written stays as it is
             (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
 def note_failure(prepared: Prepared, reason: str) -> None:
-    """Record a member of a sweep that a mistake ended after planning: the sweep goes on, its table says why."""
+    """Record a member of a sweep that failed by a mistake after planning: the sweep goes on and its table says why."""
     _write_end(prepared, "failed", reason)
 
 
 def _done(prepared: Prepared, since: float | None) -> Record | None:
-    """The record of a run that is done, said aloud; else None. Raises RunError for one that failed and that
-    `retry=false` leaves, or that failed after `since`."""
+    """The record of a run that is done already, which is printed; else None. Raises RunError for one that failed
+    where `retry=false`, or that failed after `since`."""
     record = read_record(prepared.folder)
     if record is None:
         return None
     if record.status in ("failed", "diverged"):
         told = f"run {record.run_id} {record.status}"
         if not prepared.spec.retry:
-            raise RunError(f"{told} before ({record.reason}); retry=false leaves it.")
+            raise RunError(f"{told} before ({record.reason}); retry=false does not try it again.")
         if since is not None and (prepared.folder / RECORD_FILE).stat().st_mtime >= since:
             raise RunError(f"{told} in another sweep just now ({record.reason}); the next call tries again.")
+    if record.status == "paused" and stays_paused(prepared.spec.tuning):
+        return record
     if record.status != "done":
         return None
     if is_main_process():
@@ -116,19 +124,21 @@ def _done(prepared: Prepared, since: float | None) -> Record | None:
     return record
 
 
-def _train(prepared: Prepared, group: str | None, claim: Claim | None) -> Record:
+def _train(prepared: Prepared, group: str | None, claim: Claim | None, way: Solo) -> Record:
     """Train and score; a record is written whatever the end."""
-    attempt = Attempt(claim, time.perf_counter())
+    attempt = Attempt(claim, way, way.now())
     try:
         if is_main_process():
             _remove_half_written(prepared.folder)
             write_text(prepared.folder / "config.yaml", _as_yaml(prepared.spec))
-        record = train_and_score(prepared, claim, group=group, started=attempt.started)
+        record = train_and_score(prepared, claim, group=group, started=attempt.started, way=way)
         free_dead_model()
     except KeyboardInterrupt as stop:
         _write_interrupted(prepared, attempt, stop)
         raise
-    except (UserError, Busy):  # Busy: what is in the folder is another's now
+    except Paused as pause:
+        record = _write_end(prepared, "paused", str(pause), attempt, curve=pause.curve)
+    except (UserError, Busy):  # Busy: the folder is another process's now
         raise
     except Diverged as error:
         _write_end(prepared, "diverged", str(error), attempt)
@@ -157,12 +167,15 @@ def _write_interrupted(prepared: Prepared, attempt: Attempt, stop: KeyboardInter
 
 
 def _write_end(
-    prepared: Prepared, status: Status, reason: str, attempt: Attempt | None = None, trace: str | None = None
-) -> None:
-    """Record an end that is not `done` and the seconds of the attempt, if the disk still takes it and the run is still
-    ours. What came after `done` was written changes nothing any more."""
-    if not is_main_process():
-        return
+    prepared: Prepared,
+    status: Status,
+    reason: str,
+    attempt: Attempt | None = None,
+    trace: str | None = None,
+    curve: Sequence[Mapping[str, float]] = (),
+) -> Record:
+    """Record an end other than `done` and the seconds of the attempt, where the disk can still be written and the run
+    is still this process's. A record that says `done` is never replaced."""
     spec = prepared.spec
     record = Record(
         run_id=prepared.run_id,
@@ -176,33 +189,37 @@ def _write_end(
         config=spec.canonical(),
         protocol=spec.protocol.name,
         params=prepared.plan.params,
-        cost=Cost(train_seconds=None if attempt is None else time.perf_counter() - attempt.started),
+        cost=Cost(train_seconds=None if attempt is None else attempt.way.now() - attempt.started),
+        curve=tuple(Point.model_validate(point) for point in curve),
         provenance=Provenance(content=prepared.content.facts, draws=draws(spec), tuning=spec.tuning),
     )
+    if not is_main_process():
+        return record
     with contextlib.suppress(UserError, RunError):  # the first error is the one to show
         if attempt is not None and attempt.claim is not None:
             attempt.claim.require()
         earlier = read_record(prepared.folder)
         if earlier is not None and earlier.status == "done":
-            return
+            return record
         if trace is not None:
             write_text(prepared.folder / "error.txt", without_secrets(trace))
         write_record(record, spec.results_dir)
+    return record
 
 
 def _remove_half_written(folder: Path) -> None:
-    """Take away what a killed process was just writing: files are written under a hidden name, then renamed."""
+    """Remove what a killed process was writing: files are written under a hidden name, then renamed."""
     for place in (folder, *(folder / name for name in FOLDERS)):
         for path in half_written(place):
             path.unlink(missing_ok=True)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Take away the new folder of a run that a mistake ended, unless something trained is in it; what petbench did not
-    make stays."""
+    """Remove the new folder of a run that a mistake ended, unless something trained is in it; files that petbench did
+    not write stay."""
     if (folder / RESUME_FILE).exists() or (folder / "adapter").exists():
         return
-    shutil.rmtree(folder / "wandb", ignore_errors=True)  # refuses a link
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # does not follow a link
     for path in [*half_written(folder), *(folder / name for name in BEGUN)]:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -215,13 +232,11 @@ def _refuse_links(folder: Path) -> None:
     links = sorted(path for place in places for path in place.iterdir() if path.is_symlink())
     if links:
         raise UserError(
-            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or put what "
-            "it points to in its place."
+            f"{links[0]} is a symbolic link, and a run writes and deletes in its folder. Remove the link, or "
+            "replace it by what it points to."
         )
 
 
 def _as_yaml(spec: RunSpec) -> str:
-    head = (
-        "# The whole config of this run, as validated. Its identity leaves out paths, loggers and devices.\n"
-    )
+    head = "# The whole config of this run, as validated. The run's id ignores paths, loggers and devices.\n"
     return head + yaml.safe_dump(spec.canonical(), sort_keys=False, allow_unicode=True)

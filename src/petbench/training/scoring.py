@@ -46,12 +46,13 @@ class Scorer:
             target_ids(wording_of(self.spec.task), backbone.tokenizer) if backbone.form == "text" else []
         )
         heads = backbone.layout.head_modules
-        self.answerer = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        own = answerer_of(self.spec, self.task, backbone.form, backbone.tokenizer, heads)
+        self.answerer = session.answerer(own)
         self.no_number = NO_NUMBER if reads_literally(self.spec) else None
-        metric(self.task.metrics)  # its import takes seconds: now, and not inside the first evaluation's time
+        metric(self.task.metrics)  # imported now: it takes seconds, which no evaluation should count
 
     def encode(self, rows: Split) -> Encoded:
-        """Rows as token ids, from the cache where they are there."""
+        """Rows as token ids, from the cache where it has them."""
         form, tokenizer = self.session.backbone.form, self.session.backbone.tokenizer
         encoded = encode(rows, self.task, self.spec.task, form, tokenizer, self.spec.cache_dir)
         part = next((name for name, split in self.prepared.rows.parts().items() if split is rows), rows.name)
@@ -61,7 +62,7 @@ class Scorer:
         return encoded
 
     def encoded(self, rows: Split) -> Encoded:
-        """As `encode`, kept for the next evaluation."""
+        """The result of `encode`, kept for the next evaluation."""
         if id(rows) not in self._encoded:
             self._encoded[id(rows)] = self.encode(rows)
         return self._encoded[id(rows)]
@@ -77,17 +78,20 @@ class Scorer:
         metrics, warnings = score(self.task, said, rows.labels, self.no_number)
         return Scored(rows, found, metrics, tuple(warnings))
 
-    def selection(self) -> dict[str, float]:
-        """Every metric on the rows that pick the checkpoint."""
-        return self.answer(self.prepared.rows.selection).metrics
+    def selection(self) -> Scored:
+        """Answers on the rows that pick the checkpoint, with every metric."""
+        return self.answer(self.prepared.rows.selection)
 
-    def report(self) -> dict[str, Scored]:
-        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`."""
+    def report(self, selection: Scored | None) -> dict[str, Scored]:
+        """Scores of the chosen checkpoint: `selection`, `report/<split>` and `predict/<name>`.
+
+        selection: what this checkpoint answered when it was chosen, where that was kept; it is not asked again.
+        """
         rows = self.prepared.rows
-        parts = {"selection": rows.selection}
-        parts |= {f"report/{name}": split for name, split in rows.report.items()}
+        parts = {f"report/{name}": split for name, split in rows.report.items()}
         parts |= {f"predict/{name}": split for name, split in rows.predict.items()}
-        return {name: self.answer(split) for name, split in parts.items()}
+        chosen = {"selection": selection or self.selection()}
+        return chosen | {name: self.answer(split) for name, split in parts.items()}
 
     @property
     def padding_fraction(self) -> float:

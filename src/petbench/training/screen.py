@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from petbench.record.units import measured
 
 
 class RunScreen:
-    """Progress of one run: a rich bar on a terminal, a line now and then elsewhere."""
+    """Progress of one run: a rich bar on a terminal, a line every few seconds elsewhere."""
 
     LINE_EVERY_SECONDS = 15.0  # between plain lines, besides one an evaluation
 
@@ -33,7 +33,7 @@ class RunScreen:
             self._bar.start()
 
     def step(self, step: int, loss: float | None) -> None:
-        """After every step; loss is None where nobody has asked the device for it."""
+        """Called after every step; loss is None in a step whose loss was not read off the device."""
         if self._bar is not None:
             fields = {} if loss is None else {"loss": measured(loss)}
             self._bar.update(self._task, completed=step, **fields)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ class RunScreen:
             self.line(f"step {step}/{self.steps}  loss {measured(loss)}")
 
     def evaluated(self, step: int, epoch: float, loss: float, name: str, score: float, best: bool) -> None:
-        """After every evaluation on the selection rows."""
+        """Called after every evaluation on the selection rows."""
         mark = "  best so far" if best else ""
         if self._bar is not None:
             self._bar.update(self._task, loss=measured(loss), score=measured(score))
@@ -56,7 +56,7 @@ class RunScreen:
         say(text)
 
     def close(self) -> None:
-        """Stop the bar; what comes after the last step takes seconds, too."""
+        """Stop the bar and say that scoring follows, which takes seconds too."""
         if self._bar is not None:
             self._bar.stop()
         busy("scoring and measuring what was trained")

@@ -1,4 +1,4 @@
-"""Space: what a run will write, told before it starts where the disk has less."""
+"""Space: warn before a run starts when it may write more than the disk has free."""
 
 import shutil
 from pathlib import Path
@@ -13,12 +13,12 @@ BESIDE = 32 * 2**20  # answers, predictions, lines, the record, a cache's tokens
 
 
 def needed_bytes(prepared: Prepared) -> int:
-    """The most that a run has on the disk at once: its adapter, and two resume states while one replaces the other."""
+    """The most bytes that a run keeps at once: its adapter, and two resume states while one replaces the other."""
     return prepared.plan.params.trainable * BYTES_A_VALUE * (1 + 2 * STATES) + BESIDE
 
 
 def warn_of_space(prepared: Prepared) -> None:
-    """Say what the run needs where less is free. It starts nevertheless: others may free what they hold."""
+    """Warn when less is free than the run may need. It starts all the same, since space may become free."""
     above = next(place for place in (prepared.folder, *prepared.folder.absolute().parents) if place.exists())
     free, needed = shutil.disk_usage(above).free, needed_bytes(prepared)
     if free < needed:

@@ -1,4 +1,4 @@
-"""What a run's tracker is told beside its log: the settings at the start, the record's numbers at the end."""
+"""What a run sends its tracker besides the log: its settings at the start, the record's numbers at the end."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ _PLUMBING = tuple(".".join(path) for path in NOT_IDENTITY)
 
 
 def settings_of(prepared: Prepared) -> dict[str, Any]:
-    """What tells runs apart in W&B's columns: short fields to group by, then the settings that make the run.
+    """A run's columns in W&B: short fields to group by, then every config value that is part of the run's identity.
 
-    cell: one for all seeds of a setting. setting: the method's own values in a word. Folders, loggers and devices
-    are no setting and stay in the run's `config.yaml`.
+    cell: the same for all seeds of a setting. setting: the method's own values as one string. Folders, loggers and
+    devices are left out; the run's `config.yaml` has them.
     """
     spec = prepared.spec
     words = [
@@ -42,7 +42,7 @@ def _plumbing(key: str) -> bool:
 
 
 def tell(tracker: Tracker, record: Record) -> None:
-    """Tables and summary fields, the same numbers as in the record."""
+    """Send tables and summary fields, with the same numbers as in the record."""
     params, cost = record.params, record.cost
     assert params is not None and record.headline is not None
     counts = params.model_dump()
@@ -80,7 +80,7 @@ def tell(tracker: Tracker, record: Record) -> None:
 
 
 def send_adapter(tracker: Tracker, record: Record, settings: Mapping[str, Any], folder: Path) -> None:
-    """The adapter as an artifact of its cell; the alias says which seed's it is."""
+    """Send the adapter as an artifact named by its cell; the alias names the seed."""
     facts = {
         "run_id": record.run_id, "seed": record.seed, "selection_score": record.selection_score,
         "score": record.headline.value if record.headline else None,
@@ -92,9 +92,9 @@ def send_adapter(tracker: Tracker, record: Record, settings: Mapping[str, Any], 
 
 
 def tell_again(prepared: Prepared, record: Record) -> None:
-    """Report a run that is done to the sweep of W&B that drew its setting again: its curve and its numbers.
+    """Send the curve and numbers of a finished run to a W&B sweep that drew its setting again.
 
-    Nothing where no sweep asks. The run's own folder is left as it is.
+    Does nothing outside a W&B sweep. The run's own folder is not changed.
     """
     spec = prepared.spec
     if spec.logger.name != "wandb" or not in_a_sweep():

@@ -1,13 +1,12 @@
 """One run with weights in memory, in five verbs: open, fit, measure, record, close."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from petbench.errors import Diverged
+from petbench.errors import Diverged, Paused
 from petbench.machine.clock import reset_peak_memory
 from petbench.record import Record, Status, write_record
 from petbench.tracking.log import Fanout, Tracker, open_tracker
@@ -18,28 +17,30 @@ from petbench.training.measure import measure
 from petbench.training.outcome import Outcome, finished_record, write_predictions
 from petbench.training.prepare import Prepared
 from petbench.training.scoring import Scorer
-from petbench.training.session import Session, close_session, open_session
+from petbench.training.session import Session, Solo, close_session
 from petbench.training.told import send_adapter, settings_of, tell
 from petbench.tuned.checkpoint import publish, save_adapter
 
 
-def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | None, started: float) -> Record:
-    """Train a prepared run to its end. started: when it began, in seconds of `time.perf_counter`.
+def train_and_score(
+    prepared: Prepared, claim: Claim | None, *, group: str | None, started: float, way: Solo
+) -> Record:
+    """Train a prepared run to its end. started: when it began, in seconds of `way.now`.
 
-    The record is written after everything else that a run leaves behind, and only then its resume state goes.
-    claim: what the main process holds; None in the others. Raises Busy when another took the run over.
+    The record is written after everything else that a run leaves behind, and then its resume state is deleted.
+    claim: held by the main process, None in others. Raises Busy when another process took the run over, and Paused
+    where the sweep of a trial compares it with the others.
     """
-    session = open_session(prepared, claim)
+    session = way.open(prepared, claim)
     scorer = Scorer(session)
     fit = Fit(session, scorer)
-    load_seconds = time.perf_counter() - started
+    load_seconds = session.now() - started
     reset_peak_memory(session.accelerator.device)
     resumed = fit.resume()
     processes = session.accelerator.num_processes
     if processes > 1 and _drops(session.tuned.model):
         fit.note(
-            f"{processes} processes draw dropout apart, each for its own rows: values differ from those of one "
-            "process (without dropout they do not)"
+            f"{processes} processes draw dropout masks of their own, so values differ from those of one process"
         )
     tracker = _tracker(session, group, resumed)
     status: Status = "failed"
@@ -54,6 +55,9 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
     except Diverged:
         status = "diverged"
         raise
+    except Paused:
+        status = "paused"
+        raise
     finally:
         tracker.finish(status)
         close_session(session, done=status == "done")
@@ -63,7 +67,7 @@ def train_and_score(prepared: Prepared, claim: Claim | None, *, group: str | Non
 def _record(session: Session, outcome: Outcome, tracker: Tracker) -> Record:
     """Write the adapter, the answers and, last, the record; tell the tracker the same numbers."""
     prepared, spec, main = session.prepared, session.spec, session.accelerator.is_main_process
-    adapter: tuple[int, str | None] = (0, None)  # bytes and digest; only the main process writes it
+    adapter: tuple[int, str | None] = (0, None)  # bytes and SHA-256; only the main process writes the adapter
     session.require_claim()
     if main:
         facts = {
@@ -112,7 +116,7 @@ def _tracker(session: Session, group: str | None, resumed: bool) -> Tracker:
 
 
 def _drops(model: nn.Module) -> bool:
-    """Whether a model draws dropout while it trains."""
+    """Whether a model uses dropout while it trains."""
     own = any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
     rates = (value for name, value in vars(getattr(model, "config", model)).items() if "drop" in name)
     return own or any(isinstance(rate, float) and rate > 0 for rate in rates)

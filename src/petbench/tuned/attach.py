@@ -1,4 +1,4 @@
-"""Attach: put a method on a backbone, decide what trains, hold its state, switch it off, merge it, take it off."""
+"""Attach: put a method on a backbone, choose what trains, copy its values in and out, disable, merge, remove it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ Before = list[
 class Tuned:
     """A backbone with one method on it. Names are parameter names of `model`.
 
-    before: how the caller's own model was; None of a model that petbench loaded.
+    before: what `remove` restores in the caller's own model; None for a model that petbench loaded.
     """
 
     model: nn.Module
@@ -35,8 +35,8 @@ class Tuned:
     adapter_names: frozenset[str]
     head_names: frozenset[str]
     norm_names: frozenset[str]
-    other_names: frozenset[str]  # trained parameters of the body that are no norms
-    vector_names: frozenset[str] = frozenset()  # of the adapter's, vectors in spite of their dimensions
+    other_names: frozenset[str]  # trained parameters of the body other than norms
+    vector_names: frozenset[str] = frozenset()  # of the adapter's, those that weight decay skips as vectors
     is_merged: bool = False
     before: Before | None = None
 
@@ -97,7 +97,7 @@ class Tuned:
     def load_state(self, state: dict[str, Tensor], strict: bool = True) -> list[str]:
         """Copy values in; returns the names that were not in `state`.
 
-        Raises UserError on unknown names, missing names (when strict), other shapes or other number formats.
+        Raises UserError on unknown names, missing names (when strict), other shapes or other dtypes.
         """
         own = {name: p for name, p in self.model.named_parameters() if name in self.trained_names}
         missing = sorted(own.keys() - state.keys())
@@ -110,13 +110,13 @@ class Tuned:
         for name in own.keys() & state.keys():
             if own[name].shape != state[name].shape:
                 raise UserError(
-                    f"the saved adapter does not fit: {name} is {tuple(state[name].shape)} there and "
-                    f"{tuple(own[name].shape)} here."
+                    f"the saved adapter does not fit: {name} is {tuple(state[name].shape)} in the file and "
+                    f"{tuple(own[name].shape)} in the model."
                 )
             if own[name].dtype != state[name].dtype:
                 raise UserError(
-                    f"the saved adapter does not fit: {name} is {state[name].dtype} there and {own[name].dtype} "
-                    "here. Values are copied as they are, not rounded."
+                    f"the saved adapter does not fit: {name} is {state[name].dtype} in the file and "
+                    f"{own[name].dtype} in the model. Values are copied as they are, not rounded."
                 )
         for name in own.keys() & state.keys():  # all fit: nothing is left half loaded
             own[name].copy_(state[name])
@@ -137,7 +137,7 @@ class Tuned:
                 self.merge()
 
     def merge(self) -> None:
-        """Fold the adapters into the backbone. Raises UserError where the method cannot."""
+        """Merge the adapters into the backbone. Raises UserError where the method cannot."""
         self._require_mergeable()
         self.installed.merge()
         self.is_merged = True
@@ -148,7 +148,7 @@ class Tuned:
         self.is_merged = False
 
     def merged(self) -> Any:
-        """A plain copy of the model with the adapters folded in: its `save_pretrained` writes a checkpoint that
+        """A plain copy of the model with the adapters merged: its `save_pretrained` writes a checkpoint that
         transformers loads alone, to the same logits. Raises UserError where the method cannot."""
         self._require_mergeable()
         self._require_unmerged("tuned.merged()")
@@ -157,14 +157,14 @@ class Tuned:
     def save(self, folder: Path | str) -> None:
         """Write everything that trains, and what `petbench.load(folder, model=MODEL)` must know, into a folder.
 
-        Raises UserError while the adapters are merged: the backbone is not itself then.
+        Raises UserError while the adapters are merged, since the backbone's weights are changed then.
         """
         self._require_unmerged("tuned.save()")
         model: Any = self.model
         save_attached(Path(folder), self.spec, self.state(), str(model.config._name_or_path), self.frozen())
 
     def frozen(self) -> dict[str, Tensor]:
-        """What does not train, by parameter name: the backbone as it came."""
+        """What does not train, by parameter name: the backbone as it was loaded."""
         return {n: p.detach() for n, p in self.model.named_parameters() if n not in self.trained_names}
 
     @torch.no_grad()
@@ -173,7 +173,7 @@ class Tuned:
         lost, head included: save it first. Raises UserError for a model that petbench loaded itself."""
         if self.before is None:
             raise UserError(
-                "tuned.remove(): petbench loaded this model with its adapter, there is no model of yours to go back "
+                "tuned.remove(): petbench loaded this model with its adapter, so there is no model of yours to go back "
                 "to. tuned.disabled() switches the adapters off, tuned.merged() gives a plain model."
             )
         self.unmerge()
@@ -186,7 +186,8 @@ class Tuned:
     def _require_mergeable(self) -> None:
         if not self.method.mergeable(self.spec, self.layout):
             raise UserError(
-                f"{self.method.name} cannot be merged into this {self.layout.family} model: the change is no layer."
+                f"{self.method.name} cannot be merged into this {self.layout.family} model: its "
+                "change cannot be written into a layer's weights."
             )
 
     def _require_unmerged(self, what: str) -> None:
@@ -203,9 +204,9 @@ def attach(
     seed: int = 0,
     new_modules: tuple[str, ...] = (),
 ) -> Tuned:
-    """Freeze the backbone, install the method, free what trains.
+    """Freeze the backbone, install the method, unfreeze what trains.
 
-    seed: of the adapters' initial values alone; torch's own generator is left as it was.
+    seed: for the adapters' initial values alone; torch's own generator is left as it was.
     new_modules: modules outside the head whose weights the checkpoint did not hold: they train with it.
     """
     body = dict(model.named_parameters())  # before the method adds its own
@@ -247,6 +248,6 @@ def _norm_names(names: dict[str, nn.Parameter], layout: Layout) -> set[str]:
 
 
 def _renamed(installed: Installed, body: dict[str, nn.Parameter]) -> dict[str, str]:
-    """Old name -> new name of the backbone's parameters: a wrapper such as PEFT's moves them."""
+    """Old name -> new name of the backbone's parameters: a wrapper such as PEFT's renames them."""
     now = {id(parameter): name for name, parameter in installed.model.named_parameters()}
     return {name: now[id(parameter)] for name, parameter in body.items()}

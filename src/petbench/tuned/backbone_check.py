@@ -1,4 +1,4 @@
-"""The backbone of a saved run, found where it was or where the user says it is now, and checked to be the same."""
+"""The backbone of a saved run, looked for where it was or where the user says it is now, and checked to be the same."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ WAYS_ON = (
 def backbone_of(
     model: ModelSpec, saved: Mapping[str, Any], folder: Path, name: str | None, tokenizer: str | None
 ) -> ModelSpec:
-    """The spec of a run's backbone as it can be found now; `saved` is what stands in the adapter's config.
+    """The spec of a run's backbone as it can be found now. saved: the adapter's config.
 
-    Raises UserError when it is not there, or when config or tokenizer (and weights, as far as their files tell)
+    Raises UserError when it is not found, or when config or tokenizer (and weights, as far as their files tell)
     are not those of the training.
     """
     then = saved.get("content") or {}
@@ -33,7 +33,7 @@ def backbone_of(
     try:
         now = backbone_content(model)
     except UserError as error:
-        raise UserError(f"{folder}: the backbone of this run is not there. {error}\n{WAYS_ON}") from error
+        raise UserError(f"{folder}: the backbone of this run was not found. {error}\n{WAYS_ON}") from error
     # A commit of the hub and a folder's bytes cannot be compared; the weights themselves are, once loaded.
     known = {key for key in now if key in then and _kind(now[key]) == _kind(then[key])}
     refuse_another(
@@ -52,10 +52,10 @@ def require_weights(saved: Mapping[str, Any], digest: str, folder: Path) -> None
         name = saved["config"]["model"]["name"]
         raise UserError(
             f"{folder}: trained on other weights of '{name}' than the ones found "
-            f"({wanted[:12]} there, {digest[:12]} here).\n{WAYS_ON}"
+            f"({wanted[:12]} in training, {digest[:12]} now).\n{WAYS_ON}"
         )
 
 
 def _kind(digest: str) -> str:
-    """`hub`, `random`, or empty for bytes."""
+    """The kind of a digest: `hub`, `random`, or empty for one of a file's bytes."""
     return digest.rpartition(":")[0].partition(":")[0]

@@ -24,15 +24,15 @@ from petbench.tuned.published import public_name, without_places
 ADAPTER_SCHEMA = 1
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter.safetensors"
-FROZEN = "frozen_sha256"  # stands in the config of an adapter that `Tuned.save` wrote: no run
+FROZEN = "frozen_sha256"  # a key only of adapters that `Tuned.save` wrote, which belong to no run
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write safetensors. Raises as `atomic.replacing` does when the disk refuses."""
+    """Write safetensors. Raises as `files.replacing` does when the disk refuses."""
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # its word for a full disk too
+        except SafetensorError as error:  # raised for a full disk too
             raise OSError(str(error)) from error
 
 
@@ -70,9 +70,9 @@ def save_adapter(
 def save_attached(
     folder: Path, spec: AdapterSpec, state: dict[str, Tensor], model: str, frozen: Mapping[str, Tensor]
 ) -> None:
-    """Write what was trained on a model of the caller's own, which is not a run: no task, no rows, no backbone to find.
+    """Write what was trained on the caller's own model. It is no run: it has no task, no rows and no backbone to find.
 
-    model: the name that its config has. frozen: the rest of it, whose digest tells it from others.
+    model: the name in its config. frozen: its tensors that do not train, whose digest identifies it.
     """
     save_tensors(state, folder / WEIGHTS_FILE)
     config = {
@@ -85,7 +85,7 @@ def save_attached(
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, formats, shapes and bytes."""
+    """SHA-256 (hex) over names, dtypes, shapes and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -99,7 +99,7 @@ def write_adapter_config(path: Path, config: dict[str, Any]) -> None:
 
 
 def publish(folder: Path, into: Path) -> None:
-    """A copy of an adapter folder whose config names no path: `petbench.load` wants `model=FOLDER` then."""
+    """Copy an adapter folder with no path in its config: `petbench.load` then needs `model=FOLDER`."""
     config = read_adapter_config(folder)
     model = config["config"]["model"]
     names: dict[str, Any] = {key: public_name(model[key]) for key in ("name", "tokenizer")}
@@ -120,14 +120,12 @@ def _digest_of(config: dict[str, Any]) -> str:
 def load_adapter(folder: Path) -> dict[str, Tensor]:
     """What a run trained, from its adapter folder, the same bits as were saved.
 
-    Raises UserError when the tensors are missing, broken, or not those whose digest stands in the adapter's config
-    and in the record beside it (adapters of an earlier petbench have none).
+    Raises UserError when the tensors are missing, broken, or have another digest than the adapter's config and the
+    record beside it say (adapters of an earlier petbench have none).
     """
     path = folder / WEIGHTS_FILE
     wanted = {folder / CONFIG_FILE: read_adapter_config(folder).get("weights_sha256")}
-    with contextlib.suppress(
-        UserError
-    ):  # a folder that is not a run's, or a record that says nothing any more
+    with contextlib.suppress(UserError):  # a folder that is not a run's, or a record that cannot be read
         record = read_record(folder.parent)
         if record is not None and record.status == "done":
             wanted[folder.parent / RECORD_FILE] = record.adapter_sha256
@@ -136,7 +134,7 @@ def load_adapter(folder: Path) -> dict[str, Tensor]:
     for place, digest in wanted.items():
         if digest not in (None, found):
             raise UserError(
-                f"{path} is not the file that was saved: its SHA-256 is {found[:12]}…, in {place} stands "
+                f"{path} is not the file that was saved: its SHA-256 is {found[:12]}…, but {place} says "
                 f"{str(digest)[:12]}…. Put the right file back, or delete the run's folder and train again."
             )
     return tensors
@@ -152,7 +150,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is broken: {error}.") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path} is broken: it holds no JSON object.")
+        raise UserError(f"{path} is broken: it does not hold a JSON object.")
     if config.get("schema_version") != ADAPTER_SCHEMA:
         got = config.get("schema_version")
         raise UserError(f"{path} has schema {got}; this petbench reads schema {ADAPTER_SCHEMA}.")
@@ -174,7 +172,10 @@ def require_run(saved: Mapping[str, Any], folder: Path) -> None:
 
 
 def adapter_folder(run: str | Path, results_dir: str | Path = "results") -> Path:
-    """The adapter folder of a run given as its id, its folder or the adapter folder itself."""
+    """The adapter folder of a run given as its id, its folder or the adapter folder itself.
+
+    Raises UserError when there is none.
+    """
     for candidate in (Path(run), Path(results_dir) / "runs" / str(run)):
         for folder in (candidate, candidate / "adapter"):
             if (folder / CONFIG_FILE).is_file():

@@ -1,4 +1,4 @@
-"""A run's content: what it is made of besides its config, by digest; and its folders by their whole path."""
+"""A run's content: digests of what it is made of besides its config; and its folders as absolute paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class Content:
 def content_of(spec: RunSpec, rows: str) -> Content:
     """The content of a run on these rows (their digest). Files are hashed once; no weights are loaded.
 
-    Raises UserError when a folder or package is not there. What may come later (a hub's model, a run to start
-    from) goes by its name for the time being, and `missing` says so.
+    Raises UserError when a folder or package is not there. What may be there later (a hub's model, a run to
+    start from) is represented by its name until then, and `missing` says so.
     """
     missing: list[str] = []
     try:
@@ -57,7 +57,7 @@ def content_of(spec: RunSpec, rows: str) -> Content:
 
 
 def _start(folder: Path, cache_dir: str | None) -> str:
-    """Of a PEFT adapter its config counts, too: it holds the scaling."""
+    """Digest of an adapter to start from. A PEFT adapter's config counts too, since it holds the scaling."""
     if not is_foreign(folder):
         return remembered_sha256(folder / WEIGHTS_FILE, cache_dir)
     files = (folder / PEFT_CONFIG, folder / PEFT_WEIGHTS)
@@ -65,18 +65,18 @@ def _start(folder: Path, cache_dir: str | None) -> str:
 
 
 def _precision(spec: RunSpec) -> str:
-    """The precision that this machine gives; of a device that it has not, what was asked."""
+    """The precision on this machine; where it lacks the device, the one in the config."""
     wanted = spec.trainer.precision
     if wanted != "auto":
         return wanted
     try:
         return choose_precision(wanted, choose_device(spec.trainer.device))
-    except UserError:  # a plan for another machine; running there says what is missing
+    except UserError:  # a plan for another machine: there the run reports what is missing
         return wanted
 
 
 def located(spec: RunSpec) -> RunSpec:
-    """The spec with its relative folders by their whole path: a record names them for any directory."""
+    """The spec with absolute paths, so that a record is valid whatever the working directory."""
     data = spec.data
     if data.dir is not None:
         data = data.model_copy(update={"dir": whole_path(data.dir)})
@@ -91,13 +91,13 @@ def located(spec: RunSpec) -> RunSpec:
 
 
 def located_model(model: ModelSpec) -> ModelSpec:
-    """The spec with the folders of model and tokenizer by their whole path."""
+    """The spec with absolute paths for the folders of model and tokenizer."""
     update: dict[str, Any] = {}
     if model.tokenizer not in ("same", "built"):
         update["tokenizer"] = whole_path(model.tokenizer)
     name = whole_path(model.name)
     if name != model.name and not (model.weights == "random" and model.known is not None):
-        # What is known by heart is of the name that was given, and the folder says it for itself.
+        # `known` describes the model of the given name; a folder's own files describe it.
         update |= {"name": name, "known": None}
     return model.model_copy(update=update)
 
@@ -136,7 +136,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
-    """A value as it stands in a message; of a digest, enough to tell it from others."""
+    """A value as a message shows it; a digest is shortened."""
     if key not in values:
         return "nothing"
     text = str(values[key])

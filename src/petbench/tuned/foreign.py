@@ -17,8 +17,8 @@ from petbench.tuned.start import values_of
 def load_foreign(folder: Path, spec: RunSpec, model: str | None, tokenizer: str | None) -> Loaded:
     """The adapter with its head, in evaluation mode, answering the task of `spec`.
 
-    model: a folder or hub id; None: the hub id in the adapter's config, where there is one (a path in it is not
-    followed). PEFT does not say which weights an adapter was trained on, so they are taken as named. Raises UserError
+    model: a folder or hub id; None: the hub id in the adapter's config, where there is one (a path in it is
+    ignored). PEFT does not say which weights an adapter was trained on, so they are taken as named. Raises UserError
     where no native method computes the same, and where a head of the task's size is not saved with it.
     """
     foreign = read_foreign(folder)
@@ -33,8 +33,8 @@ def load_foreign(folder: Path, spec: RunSpec, model: str | None, tokenizer: str 
     tuned = attach(backbone.model, method, adapter, backbone.layout, new_modules=backbone.new_modules)
     if absent := tuned.load_state(values_of(foreign, tuned), strict=False):
         raise UserError(
-            f"{folder}: {absent[0]} is not saved with it, so it cannot answer. Save it with PEFT's modules_to_save, or "
-            f"train on: petbench train adapter={method.name} init_from={folder}."
+            f"{folder} lacks {absent[0]}, so it cannot answer. Save that with PEFT's modules_to_save, or train "
+            f"on: petbench train adapter={method.name} init_from={folder}."
         )
     tuned.model.eval()
     return Loaded(tuned, backbone, spec.model_copy(update={"adapter": adapter}), task, folder, "")

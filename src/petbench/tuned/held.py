@@ -1,8 +1,8 @@
-"""Held: frozen layers keep their weights in autocast's format, made once and not at every call.
+"""Held: frozen layers keep a copy of their weights in autocast's dtype, made once instead of at every call.
 
-Autocast casts the float32 weight of a frozen layer at each forward pass, two operations a layer and step. A held layer
-hands its own code a cast copy in the place of each frozen parameter, so it computes the same bits. Parameters stay
-float32, the ones that saving, merging and counting see; a copy is made again when its parameter changes.
+Autocast casts the float32 weights of a frozen layer in each forward pass, two operations a layer and step. A held
+layer gives its own code a cast copy in place of each frozen parameter, so it computes the same bits. Saving, merging
+and counting still see the float32 parameters; a copy is made again when its parameter changes.
 """
 
 from functools import cache
@@ -15,7 +15,7 @@ from petbench.adapters.folding import Fold
 
 
 class _Held:
-    """The first base of a held layer's class; the second is the class it had."""
+    """The first base of a held layer's class; the second is the layer's own class."""
 
     _lower: Fold
     _parameters: dict[str, nn.Parameter | None]
@@ -24,13 +24,14 @@ class _Held:
         plain: Any = super()
         kind = x.device.type
         own = self._parameters
-        frozen = {name: p for name, p in own.items() if p is not None and not p.requires_grad}
+        # What stands in a parameter's place for a call (torch.func) may train and not say so.
+        frozen = {n: p for n, p in own.items() if isinstance(p, nn.Parameter) and not p.requires_grad}
         if not frozen or not torch.is_autocast_enabled(kind) or torch.compiler.is_compiling():
             return plain.forward(x)
         lower = torch.get_autocast_dtype(kind)
         values = list(frozen.values())
         copies = self._lower.get(values, lambda: tuple(value.detach().to(lower) for value in values))
-        # In the instance's own dictionary, for this call: the layer's code reads it, whatever the code is.
+        # The layer's own code, whatever it is, reads its parameters here; for this call it finds the copies.
         self.__dict__["_parameters"] = {**own, **dict(zip(frozen, copies, strict=True))}
         try:
             return plain.forward(x)
@@ -44,11 +45,11 @@ def _held(kind: Any) -> Any:
 
 
 def hold_frozen(model: nn.Module) -> None:
-    """Let every matrix layer of a model hold what of it is frozen, at a call under autocast.
+    """Let every linear layer of a model keep copies of its frozen parameters for calls under autocast.
 
     nn.Linear and GPT-2's Conv1D: layers whose whole computation is on autocast's list of lower precision.
     """
-    from transformers.pytorch_utils import Conv1D  # it takes seconds
+    from transformers.pytorch_utils import Conv1D  # transformers takes seconds
 
     module: Any
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""Loading: a finished run back in memory, its backbone with it; and a method's spec by its name."""
+"""Loading: a finished run with its backbone back in memory; and a method's spec by its name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def load_run(
 
 
 def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
-    """The backbone with the method on it, every start value from the run's seed.
+    """The backbone with the method on it, all initial values drawn from the run's seed.
 
     task: whose labels the head gives; None: two classes and a new head, for measuring a model without rows. Raises
     UserError as `load` and `attach` do.
@@ -104,7 +104,7 @@ def load_and_attach(spec: RunSpec, task: Task | None) -> tuple[Backbone, Tuned]:
     return backbone, tuned
 
 
-# What a saved config says of the machine that trained; this one has its own.
+# Fields of a saved config that describe the machine of the training, with values for any other machine.
 _OF_THE_MACHINE: dict[str, dict[str, Any]] = {
     "data": {"dir": None, "file": None},
     "trainer": {"threads": None, "device": "auto"},
@@ -113,8 +113,8 @@ _OF_THE_MACHINE: dict[str, dict[str, Any]] = {
 
 
 def _require_size(spec: RunSpec, task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Raise UserError when a saved config describes another number of trained values than are saved: it is asked on
-    a model without weights, so a config of no run cannot make this process allocate without bound."""
+    """Raise UserError when a saved config describes more trained values than are saved. They are counted on a model
+    without weights, so that a forged config cannot make this process allocate without bound."""
     form = resolve_form(spec.model, spec.task.form)
     model, layout = skeleton(spec.model, form, task.num_labels, task.regression)
     tuned = attach(model, method_named(spec.adapter.method), spec.adapter, layout)
@@ -125,7 +125,7 @@ def require_described(bare: Tuned, state: Mapping[str, Tensor], folder: Path) ->
     """Raise UserError when more values would train than are saved. bare: the method on a model without weights."""
     described = sum(p.numel() for name, p in bare.model.named_parameters() if name in bare.trained_names)
     saved = sum(tensor.numel() for tensor in state.values())
-    if saved < described:  # a checkpoint without some of its modules trains those, too
+    if saved < described:  # modules that a checkpoint lacks are trained and saved too
         raise UserError(
             f"{folder}: {CONFIG_FILE} describes {described:,} trained values, but {saved:,} are saved. "
             "Put the right files together, or train the run again."
@@ -133,7 +133,7 @@ def require_described(bare: Tuned, state: Mapping[str, Tensor], folder: Path) ->
 
 
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
-    """The spec of a named choice of `conf/adapter`, with some fields changed."""
+    """The spec of a named choice of `conf/adapter`, with some fields changed. Raises UserError on wrong values."""
     values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
     spec_class = spec_of(str(values["method"]))
     try:

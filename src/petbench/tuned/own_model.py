@@ -1,4 +1,4 @@
-"""A method on a model of the caller's own: put on by its name, or loaded again from where `Tuned.save` wrote it."""
+"""A method on the caller's own model: attached by its name, or loaded from a folder that `Tuned.save` wrote."""
 
 import copy
 from pathlib import Path
@@ -27,10 +27,10 @@ def attach_by_name(model: nn.Module, adapter: str, *, seed: int = 0, **fields: A
     """`petbench.attach`: put a method on any supported Hugging Face model, in place.
 
     adapter: a name that `petbench list adapters` shows, such as `krona`. fields: values that differ from
-    that choice's, such as factor_shape=(32, 24). Backbone frozen, adapters and head ready to train; an
-    optimiser needs the parameters that require gradients only. `tuned.remove()` takes it off again: for that a copy
-    of what trains of the model itself (head, norms) is kept. Raises UserError on unknown names, wrong values and
-    sizes that do not fit, naming field, value and site, and where a method is on the model already.
+    that choice's, such as factor_shape=(32, 24). The backbone is frozen, adapters and head train; give an
+    optimiser only the parameters that require gradients. `tuned.remove()` takes the method off again: for that, a
+    copy of the model's own parameters that train (head, norms) is kept. Raises UserError on unknown names, wrong
+    values and sizes that do not fit, naming field, value and site, and where the model has a method already.
     """
     return _attach(model, adapter_spec(adapter, fields), seed)
 
@@ -53,8 +53,8 @@ def load_tuned(
 
 
 def _load_onto(folder: Path, model: nn.Module) -> Tuned:
-    """What `Tuned.save` wrote, on this model, in evaluation mode. Raises UserError, the model left as it was, for a
-    run's folder, broken files, and a model that is another than the one of the training."""
+    """What `Tuned.save` wrote, on this model, in evaluation mode. Raises UserError, and leaves the model as it was, for
+    a run's folder, broken files, and a model other than the one of the training."""
     saved = read_adapter_config(folder)
     if FROZEN not in saved:
         raise UserError(
@@ -71,7 +71,7 @@ def _load_onto(folder: Path, model: nn.Module) -> Tuned:
         if saved[FROZEN] != tensors_digest(tuned.frozen()):
             raise UserError(
                 f"{folder}: trained on another model ('{saved['config']['model']['name']}', weights "
-                f"{saved[FROZEN][:12]}…) than the one given. Give the same weights in the same number format, with a "
+                f"{saved[FROZEN][:12]}…) than the one given. Give the same weights in the same dtype, with a "
                 "head of the same size."
             )
         tuned.load_state(state)
@@ -95,7 +95,7 @@ def _spec_in(saved: dict[str, Any], folder: Path) -> AdapterSpec:
 
 
 def _attach(model: nn.Module, spec: AdapterSpec, seed: int) -> Tuned:
-    """The method on the model, with what `remove` must know."""
+    """The method on the model, with what `remove` must restore."""
     if hasattr(model, "petbench") or hasattr(model, "peft_config"):
         raise UserError("petbench.attach: a method is on this model already. tuned.remove() takes it off.")
     trained_before = {parameter: parameter.requires_grad for parameter in model.parameters()}

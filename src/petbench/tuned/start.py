@@ -1,4 +1,4 @@
-"""Where a run starts from: what another run trained, or a PEFT adapter, copied in where names and shapes agree."""
+"""Start a run from what another run trained, or from a PEFT adapter, copied in where names and shapes agree."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from petbench.tuned.checkpoint import FROZEN, load_adapter, read_adapter_config,
 
 
 def start_from(tuned: Tuned, folder: Path, backbone_digest: str) -> list[str]:
-    """Copy in what another run, or PEFT, trained; returns the names left as they were.
+    """Copy in what another run, or PEFT, trained; returns the names of parameters left as they were.
 
     The head is taken when it fits (same number of labels). Raises UserError when the run is of another method
     or backbone (names and shapes may agree by chance; PEFT's adapters do not say their backbone), or when nothing fits.
@@ -26,7 +26,8 @@ def start_from(tuned: Tuned, folder: Path, backbone_digest: str) -> list[str]:
     method, model = saved["config"]["adapter"]["method"], saved["config"]["model"]["name"]
     if method != tuned.spec.method:
         raise UserError(
-            f"init_from: {folder} holds {method}, this run is {tuned.spec.method}. Give a run of {tuned.spec.method}."
+            f"init_from: {folder} holds {method}, this run's method is {tuned.spec.method}. "
+            f"Give a run of {tuned.spec.method}."
         )
     if saved.get("backbone_digest") not in (None, backbone_digest):
         raise UserError(
@@ -48,7 +49,7 @@ def values_of(foreign: Foreign, tuned: Tuned) -> dict[str, Tensor]:
     """A PEFT adapter's values by the parameter names of a method on a model, head and norms beside it included.
 
     Raises UserError where the method is not that of the adapter's type, the forms do not agree, or something is saved
-    that does not train here: nothing is dropped without a word.
+    that does not train in this run: nothing is silently dropped.
     """
     method = tuned.method
     if method.name != "peft":
@@ -58,7 +59,7 @@ def values_of(foreign: Foreign, tuned: Tuned) -> dict[str, Tensor]:
                 f"adapter={m.name}" for m in methods().values() if m.peft_type == foreign.kind
             )
             raise UserError(
-                f"{foreign.folder} holds PEFT's {foreign.kind}, this run is {method.name}. Use {right} or "
+                f"{foreign.folder} holds PEFT's {foreign.kind}, this run's method is {method.name}. Use {right} or "
                 f"adapter=peft/custom adapter.peft_type={foreign.kind}."
             )
     values = method.values_of_peft(foreign, tuned.spec, tuned.layout, tuned.installed)
@@ -69,7 +70,7 @@ def values_of(foreign: Foreign, tuned: Tuned) -> dict[str, Tensor]:
             continue
         if here not in tuned.trained_names:
             raise foreign.refusal(
-                f"{name[:80]} is saved with it and does not train under adapter={method.name}"
+                f"{name[:80]} is saved with it but does not train under adapter={method.name}"
             )
         values[here] = tensor
     return values

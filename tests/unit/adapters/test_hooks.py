@@ -140,7 +140,7 @@ def test_a_layer_without_bias_refuses_one_and_stays_as_it_was(model: Two, x: Ten
 
 def test_what_no_layer_equals_refuses_to_merge(model: Two) -> None:
     installed = install_hooks(model, [Attachment(site("first"), Shift(), at="parallel")])
-    with pytest.raises(UserError, match="Shift stands parallel to query, which no plain layer equals"):
+    with pytest.raises(UserError, match="Shift acts parallel to query and cannot be merged: no plain layer"):
         installed.merge()
 
 

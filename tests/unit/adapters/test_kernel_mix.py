@@ -122,7 +122,9 @@ def test_the_value_reads_the_key_of_its_own_attention(tiny_t5: Layout) -> None:
 
 
 def test_wrong_targets_and_ranks_are_named(tiny_bert: Layout) -> None:
-    with pytest.raises(UserError, match=r"got \['key'\]. Kernel-mix knows query, value, attention_output"):
+    with pytest.raises(
+        UserError, match=r"got \['key'\]. Legal for kernel_mix: query, value, attention_output"
+    ):
         list(KernelMix().attachments(spec(targets=["key"]), tiny_bert))
     with pytest.raises(
         UserError, match=r"value_rank 9 does not fit encoder layer 0 value.*4 heads of 8.*up to 8"

@@ -109,7 +109,7 @@ def test_shapes_by_place(tiny_bert: Layout) -> None:
     assert shapes == {"query.0": (2, 16), "query.1": (2, 16), "value.0": (4, 8), "value.1": (16, 2)}
     assert count("krona", tiny_bert, factor_shape=shape) == 4 * 64
     with pytest.raises(
-        UserError, match=r"factor_shape: the place: 'value\.2' is unknown.*Did you mean 'value\.[01]'"
+        UserError, match=r"adapter\.factor_shape: 'value\.2' is unknown.*Did you mean 'value\.[01]'"
     ):
         attached("krona", tiny_bert, factor_shape={"value.2": (2, 16)})
     with pytest.raises(UserError, match=r"adapter\.factor_shape \[5, 8\] does not fit encoder layer 0 query"):

@@ -73,7 +73,7 @@ def refused_here(model: str, path: Path) -> bool:
     if path.stem != "prefix" or model == "tiny_t5" or takes_past_key_values(backbone(model).model):
         return False
     with pytest.raises(
-        UserError, match=rf"do not get into a {model[5:]} model here \(peft .*, transformers 5"
+        UserError, match=rf"do not reach a {model[5:]} model's attention \(peft .*, transformers 5"
     ):
         attached(model, **preset(path))
     return True

@@ -60,7 +60,7 @@ TABLE: list[tuple[str, str]] = [
     ("report taken", r"no records in taken/runs"),
     ("report --out taken", OUT_IS_FILE),
     ("report --out taken/x", BELOW_FILE),
-    ("report --where rte", r"'rte' is not a clause\. Write key=value"),
+    ("report --where rte", r"'rte' is not a condition\. Write key=value"),
     *(
         (f"report --wandb {name}", WANDB)
         for name in ("a/b/c", "a#b", "a?b", "a%b", "a:b", "a\\b", "x" * 129, "/b", "a/")

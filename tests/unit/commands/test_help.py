@@ -17,7 +17,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_petbench_alone_begins_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     first, blank, type_first, command, *_ = said(capsys).splitlines()
-    assert first.startswith("petbench: ") and blank == "" and type_first.startswith("Type first")
+    assert first.startswith("petbench: ") and blank == "" and type_first.startswith("A first run")
     assert command.strip().startswith("petbench train adapter=krona")
 
 
@@ -78,7 +78,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "adapter=krona",
         "attention: query ●, key, value ●",
         "attention_norm ○",
-        "on tiny_bert: 4 sites, 256 parameters of its own, beside it 256 of norms",
+        "on tiny_bert: 4 sites; it trains 256 parameters of adapters, 256 parameters of norms",
         "merge: exactly into the backbone's weights",
         "export: petbench export RUN --to peft",
         "published (krona, Table 1, t5_base, as KronA): cola ",

@@ -19,7 +19,7 @@ FILES = {
     "two documents": ("method: krona\n---\nmethod: lora\n", r"own\.yaml, line 2: but found another document"),
     "a NUL": ("method: \x00\n", r"own\.yaml: special characters are not allowed"),
     "Latin-1": (b"# petbench\nmethod: \xfcber\n", r"own\.yaml, line 2: broken UTF-8\. Save the file as UTF-8"),
-    "holds itself": ("a: &a [*a]\nmethod: krona\n", r"own\.yaml: holds itself"),
+    "holds itself": ("a: &a [*a]\nmethod: krona\n", r"own\.yaml: contains itself"),
     "defaults are no list": ("defaults: 3\n", r"Invalid defaults list in 'adapter/own'"),
     "defaults name nothing": ("defaults:\n  - nosuch: x\n", r"nosuch"),
     "a list": ("- krona\n- lora\n", r"adapter|optim\.lr"),

@@ -95,7 +95,7 @@ def test_the_folder_arrives_whole(api: HfApi, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (401, UserError, r"takes no or another token \(401\).*HF_TOKEN.*is written and stays"),
+        (401, UserError, r"refused the token \(401\).*HF_TOKEN.*is written and stays"),
         (403, UserError, r"may not write to me/mine \(403\)"),
         (500, RunError, r"the hub answered 500\. Try again"),
     ],

@@ -38,7 +38,7 @@ def planned(folder: Path, form: str, model_type: str, **values: Any) -> Plan:
         ("text", "t5", T5 | {"num_decoder_layers": 0}, "this t5 model has no decoder layer"),
         ("auto", "t5", T5 | {"is_encoder_decoder": False}, "config.json says is_encoder_decoder=false"),
         ("head", "t5", T5 | {"is_encoder_decoder": False}, "config.json says is_encoder_decoder=false"),
-        ("text", "t5", T5 | {"is_encoder_decoder": False}, "which is no encoder-decoder"),
+        ("text", "t5", T5 | {"is_encoder_decoder": False}, "which is not an encoder-decoder"),
         ("text", "bart", BART, "task.form: got 'text' for a bart model, whose label strings cannot be scored"),
         ("head", "bart", BART | {"is_encoder_decoder": False}, "this bart model's config.json says"),
     ],

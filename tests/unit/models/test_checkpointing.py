@@ -21,7 +21,7 @@ def test_peft_prefixes_are_refused_with_the_way_on() -> None:
         plan(spec(*words, "trainer.gradient_checkpointing=true"))
     assert str(caught.value) == (
         "trainer.gradient_checkpointing: got true, but checkpointed layers drop the cache that holds the keys and "
-        "values of adapter=peft/prefix (adapter=prefix_tuning needs no cache: use that). "
+        "values of adapter=peft/prefix (use adapter=prefix_tuning, which needs no cache). "
         "Legal here: false."
     )
 

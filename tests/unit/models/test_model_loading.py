@@ -159,7 +159,7 @@ def test_gated_t5_keeps_its_own_output_matrix(tmp_path: Path) -> None:
 def test_text_form_needs_an_encoder_decoder() -> None:
     assert resolve_form(spec("tiny_t5"), "head") == "head"
     with pytest.raises(
-        UserError, match=r"task\.form: got 'text' for a gpt2 model, which is no encoder-decoder"
+        UserError, match=r"task\.form: got 'text' for a gpt2 model, which is not an encoder-decoder"
     ):
         resolve_form(spec("tiny_gpt2"), "text")
 
@@ -231,7 +231,7 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     checkpoint(tmp_path / "a", "tiny_bert")
     checkpoint(tmp_path / "b", "tiny_distilbert")
     shutil.copy(tmp_path / "b" / "model.safetensors", tmp_path / "a" / "model.safetensors")
-    with pytest.raises(UserError, match=r"do not fit its config: \d+ tensors of the backbone are missing"):
+    with pytest.raises(UserError, match=r"do not fit its config: \d+ tensors of the backbone missing"):
         head(ModelSpec(name=str(tmp_path / "a")))
 
 

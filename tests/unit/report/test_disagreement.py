@@ -57,7 +57,7 @@ def test_rows_and_matrices_by_hand(make, tmp_path: Path, capsys: pytest.CaptureF
     assert "Right in all 2 runs of krona and in none of the 2 of lora: 0; the other way round: 1." in text
     assert "The 1 rows that differ most, by runs that are right of krona and lora:" in text
     assert "13  label not_entailment  krona 0/2  lora 2/2" in text and "    11  label" not in text
-    assert "krona, answers (across) by label (down), rows in the mean of 2 runs:" in text
+    assert "krona, answers (across) by label (down), mean number of rows over 2 runs:" in text
     assert [line.split() for line in text.splitlines() if line.strip().startswith("entailment")][0:2] == [
         ["entailment", "not_entailment"],
         ["entailment", "1.5", "0.5"],
@@ -91,10 +91,10 @@ def test_numbers_are_told_by_their_means(make, tmp_path: Path, capsys) -> None:
 def test_runs_without_answers_and_with_other_rows_are_named(make, tmp_path: Path) -> None:
     keep(make, tmp_path, "krona", 0, LABELS)
     write_record(make("lora", seed=0), tmp_path)
-    with pytest.raises(UserError, match=r"1 of 1 runs of lora on rte kept none .*answers\.npz"):
+    with pytest.raises(UserError, match=r"1 of 1 runs of lora on rte stored none .*answers\.npz"):
         compare_main(compare(tmp_path))
     keep(make, tmp_path, "lora", 0, [0, 0, 1], [0, 0, 1])
-    with pytest.raises(UserError, match="rte: the runs report other rows"):
+    with pytest.raises(UserError, match="rte: the runs were scored on different rows"):
         compare_main(compare(tmp_path))
     assert run_command(compare_with_rows_of_none(tmp_path)) == 2
 
@@ -120,6 +120,5 @@ def test_texts_come_from_the_runs_own_rows(make, tmp_path: Path, capsys) -> None
             assert f"sentence2: {rows.texts['sentence2'][0]}" in text and "No texts" not in text
         else:
             assert (
-                "No texts: the validation rows of generated rows (toy 1) are others than those of the run"
-                in text
+                "No texts: the validation rows of generated rows (toy 1) differ from those of the run" in text
             )

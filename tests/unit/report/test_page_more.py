@@ -55,7 +55,7 @@ def test_the_answer_names_what_recommend_recommends() -> None:
     assert short.pick == answer.pick.label and short.highest == table.rows[0].label
     ties = sum(entry.standing == "top" for row in table.rows for entry in row.entries.values())
     assert short.text.startswith(
-        f"On sst2, {ties} of 40 methods tie: none of them is told from the highest, full 83.5."
+        f"On sst2, {ties} of 40 methods tie: none is significantly below the highest, full 83.5."
     )
     assert (
         f"The cheapest of them is {short.pick}: {answer.pick.costs.tuned.high:,.0f} tuned parameters"
@@ -66,10 +66,13 @@ def test_the_answer_names_what_recommend_recommends() -> None:
 @pytest.mark.parametrize(
     ("scores", "text"),
     [
-        ({"krona": [0.7], "lora": [0.6]}, "On rte: single runs, which say nothing of the spread; the highest"),
+        ({"krona": [0.7], "lora": [0.6]}, "On rte: single runs, which say nothing about the spread; the highest"),
         ({"krona": [0.7, 0.71]}, "On rte: one method alone; the highest is krona 70.5."),
-        ({"krona": [0.7, 0.8, 0.6], "lora": [0.69, 0.75, 0.7]}, "On rte, these records tell no two of the 2 methods"),
-        ({"krona": [0.9, 0.91, 0.9], "lora": [0.6, 0.61, 0.6]}, "On rte, krona is told from all 1 others: 1,005 tuned"),
+        ({"krona": [0.7, 0.8, 0.6], "lora": [0.69, 0.75, 0.7]}, "On rte, no two of the 2 methods differ significantly"),
+        (
+            {"krona": [0.9, 0.91, 0.9], "lora": [0.6, 0.61, 0.6]},
+            "On rte, krona is significantly better than all others (1): 1,005 tuned",
+        ),
     ],
 )  # fmt: skip
 def test_the_answer_of_few_runs(make, scores, text) -> None:

@@ -85,7 +85,7 @@ def test_equal_methods_are_not_told_apart_and_a_single_run_is_left_out(make: Any
     found = answer([*records, make("alone", "rte", 0, 0.9)])
     assert found.pick is not None
     assert (found.pick.label, found.told, found.candidates) == ("small", False, 2)
-    assert found.left_out["alone"].what == "a single run, which says nothing of the spread"
+    assert found.left_out["alone"].what == "a single run, which says nothing about the spread"
 
 
 def test_a_cost_that_was_not_measured_is_not_within_a_limit(make: Any) -> None:

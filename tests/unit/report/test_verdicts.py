@@ -57,14 +57,14 @@ def test_open_says_what_could_have_been_seen(make) -> None:
     assert judged.word == "open" and judged.least is not None
     least, endless = judged.least
     assert least > 0.03 and endless == 0  # no answers were kept, so rows are not known
-    assert f"at least {100 * least:.1f} is needed to be seen (power .8)" in said(
+    assert f"a true difference of {100 * least:.1f} or more would be detected (power 0.8)" in said(
         two(make, [0.80, 0.82, 0.78], [0.79, 0.81, 0.77])
     )
 
 
 def test_a_single_run_is_open(make) -> None:
     text = said(two(make, [0.8], [0.7, 0.71]))
-    assert text.startswith("On rte, open: krona has a single run, and one run says nothing of the spread.")
+    assert text.startswith("On rte, open: krona has a single run, and one run says nothing about the spread.")
 
 
 @pytest.mark.parametrize("seeds", [6, 12, 20])
@@ -177,7 +177,7 @@ def test_answers_bring_the_rows_in(make, tmp_path: Path, capsys) -> None:
     assert compare_main(arguments) == 0
     text = capsys.readouterr().out
     assert text.startswith("On sst2, krona is ahead of lora by ") and "over seeds and rows" in text
-    assert "rows 1." in text and "on 400 rows no number of seeds shows less than" in text
+    assert "rows 1." in text and "on 400 rows no number of seeds detects less than" in text
     assert compare_main([*arguments, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["verdict"], row["rows"], row["seeds"]) == ("ahead", 400, [3, 3])
@@ -217,7 +217,7 @@ def test_bad_sides(make, a: str, b: str, message: str) -> None:
 
 def test_other_rows_do_not_compare(make) -> None:
     records = [make("krona", digest="d1"), make("lora", digest="d2"), make("bitfit", "cola")]
-    with pytest.raises(UserError, match="on other rows or settings of the task"):
+    with pytest.raises(UserError, match="on different rows or settings of the task"):
         judge(*sides(records))
     with pytest.raises(UserError, match="no common task: one side has rte, the other cola"):
         judge(*sides(records, b="adapter=bitfit"))
@@ -228,7 +228,7 @@ def test_cautions(make) -> None:
     records += [make("lora", "cola", seed, 0.5, source="toy", protocol="glue_dev") for seed in range(2)]
     records += [make("lora", "cola", 7, status="diverged", source="toy", protocol="glue_dev")]
     text = said(records)
-    assert "toy rows" in text and "glue_dev the reported rows also picked" in text
+    assert "generated (toy)" in text and "glue_dev the reported rows also chose" in text
     assert "2 runs collapsed (counted), 1 failed or diverged (left out)" in text
 
 

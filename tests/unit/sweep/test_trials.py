@@ -7,8 +7,18 @@ import pytest
 from petbench.compose.expand import Member, choice, expand
 from petbench.config.tree import options
 from petbench.errors import UserError
-from petbench.record import Cost, Headline, Metrics, Record
-from petbench.sweep.trials import Trial, TunedCell, as_overrides, choose, is_tuned, tuned_cells
+from petbench.record import Cost, Headline, Metrics, Point, Record
+from petbench.sweep.trials import (
+    Trial,
+    TunedCell,
+    as_overrides,
+    better,
+    choose,
+    cost_of,
+    is_tuned,
+    pruner,
+    tuned_cells,
+)
 
 SPACE = {"optim.lr": [1e-3, 1e-2], "adapter.rank": [4, 8, 16]}
 
@@ -97,7 +107,7 @@ def test_what_the_user_fixes_is_not_searched() -> None:
 
 
 def test_trial_seeds_keep_away_from_final_ones() -> None:
-    with pytest.raises(UserError, match="trial_seed=1: trials need seeds of their own"):
+    with pytest.raises(UserError, match="trial_seed=1: trials would use seeds of the final runs"):
         cell(SPACE, trial_seed=1).trials(anything_goes)
 
 
@@ -114,12 +124,8 @@ def trials_over(*rates: float) -> list[Trial]:
 def test_the_selection_rows_choose_and_the_report_rows_do_not() -> None:
     chosen = choose(trials_over(1e-3, 1e-2), [record(0.8, report=0.1), record(0.7, report=0.9)])
     assert chosen is not None
-    assert (chosen.setting, chosen.score, chosen.runs, chosen.seconds) == (
-        (("optim.lr", 1e-3),),
-        0.8,
-        2,
-        22.0,
-    )
+    assert (chosen.setting, chosen.score, chosen.runs) == ((("optim.lr", 1e-3),), 0.8, 2)
+    assert cost_of(chosen.records) == (0, 22.0)
 
 
 def test_a_setting_tried_twice_counts_with_its_mean() -> None:
@@ -131,7 +137,8 @@ def test_a_setting_tried_twice_counts_with_its_mean() -> None:
 def test_the_first_among_equals_wins_and_failed_trials_cost_their_runs_and_seconds() -> None:
     chosen = choose(trials_over(3.0, 1.0, 2.0), [record(0.9, status="failed"), record(0.5), record(0.5)])
     assert chosen is not None
-    assert (dict(chosen.setting)["optim.lr"], chosen.runs, chosen.seconds) == (1.0, 3, 33.0)
+    assert (dict(chosen.setting)["optim.lr"], chosen.runs) == (1.0, 3)
+    assert cost_of(chosen.records) == (0, 33.0)
     assert choose(trials_over(1.0), [None]) is None
     assert choose(trials_over(1.0), [record(0.9, status="diverged")]) is None
 
@@ -141,7 +148,12 @@ def test_finals_run_the_choice_on_their_seeds_with_the_cost() -> None:
     chosen = choose(trials_over(1e-2), [record(0.75)])
     assert chosen is not None
     assert tuned.finals(chosen) == [
-        ("adapter=lora", "++optim.lr=0.01", f"++seed={seed}", "++tuning={role:final,runs:1,seconds:11.000}")
+        (
+            "adapter=lora",
+            "++optim.lr=0.01",
+            f"++seed={seed}",
+            "++tuning={role:final,runs:1,steps:0,seconds:11.000}",
+        )
         for seed in (0, 1, 2)
     ]
 
@@ -188,3 +200,41 @@ def test_every_methods_yaml_names_a_space(name: str) -> None:
     for key in space:
         group, field, *_ = key.split(".")
         assert group == "optim" or field in values, f"{key} sets nothing that the YAML has"
+
+
+def looked_at(*scores: float, status: Any = "paused", every: int = 10) -> Record:
+    """A trial with these evaluations."""
+    curve = tuple(
+        Point(step=every * n, epoch=n, seconds=n, loss=0.5, score=score)
+        for n, score in enumerate(scores, start=1)
+    )
+    return record(0.5, status=status).model_copy(update={"curve": curve})
+
+
+def test_the_better_third_goes_on_by_its_score_at_a_third_of_the_steps() -> None:
+    """Also where a trial has gone on since: all are compared at one evaluation, the first from step 20 of 60 on."""
+    trials = trials_over(*map(float, range(7)))
+    found = [
+        looked_at(0.9, 0.6),
+        looked_at(0.1, 0.8),
+        looked_at(0.1, 0.7, 0.99, 0.99, 0.99, 0.99, status="done"),
+        looked_at(0.1, 0.8),
+        looked_at(0.1, 0.95, status="diverged"),
+        looked_at(0.1, 0.5),
+        None,
+    ]
+    assert [dict(t.setting)["optim.lr"] for t in better(trials, found, 60)] == [1.0, 3.0]
+    assert better(trials[:2], found[:2], 60) == [trials[1]], "one goes on at least"
+    assert cost_of(each for each in found if each is not None) == (20 * 5 + 60, 66.0)
+
+
+def test_a_pausing_trial_differs_in_its_note_alone() -> None:
+    (trial, *_) = cell(SPACE).trials(anything_goes)
+    assert trial.pausing[:-1] == trial.overrides[:-1]
+    assert trial.pausing[-1].startswith("++tuning={role:trial,pause:0.333")
+
+
+@pytest.mark.parametrize("value", [True, "median", 3])
+def test_another_pruner_is_a_mistake(value: Any) -> None:
+    with pytest.raises(UserError, match=r"pruner: got .* Legal: halving"):
+        pruner({"pruner": value})

@@ -150,7 +150,7 @@ def test_a_length_without_room_for_the_texts(style: str, task: str, form: str, l
 
 def test_a_length_without_room_beside_the_wording() -> None:
     rows = split_of("rte", [("a b c", "d e f")])
-    with pytest.raises(UserError, match=r"the wording and the end take up (\d+) tokens") as caught:
+    with pytest.raises(UserError, match=r"the wording and special tokens take (\d+) tokens") as caught:
         encoded(rows, "rte", build_tokenizer("t5"), 4)
     least = int(str(caught.value).split("Legal here: ")[1].split()[0])
     assert encoded(rows, "rte", build_tokenizer("t5"), least).lengths.tolist() == [least]
@@ -167,7 +167,7 @@ def letters(known: str) -> PreTrainedTokenizerFast:
 def test_a_row_of_which_nothing_is_left_is_named(lost: tuple[str, str]) -> None:
     rows = split_of("rte", [("ab", "a"), ("x", "b"), lost])
     with pytest.raises(
-        UserError, match=r"train: .* nothing of 1 of 3 rows; the first is row 2 \(counted from 0\)"
+        UserError, match=r"train: .* no tokens of 1 of 3 rows; the first is row 2 \(counted from 0\)"
     ):
         encoded(rows, "rte", letters("ab"), 16, form="head")
 

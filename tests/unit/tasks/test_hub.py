@@ -71,7 +71,7 @@ def test_no_hub_and_no_cache_is_said_before_the_slow_imports(monkeypatch, tmp_pa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
     monkeypatch.delenv("PETBENCH_GLUE", raising=False)
-    with pytest.raises(UserError, match="Three ways on"):
+    with pytest.raises(UserError, match="Do one of three things"):
         require_source(task_named("rte"), DataSpec())
     (tmp_path / "rte").mkdir()
     require_source(task_named("rte"), DataSpec(dir=str(tmp_path)))

@@ -193,7 +193,7 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
         "a.csv",
         csv_rows(*(f"w {n},v {n},u {n},{'ab'[n % 2]}" for n in range(9)), header="p,q,r,label"),
         {},
-        "p, q, r may be it",
+        "it may be p, q, r",
     ),
     "one class only": (
         "a.csv",
@@ -206,7 +206,7 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
         "a.csv",
         csv_rows(*(f"word {n},name{n}" for n in range(40))),
         {},
-        "has 40 different values in 40 rows, so it holds no classes",
+        "has 40 different values in 40 rows, so it does not hold classes",
     ),
     "a label that is missing": ("a.csv", csv_rows(*GOOD, "the last,"), {}, "line 14: no label in 'label'"),
     "duplicate columns": (
@@ -225,9 +225,9 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
         "a.csv",
         csv_rows(*GOOD, "alone"),
         {},
-        "line 14: 1 fields, the header has 2",
+        "line 14: 1 fields, but the header has 2",
     ),
-    "open quotes": ("a.csv", csv_rows(*GOOD, '"open,a'), {}, "Mend the quotes"),
+    "open quotes": ("a.csv", csv_rows(*GOOD, '"open,a'), {}, "Correct the quotes"),
     "UTF-16": (
         "a.csv",
         csv_rows(*GOOD).encode("utf-16"),
@@ -243,7 +243,7 @@ BAD_FILES = {  # name: (file name, content, more of data, the clear word)
     ),
     "no rows": ("a.csv", "text,label\n", {}, "has no rows"),
     "nothing": ("a.jsonl", "", {}, "has no rows"),
-    "broken JSON": ("a.jsonl", '{"text": "x", "label": "a"}\n{"text": \n', {}, "line 2: no JSON"),
+    "broken JSON": ("a.jsonl", '{"text": "x", "label": "a"}\n{"text": \n', {}, "line 2: not JSON"),
     "a text that is none": (
         "a.jsonl",
         "".join(
@@ -303,7 +303,7 @@ def test_what_is_said_of_validation_and_of_uneven_classes(tmp_path: Path) -> Non
     (place / "train.csv").write_text(csv_rows(*(f"word {n},{'b' if n < 3 else 'a'}" for n in range(30))))
     (place / "dev.csv").write_text(csv_rows("word 4,a", "word 5,a", "new,b"))
     _, splits = made(place)
-    assert splits.warnings[0] == "2 of 3 validation rows stand in train, too: scores on them are too high"
+    assert splits.warnings[0] == "2 of 3 validation rows are also in train: scores on them are too high"
     assert "uneven classes: a is 90% of train, b has 3 rows" in splits.warnings[1]
     (place / "dev.csv").write_text(csv_rows("x,a", "y,c", "z,c"))
     with pytest.raises(

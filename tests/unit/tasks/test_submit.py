@@ -78,7 +78,7 @@ def test_the_zip_holds_eleven_files_with_the_servers_labels(results: Path) -> No
     assert text["WNLI.tsv"] == "index\tprediction\n" + "".join(f"{row}\t0\n" for row in range(ROWS))
     assert check_submission(target, COUNTS) == []
     assert any("STS-B: 1 answers outside 0 to 5" in note for note in submission.notes)
-    assert any(note.startswith("WNLI: no run for it") for note in submission.notes)
+    assert any(note.startswith("WNLI: no run was given") for note in submission.notes)
     assert any("not for the GLUE server" in note for note in submission.notes)
 
 
@@ -138,7 +138,7 @@ def test_runs_that_do_not_fit_are_refused(results: Path) -> None:
         ([(0, 0), (1, None), (2, 1), (3, None), (4, 0)], "2 of 5 RTE answers are not labels"),
         ([(0, 0), (1, 7), (2, 1), (3, 1), (4, 0)], "1 of 5 RTE answers are not labels .the first: 7"),
         ([(0, 0), (1, 1), (2, 1), (3, 1), (5, 0)], "none with idx 4"),
-        ([(0, 0), (1, 1), (1, 1), (3, 1), (4, 0)], "none with idx 2: rows are missing or doubled"),
+        ([(0, 0), (1, 1), (1, 1), (3, 1), (4, 0)], "none with idx 2: rows are missing or repeated"),
     ],
 )
 def test_broken_predictions_are_refused(results: Path, rows: list[tuple[int, object]], message: str) -> None:
@@ -190,11 +190,11 @@ def test_the_checker_counts_the_files(results: Path, recwarn: pytest.WarningsRec
         target.writestr("RTE.tsv", source.read("RTE.tsv"))  # zipfile warns, and writes it all the same
         target.writestr("glue/CoLA.tsv", "index\tprediction\n")
     assert check_submission(bad, COUNTS) == [
-        "RTE.tsv is there 2 times",
+        "RTE.tsv occurs 2 times",
         f"glue/CoLA.tsv does not belong there; legal: {', '.join(f'{s}.tsv' for s in STEMS)}, in no folder",
     ]
     bad.write_bytes(good.read_bytes()[:200])
-    assert check_submission(bad)[0].startswith(f"{bad} is no readable zip")
+    assert check_submission(bad)[0].startswith(f"{bad} is not a readable zip")
     assert check_submission(results / "none.zip") == [f"there is no {results / 'none.zip'}"]
 
 
@@ -243,8 +243,12 @@ def test_odd_zips_are_said(kind: str, tmp_path: Path) -> None:
             for number in range(1000):
                 archive.writestr(f"{number}.tsv", "")
     found = check_submission(path, COUNTS)
-    said = {"encrypted": "is encrypted", "lzma": "few can read (14)", "bzip2": "few can read (12)"}
-    said |= {"cut": "is no readable zip", "a thousand entries": "1,000 entries do not belong there"}
+    said = {
+        "encrypted": "is encrypted",
+        "lzma": "few programs can read its compression (14)",
+        "bzip2": "few programs can read its compression (12)",
+    }
+    said |= {"cut": "is not a readable zip", "a thousand entries": "1,000 entries do not belong there"}
     assert said.get(kind, "RTE.tsv") in " ".join(found)
     assert len(found) <= 2
 

@@ -148,7 +148,9 @@ def test_an_owner_on_another_machine_lives_while_its_claim_changes(
         with pytest.raises(Busy, match="elsewhere, process 1"), claimed(tmp_path):
             pass
         assert owner(tmp_path) == "elsewhere, process 1"
-    assert "has a claim (elsewhere, process 1): watching it for up to 0 s." in capsys.readouterr().out
+    assert (
+        "has a claim (elsewhere, process 1): waiting up to 0 s for a sign of life." in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("age", [0.0, 3600.0, -60.0, -1e8], ids=str)

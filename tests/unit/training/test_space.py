@@ -77,7 +77,7 @@ def test_clean_shows_first_and_deletes_on_demand(
         said = capsys.readouterr().out
         assert "would delete results/runs/a/.record.json.half-12 (10 bytes)" in said
         assert "would delete .out.half-3 (10 bytes)" in said
-        assert f"would delete 2 files of the cache {tmp_path / 'cache'}" in said
+        assert f"would delete 2 files in the cache {tmp_path / 'cache'}" in said
         assert all(Path(name).exists() for name in (*kept, *gone))
         assert run_command(["doctor", "--clean", "--yes"]) == 0
     assert all(Path(name).exists() for name in kept)

@@ -91,7 +91,7 @@ def test_a_state_that_does_not_fit_says_why() -> None:
         made.load_state({n: t for n, t in state.items() if n != name})
     with pytest.raises(UserError, match=r"1 unknown \['other'\]"):
         made.load_state(state | {"other": torch.zeros(1)})
-    with pytest.raises(UserError, match=rf"{name} is \(3,\) there and \(\d+, \d+\) here"):
+    with pytest.raises(UserError, match=rf"{name} is \(3,\) in the file and \(\d+, \d+\) in the model"):
         made.load_state(state | {name: torch.zeros(3)})
 
 
@@ -191,7 +191,7 @@ def test_start_from_takes_what_fits_and_leaves_another_head(tmp_path: Path) -> N
 def test_start_from_another_method_backbone_or_size_is_refused(tmp_path: Path) -> None:
     """Names and shapes of two methods or models may agree by chance."""
     saved_run(tmp_path, tuned("tiny_bert", "lora"), "one")
-    with pytest.raises(UserError, match=r"holds lora, this run is krona\. Give a run of krona"):
+    with pytest.raises(UserError, match=r"holds lora, this run's method is krona\. Give a run of krona"):
         start_from(tuned("tiny_bert", "krona"), tmp_path, "one")
     with pytest.raises(UserError, match=r"trained on another backbone \(tiny_bert\)"):
         start_from(tuned("tiny_bert", "lora"), tmp_path, "two")

@@ -106,7 +106,7 @@ def test_weights_and_config_of_another_run_are_told_by_the_record(adapter: Path,
     """Both were replaced and agree with each other."""
     (member,) = expand(["model=tiny_bert", "adapter=krona"])
     save_adapter(adapter, parse(member.values, spec_of), {"petbench.a": torch.zeros(2)}, {})
-    with pytest.raises(UserError, match=r"in .*record\.json stands"):
+    with pytest.raises(UserError, match=r"but .*record\.json says"):
         load_adapter(adapter)
 
 
@@ -132,7 +132,7 @@ def test_values_of_another_format_are_not_rounded_in(kind: torch.dtype) -> None:
     made = tuned("tiny_bert", "krona")
     before = made.state()
     name = sorted(before)[0]
-    with pytest.raises(UserError, match=rf"{name} is {kind} there and torch\.float32 here"):
+    with pytest.raises(UserError, match=rf"{name} is {kind} in the file and torch\.float32 in the model"):
         made.load_state({**before, name: before[name].to(kind)})
     assert all(torch.equal(made.state()[n], value) for n, value in before.items())
 

@@ -112,7 +112,10 @@ def test_what_has_no_place_is_a_line_below_the_table(capsys: pytest.CaptureFixtu
     assert run_command(["params", "model=tiny_t5", "adapter=krona,head_only"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("Parameters: tiny_t5\n")
-    assert "head_only: not on tiny_t5: adapter=head_only: this text-to-text model has no task head." in text
+    assert (
+        "head_only: not possible on tiny_t5: adapter=head_only: this text-to-text model has no task head."
+        in text
+    )
 
 
 def test_one_impossible_method_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

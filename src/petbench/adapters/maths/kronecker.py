@@ -1,4 +1,4 @@
-"""Kronecker products without ever building them: the fast product, its cheapest order, shapes and counts.
+"""Products with A ⊗ B that never build it: the fast product, its cheaper order, shapes and counts.
 
 Notation: A is (a1, a2), B is (b1, b2), x has a1*b1 features in its last dimension. A row x is read as the
 matrix X (a1, b1) in row-major order; then x (A ⊗ B) is the matrix AᵀXB (a2, b2), read back as a row.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Order = Literal["a_first", "b_first"]
 Shape = tuple[int, int]
-THIN, MANY = 8, 64  # a matrix with fewer columns is thin; more rows of a batch are many: both as measured
+THIN, MANY = 8, 64  # measured limits: fewer columns make a matrix thin, more rows make many
 
 
 def divisors(number: int) -> list[int]:
@@ -27,15 +27,15 @@ def other_factor(d_in: int, d_out: int, a_shape: Shape) -> Shape:
 
 
 def squarest_shape(d_in: int, d_out: int) -> Shape:
-    """A's shape nearest to the square: the smallest divisor of d_in from its root up, the largest of
-    d_out from its root down. 768 x 768 gives 32 x 24, and B 24 x 32."""
+    """The shape of A nearest to a square: a1 is the smallest divisor of d_in that is at least √d_in, a2 the
+    largest divisor of d_out that is at most √d_out. 768 x 768 gives A 32 x 24 and B 24 x 32."""
     a1 = next(i for i in divisors(d_in) if i * i >= d_in)
     a2 = next(i for i in reversed(divisors(d_out)) if i * i <= d_out)
     return a1, a2
 
 
 def squarest_first(firsts: Iterable[int], seconds: Iterable[int]) -> list[Shape]:
-    """All shapes with these sizes, the nearest to a square first: among equal counts they have most rank."""
+    """All shapes with these sizes, the nearest to a square first: at equal counts it has the highest rank."""
     shapes = ((first, second) for first in firsts for second in seconds)
     return sorted(shapes, key=lambda shape: (max(shape) / min(shape), -shape[0]))
 
@@ -66,18 +66,18 @@ def dense_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | None = None) -> Tensor:
     """x (A ⊗ B) as two small products, added to `base`. x (..., a1*b1) -> (..., a2*b2).
 
-    Saves only x, A and B for the backward pass: the product in between is made again there, so that the
-    extra activation memory is x alone (LoRA's is x and the rank-sized middle).
+    Saves only x, A and B for the backward pass, which computes the intermediate product again, so that the
+    extra activation memory is x alone (LoRA's is x and an intermediate of its rank's size).
     """
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):  # a custom function must cast for itself, here where autograd sees it
+    if torch.is_autocast_enabled(kind):  # autocast skips custom functions; autograd records a cast made here
         a, b = a.to(torch.get_autocast_dtype(kind)), b.to(torch.get_autocast_dtype(kind))
     if x.dtype != a.dtype:
         x = x.to(a.dtype)
     if base is not None and base.dtype != a.dtype:
         return base + kron_product(x, a, b, order)
     if not torch.is_grad_enabled():
-        return _forward(x, a, b, base, order)  # a custom function costs more than so small a product
+        return _forward(x, a, b, base, order)  # calling a custom function costs more than so small a product
     result: Tensor = _KronProduct.apply(x, a, b, base, order)
     return result
 
@@ -85,8 +85,8 @@ def kron_product(x: Tensor, a: Tensor, b: Tensor, order: Order, base: Tensor | N
 def _left(a: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
     """Aᵀ times each matrix of rows (n, a1, k), added to base -> (n, a2, k).
 
-    Not `matmul`: where A needs a gradient it transposes all rows into one product, three times as slow. Rows
-    of few columns k are one product with A ⊗ I instead: k times the operations, no n thin products.
+    `matmul` would be three times as slow where A needs a gradient: it transposes all rows into one product. Many
+    rows of few columns k take one product with A ⊗ I, at k times the operations, instead of n thin products.
     """
     (a1, a2), (n, _, k) = a.shape, rows.shape
     if k < THIN and n > MANY:
@@ -99,7 +99,7 @@ def _left(a: Tensor, rows: Tensor, base: Tensor | None = None) -> Tensor:
 
 
 def _right(rows: Tensor, b: Tensor) -> Tensor:
-    """rows (n, b1) times B -> (n, b2). A narrow B is read by columns: five times as fast on the CPU."""
+    """rows (n, b1) times B -> (n, b2). A narrow B is first stored by columns: five times as fast on the CPU."""
     return rows @ (b.t().contiguous().t() if b.shape[1] < THIN else b)
 
 
@@ -114,7 +114,7 @@ def _sum_of_pairs(left: Tensor, right: Tensor) -> Tensor:
     if k < THIN and n > MANY:  # the sum of the k diagonal blocks of one product
         blocks = _inner(left.reshape(n, p * k), right.reshape(n, q * k)).reshape(p, k, q, k)
         return blocks.diagonal(dim1=1, dim2=3).sum(-1)
-    if p * q <= 2 * k * (p + q):  # n products of p x q cost less than to transpose both sides
+    if p * q <= 2 * k * (p + q):  # n products of p x q cost less than transposing both sides
         return torch.bmm(left, right.transpose(1, 2)).sum(0)
     return left.transpose(0, 1).reshape(p, -1) @ right.transpose(0, 1).reshape(q, -1).t()
 
@@ -133,8 +133,8 @@ def _forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order)
 def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
     """Σ_m x (A_m ⊗ B_m) in two products. a (m, a1, a2), b (m, b1, b2), x (..., a1*b1) -> (..., a2*b2).
 
-    The factors of all terms stand side by side in the first product and one above the other in the second,
-    which so also does the sum. For one term `kron_product` keeps less for the backward pass.
+    The first product takes the factors of all terms side by side, the second takes them one above the other
+    and so also sums the terms. For one term `kron_product` keeps less for the backward pass.
     """
     (m, a1, a2), (b1, b2) = a.shape, b.shape[1:]
     if order == "a_first":
@@ -149,13 +149,13 @@ def kron_sum_product(x: Tensor, a: Tensor, b: Tensor, order: Order) -> Tensor:
 
 
 class _KronProduct(torch.autograd.Function):
-    """Y = base + AᵀXB per row. Backwards the products come in the same order as forwards:
+    """Y = base + AᵀXB per row. The backward pass multiplies in the same order as the forward pass:
 
     a_first   M = dY Bᵀ (a2, b1):  dX = A M,   dA = Σ X Mᵀ,       dB = Σ (AᵀX)ᵀ dY
     b_first   N = A dY (a1, b2):   dX = N Bᵀ,  dA = Σ (XB) dYᵀ,   dB = Σ Xᵀ N
     """
 
-    generate_vmap_rule = True  # lanes run adapters under torch.func
+    generate_vmap_rule = True  # so that torch.func.vmap can run several adapters at once
 
     @staticmethod
     def forward(x: Tensor, a: Tensor, b: Tensor, base: Tensor | None, order: Order) -> Tensor:

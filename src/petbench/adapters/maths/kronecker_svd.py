@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class KroneckerSVD:
-    """Of s (A ⊗ B), (d_in, d_out), in float64; the big matrix is never built.
+    """The decomposition of s (A ⊗ B), (d_in, d_out), in float64; the product is never built.
 
     Its singular values are |s| times the products of those of A and B; `values` has them in descending order.
     """
@@ -22,13 +22,13 @@ class KroneckerSVD:
 
     @property
     def rank(self) -> int:
-        """How many values count, at least 1."""
+        """The number of singular values above 1e-6 times the largest, at least 1."""
         return max(1, int((self.values > 1e-6 * self.values[0]).sum())) if self.values[0] > 0 else 1
 
     @torch.no_grad()
     def best(self, rank: int) -> tuple[Tensor, Tensor, tuple[float, float]]:
-        """The nearest change of that rank in PyTorch's layout: down (k, d_in), up (d_out, k), float32, and the squared
-        norms of the whole and of what is left out."""
+        """The nearest matrix of that rank in PyTorch's layout: down (k, d_in), up (d_out, k), float32, and the squared
+        Frobenius norms of the whole product and of what the nearest matrix leaves out."""
         kept = min(rank, len(self.values))
         i, j = self._order[:kept] // self._width, self._order[:kept] % self._width
         pairs = list(zip(i, j, strict=True))

@@ -1,4 +1,4 @@
-"""The product with a matrix of low rank, added to a tensor, in the forms that BLAS is fast at.
+"""A tensor plus a product with a low-rank matrix, in the forms that BLAS computes fastest.
 
 down is (r, d_in), up (d_out, r), both as PyTorch stores linear weights; x has d_in features in its last
 dimension, base d_out.
@@ -17,16 +17,16 @@ def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: fl
     if middle.dtype != base.dtype or (
         base.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
     ):
-        return base + F.linear(middle * scale, up)  # autocast would round the base
-    # For small r the two backward products of a row-major (r, d_out) matrix are several times as fast.
+        return base + F.linear(middle * scale, up)  # in one call autocast would round the base
+    # With upᵀ stored row by row, (r, d_out), the two backward products are several times as fast for small r.
     wide = up.t().contiguous()
     flat = torch.addmm(base.reshape(-1, up.shape[0]), middle.reshape(-1, up.shape[1]), wide, alpha=scale)
     return flat.view_as(base)
 
 
 def thin_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, constant: Tensor | None = None) -> Tensor:
-    """base + (x downᵀ + constant) upᵀ in two operations. x (..., d_in), down (k, d_in), up (d_out, k), all of one
-    format, constant (k), base (..., d_out)."""
+    """base + (x downᵀ + constant) upᵀ in two operations. x (..., d_in), down (k, d_in) and up (d_out, k), all of one
+    dtype, constant (k), base (..., d_out)."""
     middle = F.linear(x, down, constant).reshape(-1, len(down))
     if base.dtype != up.dtype:
         return base + (middle @ up.t()).view_as(base)

@@ -24,7 +24,7 @@ def phm_weights(a: Tensor, b: Tensor) -> Tensor:
 def phm_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """x W. x (..., n·p) -> (..., n·q).
 
-    All B_i act in one product, then the A_i mix on the narrower side: d_in·d_out + n²·min(d_in, d_out)
+    One product applies all B_i, another mixes by the A_i, on the narrower side: d_in·d_out + n²·min(d_in, d_out)
     multiply-adds a row.
     """
     n, p, q = b.shape
@@ -40,7 +40,7 @@ def phm_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def phm_product_lowrank(x: Tensor, a: Tensor, s: Tensor, t: Tensor) -> Tensor:
     """x W with B_i = S_i T_i. x (..., n·p) -> (..., n·q).
 
-    n·r·(d_in + d_out) + n³·r multiply-adds a row: a vector of n²·r numbers is all that is between.
+    n·r·(d_in + d_out) + n³·r multiply-adds a row; the intermediate has n²·r numbers.
     """
     n, p, r = s.shape
     q = t.shape[2]

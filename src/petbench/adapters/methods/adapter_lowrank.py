@@ -1,9 +1,10 @@
 """adapter_lowrank: a bottleneck adapter whose two matrices are products of low rank.
 
-    D = S T        S (d, r), T (r, b), r = 1; U in the same form
+    h' = h + σ(h D + b_D) U + b_U,  D = S T        S (d, r), T (r, b), r = 1; U in the same form
 
-after self-attention and after the FFN, as houlsby: 2·r·(d + b) + b + d parameters a place. Both factors are
-Xavier-uniform with gain √2, biases 0. All layer norms train too. The Compacter paper's low-rank baseline.
+One adapter follows self-attention and one the FFN, as in houlsby; each has 2·r·(d + b) + b + d parameters. Both
+factors are Xavier-uniform with gain √2, biases 0. All layer norms train too. It is the Compacter paper's low-rank
+baseline.
 
 Mahabadi, Henderson and Ruder, Compacter: Efficient low-rank hypercomplex adapter layers, NeurIPS 2021,
 arXiv 2106.04647.
@@ -59,7 +60,7 @@ class LowRankProjection(Projection):
 
 @register
 class AdapterLowRank(AbstractBottleneck[LowRankSpec]):
-    """Low-rank matrices."""
+    """Bottleneck adapters with low-rank matrices."""
 
     name = "adapter_lowrank"
     Spec = LowRankSpec

@@ -1,17 +1,17 @@
-"""Dense bottleneck adapters in a row with a sublayer: houlsby, pfeiffer, pfeiffer_attn, adapter_drop.
+"""Dense bottleneck adapters in series with a sublayer: houlsby, pfeiffer, pfeiffer_attn, adapter_drop.
 
     h' = h + σ(h D + b_D) U + b_U        D (d, b), U (b, d), σ = gelu_new
 
-2·d·b + b + d parameters a place; h is the sublayer's output before its dropout and residual.
+2·d·b + b + d parameters an adapter; h is the sublayer's output before its dropout and residual.
 
     houlsby        after self-attention and after the FFN (Houlsby et al. 2019, arXiv 1902.00751)
     pfeiffer       after the FFN alone (Pfeiffer et al. 2021, arXiv 2005.00247)
     pfeiffer_attn  after self-attention alone: what the Compacter paper (arXiv 2106.04647) calls Pfeiffer
-    adapter_drop   as houlsby, none in the first layers of each stack (Rücklé et al. 2021, arXiv 2010.11918)
+    adapter_drop   as houlsby, but none in the first layers of each stack (Rücklé et al. 2021, arXiv 2010.11918)
 
-As in the Compacter paper there is none after cross-attention: 48, 24, 24 and 28 places in T5-base. Weights
-are N(0, 0.01), biases 0, so step 0 is near the backbone and not equal to it. All layer norms train too
-(`train_norms`). They do not merge: σ is not linear.
+As in the Compacter paper no adapter follows cross-attention: T5-base has 48, 24, 24 and 28 of them. Weights are
+N(0, std 0.01), biases 0, so step 0 is near the backbone and not equal to it. All layer norms train too
+(`train_norms`). These adapters do not merge: σ is not linear.
 """
 
 import math
@@ -36,24 +36,24 @@ from petbench.models.sites import Site
 
 
 class HoulsbySpec(BottleneckSpec):
-    """houlsby's hyper-parameters: the family's."""
+    """houlsby's hyper-parameters: those of every bottleneck adapter."""
 
 
 class PfeifferSpec(BottleneckSpec):
-    """pfeiffer's and pfeiffer_attn's hyper-parameters: the family's."""
+    """pfeiffer's and pfeiffer_attn's hyper-parameters: those of every bottleneck adapter."""
 
 
 class AdapterDropSpec(BottleneckSpec):
     """skip_first: how many layers at the start of each stack have no adapter.
 
-    auto: the paper's 5 of 12, rounded up: 3 of 6, 1 of 2.
+    auto: the paper's share, 5 of 12, rounded up: 3 of 6, 1 of 2.
     """
 
     skip_first: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
 
 
 class DenseProjection(Projection):
-    """W as it is, N(0, std 0.01); weight is stored (d_out, d_in)."""
+    """A dense W, drawn from N(0, std 0.01); weight is stored (d_out, d_in)."""
 
     folds = False
 
@@ -76,7 +76,7 @@ class DenseProjection(Projection):
 
 
 class AbstractDenseBottleneck(AbstractBottleneck[B]):
-    """D and U held as they are."""
+    """A bottleneck method whose D and U are dense."""
 
     def projector(self, spec: B) -> Projector:
         return DenseProjection

@@ -1,4 +1,4 @@
-"""What every bottleneck adapter shares: spec, wiring and places; a method adds its form of the two matrices.
+"""What all bottleneck adapters share: spec, module and sites; a method adds the form of its two matrices.
 
     h' = h + σ(h D + b_D) U + b_U        D (d, b), U (b, d), h (batch, tokens, d) a sublayer's output
 
@@ -34,7 +34,7 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class BottleneckSpec(AdapterSpec):
-    """Hyper-parameters of the family. The bottleneck is `bottleneck_dim`, or d / `reduction_factor`."""
+    """Hyper-parameters of every bottleneck adapter. Its width is `bottleneck_dim`, or d / `reduction_factor`."""
 
     bottleneck_dim: PositiveInt | None = None
     reduction_factor: Annotated[float, Field(ge=1)] | None = None
@@ -48,7 +48,7 @@ class BottleneckSpec(AdapterSpec):
         return self
 
     def width(self, site: Site) -> int:
-        """The bottleneck at a site. Raises UserError when it does not fit."""
+        """The bottleneck's width at a site. Raises UserError when it does not fit."""
         d = site.d_out
         if self.bottleneck_dim is not None:
             if self.bottleneck_dim > d:
@@ -61,7 +61,7 @@ class BottleneckSpec(AdapterSpec):
         if width != int(width):
             raise UserError(
                 f"adapter.reduction_factor {self.reduction_factor:g} does not fit {site}: {d} / "
-                f"{self.reduction_factor:g} is no whole number. Give a divisor of {d}, "
+                f"{self.reduction_factor:g} is not a whole number. Give a divisor of {d}, "
                 "or adapter.bottleneck_dim."
             )
         return int(width)
@@ -70,7 +70,7 @@ class BottleneckSpec(AdapterSpec):
 class Projection(nn.Module, ABC):
     """x W + bias with W (d_in, d_out) in some form; x (..., d_in) -> (..., d_out)."""
 
-    folds: ClassVar[bool] = True  # whether W is made from factors
+    folds: ClassVar[bool] = True  # whether W is computed from factors
 
     def __init__(self, d_out: int) -> None:
         super().__init__()
@@ -86,11 +86,11 @@ class Projection(nn.Module, ABC):
 
     @abstractmethod
     def factors(self) -> tuple[Tensor, ...]:
-        """What W is made from."""
+        """The parameters that W is computed from."""
 
     @abstractmethod
     def all_dense(self, *factors: Tensor) -> Tensor:
-        """`dense` of m projections alike, (m, d_out, d_in), from their factors, each stacked (m, …)."""
+        """`dense` of m projections of one kind, (m, d_out, d_in), from their factors, each stacked to (m, …)."""
 
 
 class BottleneckAdapter(FoldingAdapter, TogetherAdapter):
@@ -139,13 +139,13 @@ Projector = Callable[[int, int], Projection]  # (d_in, d_out) -> a freshly initi
 
 
 class AbstractBottleneck(Method[B]):
-    """One bottleneck method. A subclass says its roles and the form of its two matrices."""
+    """A bottleneck method. A subclass gives its roles and the form of its two matrices."""
 
     roles: ClassVar[tuple[str, ...]] = ("attention_output", "ffn_output")
 
     @abstractmethod
     def projector(self, spec: B) -> Projector:
-        """Called once for a model: a tensor that all projections share is made here."""
+        """A function that makes a projection. Called once a model: a tensor that all projections share is made here."""
 
     @abstractmethod
     def check(self, spec: B, site: Site, width: int) -> None:
@@ -153,22 +153,22 @@ class AbstractBottleneck(Method[B]):
 
     @abstractmethod
     def projection_params(self, spec: B, d_in: int, d_out: int) -> int:
-        """Closed form of one projection: its bias in, what is shared out."""
+        """Closed form: the parameters of one projection, with its bias, without what all projections share."""
 
     @abstractmethod
     def shared_params(self, spec: B) -> int:
-        """Closed form of what all projections share."""
+        """Closed form: the parameters that all projections share."""
 
     @abstractmethod
     def options(self, spec: B, d: int) -> Iterable[dict[str, int]]:
-        """Fields of the sizes that a budget may choose from, `bottleneck_dim` among them; d is the width."""
+        """Fields of the spec for every size that a budget may choose, with `bottleneck_dim`; d is the hidden size."""
 
     def skipped_layers(self, spec: B, count: int) -> int:
         """How many of the first layers of a stack of `count` have no adapter."""
         return 0
 
     def places(self, spec: B, layout: Layout) -> list[Site]:
-        """The sites, role by role; of attention, self-attention only."""
+        """The sites, role by role, none in cross-attention. Raises UserError when none is left or a size is illegal."""
         sites = [
             site
             for role in self.roles
@@ -178,7 +178,9 @@ class AbstractBottleneck(Method[B]):
             if site.layer >= self.skipped_layers(spec, layout.layers[site.stack])
         ]
         if not sites:
-            raise UserError(f"adapter.layers {spec.layers}: no layer is left for {self.name}.")
+            raise UserError(
+                f"adapter.layers: got {spec.layers}, which leaves {self.name} no layer. Choose more layers."
+            )
         for site in sites:
             self.check(spec, site, spec.width(site))
         return sites
@@ -192,7 +194,7 @@ class AbstractBottleneck(Method[B]):
             yield Attachment(site, adapter)
 
     def count(self, spec: B, layout: Layout) -> int:
-        """Σ over places of down and up, and once what they share."""
+        """The parameters of down and up at every site, and once those that they share."""
         total = self.shared_params(spec)
         for site in self.places(spec, layout):
             d, width = site.d_out, spec.width(site)

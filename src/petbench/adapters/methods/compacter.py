@@ -1,10 +1,11 @@
 """Compacter and Compacter++: bottleneck adapters of low-rank Kronecker sums that share their left factors.
 
+    h' = h + σ(h D + b_D) U + b_U
     D = Σ_{i=1..n} A_i ⊗ (S_i T_i)        A_i (n, n), S_i (d/n, r), T_i (r, b/n); U in the same form
 
-A (n, n, n), the slow weights, is one tensor for both matrices of every adapter of the model; S and T, the
-fast weights, belong to each matrix. n³ + 2·r·(d + b) + b + d parameters, the first once, the rest a place.
-n divides d and b. A is N(0, 1e-4), S and T Xavier-uniform with gain √2, biases 0. All layer norms train too.
+A (n, n, n), the slow weights, is one tensor that both matrices of every adapter share; S and T, the fast
+weights, belong to one matrix each. n³ parameters once, and 2·r·(d + b) + b + d an adapter. n divides d and b.
+A is N(0, std 1e-4), S and T Xavier-uniform with gain √2, biases 0. All layer norms train too.
 
     compacter      after self-attention and after the FFN
     compacter_pp   after the FFN alone (Compacter++)
@@ -52,7 +53,7 @@ class LowRankPHMProjection(Projection):
     def __init__(self, slow: nn.Parameter, d_in: int, d_out: int, rank: int) -> None:
         super().__init__(d_out)
         n = slow.shape[0]
-        # The tensor itself, not a shared module: functional_call restores a module with two names wrongly.
+        # Shared as a tensor, not as a module: functional_call wrongly restores a module that has two names.
         self.slow = slow
         self.S = nn.Parameter(torch.empty(n, d_in // n, rank))
         self.T = nn.Parameter(torch.empty(n, rank, d_out // n))
@@ -75,7 +76,7 @@ class LowRankPHMProjection(Projection):
 
 
 class AbstractCompacter(AbstractBottleneck[CompacterSpec]):
-    """Shared slow weights, low-rank fast weights."""
+    """Bottleneck adapters with shared slow weights and low-rank fast weights."""
 
     def projector(self, spec: CompacterSpec) -> Projector:
         slow = slow_weights(spec.phm_dim)

@@ -2,8 +2,8 @@
 
     A' = w ⊙ A + b        w, b (d), A (batch, tokens, d)
 
-2·d parameters a layer, and one norm a layer trains besides: the one of the attention sublayer, so 4·d·L in
-all (BERT-base: 36,864, the paper's 0.033 %). w is 1 and b is 0 at the start, so step 0 is the backbone.
+2·d parameters a layer. The norm of every attention sublayer trains too, so L layers train 4·d·L in all
+(BERT-base: 36,864, the paper's 0.033 %). w is 1 and b is 0 at the start, so step 0 is the backbone.
 
     before_output_dense   A is the concatenated heads: W' = diag(w) W_O, bias' = b W_O + bias
     after_output_dense    A is the output of W_O, before residual and norm: W' = W_O diag(w), bias' = w ⊙ bias + b
@@ -12,7 +12,7 @@ Both merge exactly where W_O has a bias. Two stages: first the head alone trains
 head frozen (the only reading that gives the paper's count). A model without a head has the second stage alone.
 
 Chen et al., Hadamard adapter: an extreme parameter-efficient adapter tuning method for pre-trained language
-models, CIKM 2023, arXiv 2407.11033. The position and the layers of the pruned form are choices made here.
+models, CIKM 2023, arXiv 2407.11033. The position of A and the layers of the pruned form are petbench's choices.
 """
 
 from collections.abc import Iterable
@@ -87,7 +87,7 @@ class Hadamard(Method[HadamardSpec]):
             yield Attachment(site, one, at=at)
 
     def count(self, spec: HadamardSpec, layout: Layout) -> int:
-        """2·d a place, or once when shared."""
+        """2·d an adapter, or once when all layers share one."""
         widths = [self._width(spec, site) for site in self._places(spec, layout)]
         return 2 * (widths[0] if spec.shared else sum(widths))
 
@@ -103,7 +103,9 @@ class Hadamard(Method[HadamardSpec]):
         }
 
     def mergeable(self, spec: HadamardSpec, layout: Layout) -> bool:
-        return all(site.bias for site in self._places(spec, layout))  # else b has nowhere to go
+        return all(
+            site.bias for site in self._places(spec, layout)
+        )  # without a bias in the layer, b cannot be merged
 
     def stages(self, spec: HadamardSpec) -> tuple[Stage, ...]:
         second = Stage(share=1 - spec.head_share, head=not spec.freeze_head_in_stage2)

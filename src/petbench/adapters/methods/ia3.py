@@ -4,8 +4,8 @@
     FFN = (l_ff ⊙ σ(X W_1)) W_2        l_ff (d_in of the second matrix)
 
 d_k + d_v + d_ff parameters a layer (cross-attention has its own l_k and l_v): 55,296 in BERT-base. Every vector
-is 1 at the start, so step 0 is the backbone. Merges exactly: rows, or columns for l_ff, of the weight and the
-bias are scaled.
+is 1 at the start, so step 0 is the backbone. Merges exactly: l_k and l_v scale rows of the weight and the bias,
+l_ff scales columns of the weight.
 
 Liu et al., Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning, NeurIPS
 2022, arXiv 2205.05638.
@@ -64,9 +64,11 @@ class IA3(Method[IA3Spec]):
     peft_type = "IA3"
 
     def _places(self, spec: IA3Spec, layout: Layout) -> tuple[list[Site], list[Site]]:
-        """(scaled at the output, scaled at the input)."""
+        """(sites scaled at the output, sites scaled at the input)."""
         if not spec.targets and not spec.feedforward:
-            raise UserError("adapter.targets: got none, and adapter.feedforward is empty too. Name a role.")
+            raise UserError(
+                "adapter.targets: got none, and adapter.feedforward is empty too. Name at least one role."
+            )
         both = set(spec.targets) & set(spec.feedforward)
         if both:
             raise UserError(

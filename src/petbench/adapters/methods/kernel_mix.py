@@ -7,10 +7,10 @@ With X (tokens, d) the layer's input, K_i and O_i (tokens, p) the frozen key and
     output   Y += concat_i(drop(O_i) A_i) B + drop(O) C D + b       A (p, r_v), B (h·r_v, d), C (d, s_v), D (s_v, d)
 
 With h heads: query h·r_q(d + p) + 2·s_q·d + d, value 2·h·p·r_v + 2·s_v·d + d, output h·r_v(p + d) + 2·s_v·d + d
-parameters. All is linear in X, so it merges exactly; the value's per-head part goes through W_K, which itself
-never changes. The lite forms have no shared part. Each pair draws a dropout mask of its own. Init `lora` (the
-authors' `He`): A uniform within 1/√(r·p), in the query 1/√(r·d), C within 1/√d, the rest zero, so step 0 is the
-backbone; `houlsby` (as released): everything N(0, 1) folded to (-2, 2) times 0.01, so it is not.
+parameters. Every change is linear in X, so it merges exactly (the value's per-head part through W_K, which itself
+stays frozen). The lite forms have no shared part. Each pair draws its own dropout mask. Init `lora` (`He` in the
+authors' code): A uniform within ±1/√(r·p), in the query ±1/√(r·d), C within ±1/√d, the rest zero, so step 0 is the
+backbone. Init `houlsby` (the released one): every entry is 0.01 · fmod(N(0, 1), 2), so step 0 is not the backbone.
 
 Chen, Hazarika, Namazifar, Liu, Jin and Hakkani-Tur, Empowering parameter-efficient transfer learning by
 recognizing the kernel structure in self-attention, Findings of NAACL 2022, arXiv 2205.03720.
@@ -109,7 +109,7 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         return found
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """Both pairs as one: the change is source · downᵀ · upᵀ, two thin products for all that is added."""
+        """Both pairs joined: the whole change is source · downᵀ · upᵀ. down (k, d_in), up (d_out, k)."""
         downs, ups = zip(*self.pairs(), strict=True)
         return torch.cat(downs), torch.cat(ups, dim=1)
 
@@ -124,8 +124,8 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         return self.splits, self.mixes, self.has_heads, self.has_shared
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """All pairs of n adapters and their bias as one: down (n, k + 1, d_in), up (n, d_out, k + 1) and what is
-        added in between (n, k + 1), zero but for the last, a one that the bias is multiplied with."""
+        """All pairs and the bias of n adapters joined: down (n, k + 1, d_in), up (n, d_out, k + 1), and the constant
+        (n, k + 1) that is added between the two products: zeros, then a one that multiplies the bias."""
         left = list(stacked)
         downs, ups = [], []
         if self.has_heads:
@@ -207,7 +207,7 @@ class KernelMix(Method[KernelMixSpec]):
     def _places(self, spec: KernelMixSpec, layout: Layout) -> list[Site]:
         wrong = [role for role in spec.targets if role not in TARGETS]
         if wrong:
-            raise UserError(f"adapter.targets: got {wrong}. Kernel-mix knows {', '.join(TARGETS)}.")
+            raise UserError(f"adapter.targets: got {wrong}. Legal for kernel_mix: {', '.join(TARGETS)}.")
         sites = target_sites(spec.targets, spec, layout)
         for site in sites:
             self._check(spec, site)
@@ -273,11 +273,11 @@ class KernelMix(Method[KernelMixSpec]):
         return spec.init == "lora"
 
     def mergeable(self, spec: KernelMixSpec, layout: Layout) -> bool:
-        # Without biases in the backbone the method's own have nowhere to go (nor has the key's).
+        # Where the backbone's layers have no bias, neither the method's nor the key's can be merged.
         return not spec.bias or all(site.bias for site in self._places(spec, layout))
 
     def sizes(self, spec: KernelMixSpec, layout: Layout) -> Iterable[KernelMixSpec]:
-        """The released proportion 1 : 2 : 2 : 4 of the ranks, times 1, 2, 3, ...; a lite form stays lite."""
+        """Ranks in the released proportion 1 : 2 : 2 : 4, times 1, 2, 3, ...; a lite form gets no shared part."""
         head = min(s.d_out // s.heads for s in layout.sites("value"))
         for times in range(1, head // 2 + 1):
             size = {"query_rank": times, "value_rank": 2 * times}

@@ -4,7 +4,7 @@
 
 a1·a2 + b1·b2 parameters a site; rank(A ⊗ B) = rank A · rank B; no bias, no nonlinearity. A is
 Kaiming-uniform(√5) and B zero at the start, so step 0 is the backbone. The paper (T5, query and value of
-every attention, cross-attention included) also trains all layer norms: only so do its counts fit.
+every attention, cross-attention included) also trains all layer norms: its counts include them.
 Merges exactly: W + s (A ⊗ B).
 
 Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-III 2023, arXiv 2212.10650.
@@ -52,7 +52,9 @@ class KronASpec(AdapterSpec):
     targets: tuple[str, ...] = ("query", "value")
     factor_shape: FactorShape | ShapeByPlace = "auto"
     scale: float = 1.0
-    init: Literal["kaiming", "normal"] = "kaiming"  # normal: both factors N(0, 1/√d_in), the paper's ablation
+    init: Literal["kaiming", "normal"] = (
+        "kaiming"  # normal: both factors N(0, std 1/√d_in), as in the paper's ablation
+    )
     train_norms: bool = True
 
 
@@ -70,9 +72,9 @@ def shape_for(site: Site, factor_shape: FactorShape) -> Shape:
 
 
 def shapes_of(spec: KronASpec, layout: Layout) -> list[tuple[Site, Shape]]:
-    """Every target site with A's shape there; `role.layer` comes before the role, the role before `default`.
+    """Every target site with A's shape there; a key `role.layer` overrides the role's, the role's `default`.
 
-    Raises UserError when a shape does not fit or a key of the mapping is no place of the method.
+    Raises UserError when a shape does not fit or a key of the mapping names no target.
     """
     sites = target_sites(spec.targets, spec, layout)
     given = spec.factor_shape
@@ -82,7 +84,7 @@ def shapes_of(spec: KronASpec, layout: Layout) -> list[tuple[Site, Shape]]:
     legal = {key for of_site in keys.values() for key in of_site}
     for key in given:
         if key not in legal:
-            raise unknown("adapter.factor_shape: the place", key, legal)
+            raise unknown("adapter.factor_shape", key, legal)
     found = []
     for site in sites:
         place = next((key for key in keys[site] if key in given), None)
@@ -159,7 +161,7 @@ class KronA(Method[KronASpec]):
 
     def peft_form(self, spec: KronASpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
         """LoKr where PEFT's split of both sides gives these factors, an exact LoRA where the rank is small, or else
-        the best LoRA of rank `ranks.approximate`."""
+        the best LoRA of rank `ranks.approximate`. Raises UserError where neither is exact and that is None."""
         found = [(a.site, a.adapter) for a in installed.attachments if isinstance(a.adapter, KronAAdapter)]
         factor = _lokr_factor(found)
         if factor is not None:
@@ -171,7 +173,7 @@ class KronA(Method[KronASpec]):
             raise UserError(
                 f"krona cannot be exported exactly: rank(A ⊗ B) is {rank}, more than --max-rank {ranks.most}, and "
                 "PEFT's LoKr splits these layers otherwise.\nUse `petbench merge` for a plain checkpoint, --max-rank "
-                f"{rank}, or --approximate RANK for the nearest LoRA, its error printed."
+                f"{rank}, or --approximate RANK for the nearest LoRA (its error is printed)."
             )
         form = lora_form([LowRank(site, *svd.best(kept)) for site, svd in svds], layout)
         if kept == rank:
@@ -180,7 +182,7 @@ class KronA(Method[KronASpec]):
         return replace(form, note=f"LoRA of rank {kept}, the nearest: {error}")
 
     def spec_of_peft(self, foreign: Foreign, layout: Layout) -> KronASpec:
-        """Factor shapes by role and layer; the largest scaling."""
+        """A spec with the saved factor shapes, by role and layer where they differ, and the largest saved scaling."""
         sites = places(foreign, layout, lambda site: True)
         where = roles_and_layers(foreign, layout, sites)
         found = {site: tuple(_lokr_pair(foreign, site)[0].shape) for site in sites}
@@ -197,12 +199,10 @@ class KronA(Method[KronASpec]):
     def values_of_peft(
         self, foreign: Foreign, spec: KronASpec, layout: Layout, installed: Installed
     ) -> dict[str, Tensor]:
-        """A = w1ᵀ, and B = w2ᵀ by their scaling over ours; factors of factors are multiplied."""
+        """A = w1ᵀ and B = w2ᵀ · (PEFT's scaling / spec.scale); a w that PEFT saved as two factors is multiplied out."""
         sites = {attachment.site.module for attachment in installed.attachments}
         if extra := foreign.parts.keys() - sites:
-            raise UserError(
-                f"{foreign.folder}: {min(extra)} is adapted there, too. Name its role in adapter.targets."
-            )
+            raise UserError(f"{foreign.folder} also adapts {min(extra)}. Name its role in adapter.targets.")
         values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
             site, own = attachment.site, attachment.adapter
@@ -210,13 +210,13 @@ class KronA(Method[KronASpec]):
             a, b = _lokr_pair(foreign, site)
             fix = f"Set adapter.factor_shape={list(a.shape)}."
             require_shape(foreign, site, a, tuple(own.A.shape), fix)
-            require_shape(foreign, site, b, tuple(own.B.shape), "It is of another model.")
+            require_shape(foreign, site, b, tuple(own.B.shape), "The adapter is of another model.")
             scaled = b * (foreign.scaling(site.module, "alpha") / own.scale)
             values |= {f"{OWNER}.{attachment.key}.A": a, f"{OWNER}.{attachment.key}.B": scaled}
         return values
 
     def sizes(self, spec: KronASpec, layout: Layout) -> Iterable[KronASpec]:
-        """Every shape that divides all target sites, the squarest first."""
+        """Every shape of A that fits all target sites, the squarest first."""
         sites = target_sites(spec.targets, spec, layout)
         firsts = set.intersection(*(set(divisors(site.d_in)) for site in sites))
         seconds = set.intersection(*(set(divisors(site.d_out)) for site in sites))
@@ -229,7 +229,7 @@ def _lokr_factor(found: list[tuple[Site, KronAAdapter]]) -> int | None:
     from peft.tuners.lokr.layer import factorization  # peft takes seconds
 
     if any(site.transposed or site.columns for site, _ in found):
-        return None  # PEFT's LoKr knows plain linear layers alone
+        return None  # PEFT's LoKr adapts plain linear layers alone
     shapes = {(site.d_in, site.d_out, tuple(adapter.A.shape)) for site, adapter in found}
     for factor in (-1, *(size for _, _, shape in shapes for size in shape)):
         if all(
@@ -242,7 +242,9 @@ def _lokr_factor(found: list[tuple[Site, KronAAdapter]]) -> int | None:
 
 def _lokr(found: list[tuple[Site, KronAAdapter]], factor: int) -> PeftForm:
     values, scale = {}, 1.0
-    full = 1 + max(max(site.d_in, site.d_out) for site, _ in found)  # a rank that keeps both factors whole
+    full = 1 + max(
+        max(site.d_in, site.d_out) for site, _ in found
+    )  # a rank so large that PEFT splits neither factor
     for site, adapter in found:
         scale = adapter.scale
         values[f"{ROOT}{site.module}.lokr_w1.default"] = adapter.A.detach().t()

@@ -6,9 +6,9 @@
 X is the input of the FFN's first matrix (after the norm in a pre-norm block); A (a1, a2), B (b1, b2) with
 a1·b1 = a2·b2 = d; m runs over `modules_per_ffn`, 2 by default: only two added branches fit the paper's
 counts. No nonlinearity. biases=1: c_m (d) on the output. biases=2: one more, e_m (a2, b1), between the two
-factor products, s · (AᵀX + e) B with X read as (a1, b1). Parameters a module: a1·a2 + b1·b2 + biases (+ 1).
-A is Kaiming-uniform(√5), B and biases zero, so krona_b is the backbone at step 0; krona_b_res is not, a claim
-of the method. Encoder and decoder; all layer norms train too. They do not merge: no layer spans the FFN.
+factor products, s · (AᵀX + e) B with X read as (a1, b1). Parameters a module: a1·a2 + b1·b2 + biases (+ 1 for r_m).
+A is Kaiming-uniform(√5), B and biases zero, so krona_b is the backbone at step 0; krona_b_res is not, by its
+definition. Encoder and decoder; all layer norms train too. Neither merges: no linear layer spans the FFN.
 
 Edalati et al., KronA: Parameter-efficient tuning with Kronecker adapter, ENLSP-III 2023, arXiv 2212.10650.
 """
@@ -47,7 +47,9 @@ class KronABSpec(AdapterSpec):
     scale: float = 16.0
     biases: Annotated[int, Field(ge=0, le=2)] = 1
     modules_per_ffn: PositiveInt = 2
-    init: Literal["kaiming", "normal"] = "kaiming"  # normal: all factors N(0, 1/√d), the paper's ablation
+    init: Literal["kaiming", "normal"] = (
+        "kaiming"  # normal: all factors N(0, std 1/√d), as in the paper's ablation
+    )
     train_norms: bool = True
 
 

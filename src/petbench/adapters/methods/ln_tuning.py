@@ -1,9 +1,9 @@
-"""LN-tuning: weight and bias of the layer norms train as they are.
+"""LN-tuning: weight and bias of the layer norms train, nothing is added.
 
     y = g ⊙ (x - mean) / std + c        g, c (d) of every norm of the chosen roles train
 
-2·d parameters a norm (d where the norm has no bias, as in T5), nothing is added to the model: BERT-base's
-encoder has 36,864, as many as the Hadamard adapter trains, so it always stands beside it in a table.
+2·d parameters a norm (d where the norm has no bias, as in T5). BERT-base's encoder has 36,864, as many as the
+Hadamard adapter trains, so a table that shows one should show the other.
 
 Qi et al., Parameter-efficient tuning on layer normalization for pre-trained language models, 2022,
 arXiv 2211.08682; the count of its norms follows Chen et al. 2023 (arXiv 2407.11033).
@@ -26,7 +26,7 @@ NORM_ROLES = ("attention_norm", "ffn_norm", "final_norm")
 
 
 class LNTuningSpec(AdapterSpec):
-    """Which norms train; a role that the model does not have is passed over."""
+    """Which norms train; a role that the model does not have is skipped."""
 
     norms: tuple[str, ...] = NORM_ROLES
 
@@ -43,10 +43,10 @@ class LNTuning(Method[LNTuningSpec]):
         return ()
 
     def count(self, spec: LNTuningSpec, layout: Layout) -> int:
-        return 0  # nothing is added: the norms are counted as norms
+        return 0  # nothing is added: norms are counted apart
 
     def mergeable(self, spec: LNTuningSpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
     def trains(self, spec: LNTuningSpec, layout: Layout, model: nn.Module) -> set[str]:
         wrong = [role for role in spec.norms if role not in NORM_ROLES]
@@ -85,7 +85,7 @@ class LNTuning(Method[LNTuningSpec]):
             spec = LNTuningSpec(method="ln_tuning", name="ln_tuning", norms=norms, layers=choice)
             if {site.module for site in sites} == set(self._modules(spec, layout)):
                 return spec
-        raise foreign.refusal(f"its norms are not {', '.join(norms)} of the same layers each")
+        raise foreign.refusal(f"its norms are not {', '.join(norms)} of the same layers for each role")
 
     def values_of_peft(
         self, foreign: Foreign, spec: LNTuningSpec, layout: Layout, installed: Installed
@@ -94,8 +94,8 @@ class LNTuning(Method[LNTuningSpec]):
         values = {f"{m}.{leaf}": t for m, part in foreign.parts.items() for leaf, t in part.items()}
         if values.keys() != own:
             odd = min(values.keys() ^ own)
-            side = "there alone" if odd in values else "here alone"
+            side = "in this adapter alone" if odd in values else "in this run alone"
             raise UserError(
-                f"{foreign.folder}: {odd} trains {side}. Set adapter.norms and adapter.layers to its own."
+                f"{foreign.folder}: {odd} trains {side}. Set adapter.norms and adapter.layers to the adapter's."
             )
         return values

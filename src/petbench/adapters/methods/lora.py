@@ -111,7 +111,7 @@ class LoRA(Method[LoRASpec]):
         return lora_form(changes, layout)
 
     def spec_of_peft(self, foreign: Foreign, layout: Layout) -> LoRASpec:
-        """The largest rank and scaling of its modules; `values_of_peft` makes the others equal to these."""
+        """A spec with the largest saved rank and scaling; `values_of_peft` adjusts the modules that have less."""
 
         def touches(site: Site) -> bool:
             start, stop = site.columns or (0, site.d_out)
@@ -126,7 +126,8 @@ class LoRA(Method[LoRASpec]):
     def values_of_peft(
         self, foreign: Foreign, spec: LoRASpec, layout: Layout, installed: Installed
     ) -> dict[str, Tensor]:
-        """A as it is, and B by their scaling over ours; a smaller rank is filled up: A as it starts, B with zeros."""
+        """A as saved, and B · (PEFT's scaling / this scaling). Where the saved rank is smaller, the further rows of A
+        keep their initial values and the further columns of B are zero."""
         require_neutral(foreign, [a.site for a in installed.attachments], "lora_B", 0.0)
         values: dict[str, Tensor] = {}
         for attachment in installed.attachments:
@@ -137,8 +138,10 @@ class LoRA(Method[LoRASpec]):
             if rank > spec.rank:
                 raise UserError(f"{foreign.folder}: {site} has rank {rank}. Set adapter.rank={rank} or more.")
             start, stop = site.columns or (0, site.d_out)
-            require_shape(foreign, site, down, (rank, site.d_in), "It is of another model.")
-            require_shape(foreign, site, up[start:stop], (site.d_out, rank), "It is of another model.")
+            require_shape(foreign, site, down, (rank, site.d_in), "The adapter is of another model.")
+            require_shape(
+                foreign, site, up[start:stop], (site.d_out, rank), "The adapter is of another model."
+            )
             a, b = own.A.detach().clone(), torch.zeros_like(own.B)
             a[:rank] = down
             b[:, :rank] = up[start:stop] * (foreign.scaling(site.module, "lora_alpha", rank) / own.scaling)
@@ -146,7 +149,7 @@ class LoRA(Method[LoRASpec]):
         return values
 
     def sizes(self, spec: LoRASpec, layout: Layout) -> Iterable[LoRASpec]:
-        """Every rank up to the smallest target layer, alpha / rank kept."""
+        """Every rank up to the smallest size of a target layer, with the same alpha / rank."""
         most = min(min(s.d_in, s.d_out) for s in target_sites(spec.targets, spec, layout))
         for rank in range(1, most + 1):
             yield spec.model_copy(update={"rank": rank, "alpha": spec.alpha / spec.rank * rank})

@@ -3,8 +3,8 @@
     attention(Q, [P_K; K], [P_V; V])            P_K, P_V (n, d_kv) for each attention: see `prefix.py`
     Y = FFN(X) + s · (relu(X D + b_D) U + b_U)  D (d, r), U (r, d), s = 4: see `parallel_adapter.py`
 
-The count is the sum of both. Not the identity at step 0 (the prefix), and it does not merge. The paper's
-sizes are a short prefix (n = 30) and a wide adapter (r = 512).
+The count is the sum of both. Because of the prefix, step 0 is not the backbone and the method does not merge. The
+paper's sizes are a short prefix (n = 30) and a wide adapter (r = 512).
 
 He et al., Towards a unified view of parameter-efficient transfer learning, ICLR 2022, arXiv 2110.04366.
 """
@@ -21,7 +21,7 @@ from petbench.models.sites import Layout
 
 
 class MamSpec(ParallelAdapterSpec):
-    """The parallel adapter's hyper-parameters, and the prefix's length and places."""
+    """The parallel adapter's hyper-parameters, and the prefix's length and attentions."""
 
     prefix_length: PositiveInt = 30
     attentions: Attentions = None
@@ -48,6 +48,6 @@ class Mam(Method[MamSpec]):
         return False
 
     def sizes(self, spec: MamSpec, layout: Layout) -> Iterable[MamSpec]:
-        """Every bottleneck with the prefix as it is."""
+        """Every width of the bottleneck, with the same prefix."""
         for width in range(1, layout.hidden + 1):
             yield spec.model_copy(update={"bottleneck_dim": width, "reduction_factor": None})

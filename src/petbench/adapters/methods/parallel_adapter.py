@@ -4,7 +4,7 @@
 
 X is the input of the FFN's first matrix. 2·d·r + r + d parameters an FFN, encoder and decoder. D is
 Kaiming-uniform(√5), U and the biases zero, so step 0 is the backbone. It does not merge: relu is not linear.
-The KronA paper's baseline PA is bottleneck_dim 2 and scale 16, layer norms training.
+The KronA paper's baseline PA has bottleneck_dim 2 and scale 16, and also trains the layer norms.
 
 He et al., Towards a unified view of parameter-efficient transfer learning, ICLR 2022, arXiv 2110.04366.
 """
@@ -51,7 +51,7 @@ class ParallelBottleneck(Adapter):
         middle = self.activation(F.linear(source, self.down, self.down_bias))
         if not torch.is_grad_enabled():
             return torch.add(target, F.linear(middle, self.up, self.up_bias), alpha=self.scale)
-        # The scale goes to the small tensors: else the backward pass would scale (batch, tokens, d) numbers.
+        # Scale the small tensors, so that the backward pass need not scale one of (batch, tokens, d).
         return target + F.linear(middle * self.scale, self.up, self.up_bias * self.scale)
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
@@ -76,6 +76,6 @@ class ParallelAdapter(Method[ParallelAdapterSpec]):
         return sum(2 * s.d_in * spec.width(s) + spec.width(s) + s.d_in for s in sites)
 
     def sizes(self, spec: ParallelAdapterSpec, layout: Layout) -> Iterable[ParallelAdapterSpec]:
-        """Every bottleneck up to the width."""
+        """Every width of the bottleneck up to the hidden size."""
         for width in range(1, layout.hidden + 1):
             yield spec.model_copy(update={"bottleneck_dim": width, "reduction_factor": None})

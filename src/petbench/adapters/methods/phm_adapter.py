@@ -1,10 +1,11 @@
-"""phm_adapter: a bottleneck adapter whose matrices are sums of Kronecker products of their own.
+"""phm_adapter: a bottleneck adapter whose matrices are sums of Kronecker products, no factor shared.
 
+    h' = h + σ(h D + b_D) U + b_U
     D = Σ_{i=1..n} A_i ⊗ B_i        A_i (n, n), B_i (d/n, b/n); U in the same form with its own A_i and B_i
 
-after self-attention and after the FFN, as houlsby: 2·(n³ + d·b/n) + b + d parameters a place. n divides d
-and b. A is N(0, 0.01), B Xavier-uniform with gain √2, biases 0. All layer norms train too. Training never
-builds D or U.
+One adapter follows self-attention and one the FFN, as in houlsby; each has 2·(n³ + d·b/n) + b + d parameters.
+n divides d and b. A is N(0, std 0.01), B Xavier-uniform with gain √2, biases 0. All layer norms train too.
+Training never builds D or U.
 
 Mahabadi, Henderson and Ruder, Compacter: Efficient low-rank hypercomplex adapter layers, NeurIPS 2021,
 arXiv 2106.04647, where it is called PHM-Adapter.
@@ -29,7 +30,7 @@ from petbench.config.sections import PositiveInt
 from petbench.errors import UserError
 from petbench.models.sites import Site
 
-MOST_TERMS = 16  # the largest n that a budget may choose: n³ parameters grow past the rest
+MOST_TERMS = 16  # the largest n that a budget may choose: beyond it the n³ parameters outgrow the rest
 
 
 class PHMSpec(BottleneckSpec):
@@ -49,7 +50,7 @@ def check_terms(n: int, site: Site, width: int) -> None:
 
 
 def phm_options(n: int, d: int) -> Iterable[dict[str, int]]:
-    """Every n up to MOST_TERMS that divides d, and the chosen one, with every bottleneck it divides."""
+    """Every n up to MOST_TERMS that divides d, and the given n, each with every bottleneck that it divides."""
     for terms in divisors(d):
         if 1 < terms <= MOST_TERMS or terms == n:
             for width in range(terms, d + 1, terms):
@@ -82,7 +83,7 @@ class PHMProjection(Projection):
 
 @register
 class PHMAdapter(AbstractBottleneck[PHMSpec]):
-    """Hypercomplex matrices with factors of their own."""
+    """Bottleneck adapters with hypercomplex matrices that share no factor."""
 
     name = "phm_adapter"
     Spec = PHMSpec

@@ -2,14 +2,16 @@
 
     attention(Q, [P_K; K], [P_V; V])        P_K, P_V (n, d_kv) for each attention
 
-2·A·n·d_kv parameters with A attentions: L in a model of one stack of L layers (1 in ALBERT, whose layers are one),
-L_enc + 2·L_dec in an encoder-decoder: the encoder's, the decoder's own and its cross-attention, as in the paper;
-`attentions` names fewer. With the reparametrisation each of these kinds has a table n×d and a tanh MLP of width m:
-n·d + d·m + m + m·2·A·d_kv + 2·A·d_kv, A its attentions. Values are N(0, 0.02) at the start. Not the identity at
-step 0; it does not merge. Under grouped-query attention d_kv is the narrower width of keys.
+2·A·n·d_kv parameters, where A is the number of attentions: L in a model of one stack of L layers (1 in ALBERT, whose
+layers share their weights), L_enc + 2·L_dec in an encoder-decoder: the encoder's, the decoder's own and its
+cross-attention, as in the paper; `attentions` can name fewer. With the reparametrisation, each of these kinds of
+attention has a table (n, d) and a tanh MLP of width m: n·d + d·m + m + m·2·A·d_kv + 2·A·d_kv parameters, where A
+counts the attentions of that kind. Values are N(0, std 0.02) at the start. Step 0 is not the backbone; it does not
+merge. Under grouped-query attention d_kv is the width of the keys, which is less than the queries'.
 
-How the keys get in, and where they stand, is said in `attention.py`. Equal to PEFT's where that works (it knows the
-decoder's own attention alone in T5). MPNet and DeBERTa compute attention in a way that leaves no place for them.
+`attention.py` says how the keys enter attention and which positions they take. Equal to PEFT's prefix tuning where
+that works (in T5 it serves the decoder's own attention alone). MPNet and DeBERTa compute attention in code that takes
+no further keys.
 
 Li and Liang, Prefix-tuning: Optimizing continuous prompts for generation, ACL 2021, arXiv 2101.00190.
 """
@@ -34,7 +36,7 @@ from petbench.models.sites import Layout, Site
 
 # The encoder's attention, the decoder's own, and the decoder's to the encoder.
 Kind = Literal["encoder", "decoder", "cross"]
-# Left out of the config where it is null, so that runs from before there was a choice keep their ids.
+# Left out of the config where it is null, so that runs older than this field keep their ids.
 Attentions = Annotated[tuple[Kind, ...] | None, Field(exclude_if=lambda value: value is None)]
 
 
@@ -50,7 +52,8 @@ class PrefixTuningSpec(AdapterSpec):
 
 
 class PrefixAdapter(StackAdapter):
-    """The prefixes of one kind of attention: P (n, 2·A·d_kv), attention by attention, key before value."""
+    """The prefixes of one kind of attention: P (n, 2·A·d_kv), attention by attention, key before value; with an MLP
+    P is its input (n, d)."""
 
     vectors = frozenset({"P"})
 
@@ -90,7 +93,7 @@ class PrefixAdapter(StackAdapter):
 def prefix_attachments(
     length: int, mlp_width: int | None, attentions: Attentions, layout: Layout
 ) -> Iterator[Attachment]:
-    """One for each kind of attention. Raises UserError where there is no place for a prefix."""
+    """One attachment for each kind of attention. Raises UserError where the model takes no prefix."""
     for kind, keys in _keys(attentions, layout).items():
         site = embedding_site(layout, "encoder" if kind == "encoder" else "decoder")
         adapter = PrefixAdapter(length, keys, layout, mlp_width)
@@ -150,7 +153,7 @@ class PrefixTuning(Method[PrefixTuningSpec]):
     ) -> PeftForm:
         if layout.encoder_decoder or ("encoder" in layout.layers and not layout.pooled_head):
             why = (
-                "PEFT gives a table to the decoder's own attention alone, and spreads it otherwise over the layers"
+                "PEFT serves the decoder's own attention alone, and splits its table among the layers differently"
                 if layout.encoder_decoder
                 else "PEFT does not call this family's head"
             )
@@ -159,7 +162,7 @@ class PrefixTuning(Method[PrefixTuningSpec]):
         adapter = attachment.adapter
         assert isinstance(adapter, PrefixAdapter)
         with torch.no_grad():
-            table = adapter.mlp(adapter.P)  # PEFT too saves what its projection gives
+            table = adapter.mlp(adapter.P)  # PEFT, too, saves the output of its projection
         key = layout.sites("key", attention="self")[0]
         arguments = {
             "num_virtual_tokens": adapter.length,
@@ -179,8 +182,8 @@ class PrefixTuning(Method[PrefixTuningSpec]):
 
 
 def check_all_layers(spec: AdapterSpec) -> None:
-    """The paper's prefix goes into every layer, and so does its count."""
+    """Raise UserError unless `layers` is all: the paper's prefix, and its count, are of every layer."""
     if spec.layers != "all":
         raise UserError(
-            f"adapter.layers: got {spec.layers!r}. Legal: all, for a prefix goes into every layer."
+            f"adapter.layers: got {spec.layers!r}. Legal: all, because a prefix goes into every layer."
         )

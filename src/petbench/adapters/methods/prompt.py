@@ -3,12 +3,12 @@
     X' = [P; E(x)]        P (n, d) learned, E(x) (tokens, d) the frozen embeddings
 
 n·d parameters (T5-base with 100 vectors: 76,800). Init `random`: uniform in (-0.5, 0.5); `token`: rows 0 to n-1
-of the embedding table, as the Compacter authors do; `random_token`: rows drawn at random. Not the identity at
-step 0; it does not merge.
+of the embedding table, as the Compacter authors do; `random_token`: rows drawn at random. Step 0 is not the
+backbone; it does not merge.
 
-An encoder-decoder has the vectors before the encoder's input. In an encoder with a head they come first of
-all, so a head that reads the first position reads the first vector's, as PEFT's does. A decoder-only model's
-head, and a head that averages, sees the outputs of the real tokens alone: it looks for them by position.
+In an encoder-decoder the vectors go before the encoder's input. In an encoder with a head they come before all
+tokens, so a head that reads the first position reads the output of the first vector, as under PEFT. A decoder-only
+model's head, and a head that averages, sees the outputs of the real tokens alone: it finds them by position.
 
 Lester, Al-Rfou and Constant, The power of scale for parameter-efficient prompt tuning, EMNLP 2021,
 arXiv 2104.08691.
@@ -32,7 +32,7 @@ from petbench.models.sites import HeadReads, Layout, Site
 
 
 class PromptTuningSpec(AdapterSpec):
-    """How many vectors and where they start."""
+    """How many vectors, and how they are initialised."""
 
     prompt_length: PositiveInt = 20
     init: Literal["random", "token", "random_token"] = "random"
@@ -72,7 +72,7 @@ class PromptAdapter(StackAdapter):
         handles: list[Handle] = [body.register_forward_pre_hook(put, with_kwargs=True)]
         if model.config.is_encoder_decoder:
             handles.append(_hang_memory(model.get_decoder(), length, is_on))
-        elif self.head_reads != "first":  # what follows the body finds tokens by their position in the input
+        elif self.head_reads != "first":  # the head finds tokens by their position in the input
             handles.append(body.register_forward_hook(_without_prompt(length, is_on)))
         return handles
 
@@ -117,7 +117,7 @@ class PromptTuning(Method[PromptTuningSpec]):
         adapter = attachment.adapter
         assert isinstance(adapter, PromptAdapter)
         length, width = adapter.P.shape
-        # PEFT wants heads and layers even for a prompt, and does not find them under every family's names.
+        # PEFT asks for numbers of heads and layers even here, and does not find them in every family's config.
         arguments = {
             "num_virtual_tokens": length,
             "token_dim": width,
@@ -129,12 +129,12 @@ class PromptTuning(Method[PromptTuningSpec]):
         return PeftForm("PROMPT_TUNING", arguments, values, f"prompt tuning of {length} vectors")
 
     def install(self, model: nn.Module, spec: PromptTuningSpec, layout: Layout) -> Installed:
-        """Raises UserError when no room is left for tokens, or the table has too few rows to start from."""
+        """Install the vectors. Raises UserError when they leave no position to tokens or outnumber rows to copy."""
         room = getattr(model.config, "max_position_embeddings", None)
         if room is not None and spec.prompt_length >= room:
             raise UserError(
-                f"adapter.prompt_length {spec.prompt_length} leaves no room at {embedding_site(layout, 'encoder')}: "
-                f"this model has {room} positions. Legal: 1 to {room - 1}."
+                f"adapter.prompt_length {spec.prompt_length} leaves no room for tokens: this model has {room} "
+                f"positions. Legal: 1 to {room - 1}."
             )
         installed = install_hooks(model, list(self.attachments(spec, layout)))
         (attachment,) = installed.attachments
@@ -191,7 +191,7 @@ def longer(mask: Tensor | None, length: int, value: int) -> Tensor | None:
 
 
 def _hang_memory(decoder: nn.Module, length: int, is_on: Callable[[], bool]) -> Handle:
-    """The decoder's mask over the encoder's output grows with it, in training and in generation alike."""
+    """Lengthen the decoder's mask over the encoder's output, which the vectors lengthen, also in generation."""
     bind = keyword_binder(decoder)
 
     def put(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Methods that train a part of the backbone as it is: full, head_only, bitfit.
+"""Methods that train a model's own parameters: full, head_only, bitfit.
 
     full        every parameter
     head_only   the task head alone (linear probe); a text-to-text model has no head, so it is refused
@@ -6,7 +6,7 @@
                 FFN matrices, the norms inside the blocks and the output layer
 
 Ben Zaken, Ravfogel and Goldberg, BitFit, ACL 2022, arXiv 2106.10199. T5's added biases follow the Compacter
-paper's baseline (arXiv 2106.04647): in T5-base 248,832 and one a vocabulary entry.
+paper's baseline (arXiv 2106.04647): in T5-base 248,832, and one more for each vocabulary entry.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Full(Method[FullSpec]):
         return 0
 
     def mergeable(self, spec: FullSpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
     def trains(self, spec: FullSpec, layout: Layout, model: nn.Module) -> set[str]:
         return {name for name, _ in model.named_parameters()}
@@ -72,7 +72,7 @@ class HeadOnly(Method[HeadOnlySpec]):
         return 0
 
     def mergeable(self, spec: HeadOnlySpec, layout: Layout) -> bool:
-        return True  # nothing to fold
+        return True  # nothing to merge
 
 
 class AddedBias(Adapter):

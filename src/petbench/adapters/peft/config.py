@@ -1,4 +1,4 @@
-"""What PEFT is told: a spec with roles -> one of PEFT's configs with exact module names.
+"""PEFT's config made from a spec: roles become exact module names.
 
 PEFT is imported inside the functions: it takes seconds, and most runs do not need it.
 """
@@ -20,7 +20,7 @@ from petbench.models.sites import Layout, Site, Stack
 if TYPE_CHECKING:  # peft takes seconds, and only its own methods need it
     from peft import PeftConfig
 
-# They learn input vectors, or keys and values, and need a task type; all others change modules.
+# These types learn input vectors, or keys and values, and need a task type; all others change modules.
 PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
 
 
@@ -29,7 +29,7 @@ class PeftSpec(AdapterSpec):
 
     peft_type: str
     arguments: dict[str, Any] = Field(default_factory=dict)
-    targets: tuple[str, ...] | None = None  # null: PEFT's own choice for the architecture
+    targets: tuple[str, ...] | None = None  # null: PEFT chooses by the architecture
     feedforward: tuple[str, ...] = ()  # IA3 alone: those of `targets` whose input is scaled
 
     @property
@@ -54,7 +54,7 @@ def target_modules(spec: PeftSpec, layout: Layout, roles: Iterable[str] | None =
 
 
 def peft_config(spec: PeftSpec, layout: Layout) -> "PeftConfig":
-    """The config that `get_peft_model` gets.
+    """The config to pass to `get_peft_model`.
 
     Raises UserError for an unknown type, an unknown argument, or a value that PEFT refuses.
     """
@@ -90,12 +90,12 @@ def _derived(spec: PeftSpec, layout: Layout, legal: set[str]) -> dict[str, Any]:
     if spec.feedforward:
         derived["feedforward_modules"] = target_modules(spec, layout, spec.feedforward)
     if spec.kind == "ADALORA":
-        derived["total_step"] = 10**6  # until the run says how many there are: see PeftInstalled.start
+        derived["total_step"] = 10**6  # replaced when the run knows its steps: see PeftInstalled.start
     return derived
 
 
 def _prompt_sizes(spec: PeftSpec, layout: Layout) -> dict[str, Any]:
-    """Sizes from the layout, not guessed by PEFT: grouped-query attention has fewer key heads."""
+    """Sizes from the layout: PEFT would guess wrongly under grouped-query attention, which has fewer key heads."""
     stack: Stack = "decoder" if "decoder" in layout.layers else "encoder"
     keys = layout.sites("key", stack=stack, attention="self")
     prefix = spec.kind == "PREFIX_TUNING"
@@ -118,7 +118,7 @@ def _task_type(layout: Layout) -> str:
 
 
 def count_peft(spec: PeftSpec, layout: Layout) -> int:
-    """Trainable parameters, counted from PEFT itself on modules of the right shapes without weights.
+    """The number of trainable parameters, counted on PEFT's own modules, built for the right shapes without a backbone.
 
     Raises UserError when `targets` is null: what PEFT then chooses depends on the whole model.
     """
@@ -135,7 +135,9 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
                 return config.num_virtual_tokens * config.token_dim
         return sum(p.numel() for p in encoder.parameters())
     if spec.targets is None:
-        raise UserError("adapter.targets: name roles to have the parameters counted before the run.")
+        raise UserError(
+            "adapter.targets: got null. Name roles, so that parameters can be counted before the run."
+        )
     stub = _stub(target_sites(spec.targets, spec, layout), layout)
     before = {id(p) for p in stub.parameters()}
     with without_notices():
@@ -144,7 +146,7 @@ def count_peft(spec: PeftSpec, layout: Layout) -> int:
 
 
 def _stub(sites: list[Site], layout: Layout) -> nn.Module:
-    """A tree that holds nothing but the target modules, under their names, with zero weights."""
+    """A tree of nothing but the target modules, under their names and in their sizes; its weights mean nothing."""
     from transformers.pytorch_utils import Conv1D  # transformers takes seconds
 
     root = nn.Module()
@@ -159,9 +161,7 @@ def _stub(sites: list[Site], layout: Layout) -> nn.Module:
             s.columns[1] if s.columns else s.d_out for s in layout.all_sites if s.module == site.module
         )
         if site.role.endswith("_norm"):
-            module: nn.Module = nn.LayerNorm(
-                site.d_out, bias=site.bias
-            )  # LN_TUNING trains both or the weight
+            module: nn.Module = nn.LayerNorm(site.d_out, bias=site.bias)  # LN_TUNING trains what the norm has
         elif site.transposed:
             module = Conv1D(whole, site.d_in)
         else:

@@ -1,4 +1,4 @@
-"""The head of a model inside PEFT's wrapper: there once, read at the right place, and put back."""
+"""The task head of a model that PEFT wraps: kept once, read at the right position, and put back."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from petbench.models.sites import Layout
 
 
 def check_prompt_head(spec: PeftSpec, layout: Layout) -> None:
-    """Raise UserError where PEFT's prompt learners would silently read the head at a wrong place."""
+    """Raise UserError where under PEFT's prompt learners the head would silently read a wrong position."""
     decoder_only = set(layout.layers) == {"decoder"}
     prefix = spec.kind == "PREFIX_TUNING"
     if layout.encoder_decoder:

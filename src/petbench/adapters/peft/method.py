@@ -1,9 +1,9 @@
-"""PEFT in: any method of huggingface/peft as a petbench method, through `get_peft_model` alone.
+"""Any method of huggingface/peft as a petbench method, through `get_peft_model` alone.
 
-The formula, the initial values and the merge are PEFT's. petbench says where (roles become exact module
-names, and the number of adapted modules is checked) and keeps the head: PEFT never holds a second copy.
-Parameters that PEFT adds are the adapter; its closed-form count is taken from PEFT's own modules, built
-without a backbone (see `peft_config.count_peft`). Only AdaLoRA acts after steps (rank allocation).
+The formula, the initial values and the merge are PEFT's. petbench names the modules to adapt (roles become
+exact module names, and PEFT must adapt just those) and keeps one head: PEFT never holds a second copy.
+The parameters that PEFT adds are the adapter. They are counted on PEFT's own modules, built without a
+backbone (`config.count_peft`). Only AdaLoRA acts after steps (rank allocation).
 
 A fused projection (GPT-2's c_attn, ModernBERT's Wqkv) is one module to PEFT and is adapted whole.
 """
@@ -30,13 +30,14 @@ from petbench.models.notices import without_notices
 from petbench.models.sites import Layout
 from petbench.models.source import first_line, quiet
 
-# PEFT's `merge_adapter` folds these exactly into the layers that they wrap.
+# PEFT's `merge_adapter` merges these exactly into the layers that they wrap.
 _MERGEABLE = (
     *("LORA", "ADALORA", "LOKR", "LOHA", "VERA", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING"),
     *("HRA", "C3A", "SHIRA", "RANDLORA", "WAVEFT", "ROAD", "MISS", "DELORA", "GRALORA", "VBLORA"),
 )
-_IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # learned keys and values, as past ones
-# Scales and prompts that PEFT keeps with two dimensions. (AdaLoRA's lora_E is a diagonal matrix.)
+_IN_A_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # their learned keys and values enter as a key-value cache
+# Scales and prompts that PEFT stores in two dimensions: weight decay skips them as vectors. AdaLoRA's lora_E is
+# not among them: it is a diagonal matrix.
 _VECTORS = {"ia3_l", "boft_s", "randlora_lambda", "randlora_gamma", "embedding"}
 # Arguments that say where a config is used, not what the method is.
 _OF_THE_MODEL = ("peft_type", "task_type", "inference_mode", "modules_to_save", "base_model_name_or_path")
@@ -44,7 +45,7 @@ _IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of AdaLoRA's allocator
 
 
 class PeftInstalled:
-    """A model inside a PEFT model; see `method.Installed`."""
+    """A model that PEFT wraps; `method.Installed` describes the methods."""
 
     def __init__(self, model: Any, adapter_names: frozenset[str], spec: PeftSpec) -> None:
         self.model = model
@@ -102,7 +103,7 @@ class PeftInstalled:
         base.__dict__.pop("peft_config", None)
 
     def start(self, total_steps: int) -> None:
-        """How many optimiser steps there will be: AdaLoRA's schedule follows (10% before, 30% after)."""
+        """Fit AdaLoRA's schedule to the number of optimiser steps: no rank allocation in the first 10% and last 30%."""
         if not self._allocates:
             return
         config = self.model.peft_config["default"]
@@ -145,8 +146,8 @@ class PeftInstalled:
 def _nondeterminism_allowed() -> Iterator[None]:
     """Inside, operations without a deterministic form may run on CUDA.
 
-    AdaLoRA's allocation asks `kthvalue` for a threshold. Its index may differ between equal values, the value,
-    which is all that is read, does not.
+    AdaLoRA's allocation takes a threshold from `kthvalue`. Among equal values the index may differ from call to
+    call, but only the value is read.
     """
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("default")
@@ -184,16 +185,16 @@ class Peft(Method[PeftSpec]):
             return ""
         return (
             f"checkpointed layers drop the cache that holds the keys and values of adapter={spec.label} "
-            "(adapter=prefix_tuning needs no cache: use that)"
+            "(use adapter=prefix_tuning, which needs no cache)"
         )
 
     def may_rest(self, spec: PeftSpec, name: str) -> str:
         if spec.kind == "ADALORA" and (".lora_A." in name or ".lora_B." in name):
-            return "both get their gradient through lora_E, all of which the rank allocation may set to zero"
+            return "its gradient comes through lora_E, all of which the rank allocation may set to zero"
         return ""
 
     def peft_form(self, spec: PeftSpec, layout: Layout, installed: Installed, ranks: Ranks) -> PeftForm:
-        """What it is."""
+        """The installed PEFT adapter itself."""
         own = dict(installed.model.named_parameters())
         config: dict[str, Any] = installed.model.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
         arguments = {key: value for key, value in config.items() if key not in _OF_THE_MODEL}
@@ -202,7 +203,7 @@ class Peft(Method[PeftSpec]):
     def values_of_peft(
         self, foreign: Foreign, spec: PeftSpec, layout: Layout, installed: Installed
     ) -> dict[str, Tensor]:
-        """What it is, under PEFT's names in memory."""
+        """The saved tensors under the names that PEFT has in memory."""
         return values_by_name(foreign, spec, installed)
 
     def install(self, model: nn.Module, spec: PeftSpec, layout: Layout) -> Installed:
@@ -236,8 +237,8 @@ class Peft(Method[PeftSpec]):
 def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
     """Why PEFT's learned keys and values do not reach this model's attention; empty where they do.
 
-    Found out by one call on two tokens, on the meta device as well: PEFT hands them in as transformers' cache, by
-    an argument whose name has changed more than once, and what is not read is dropped without a word.
+    Tested by one call on two tokens, also on the meta device: PEFT passes them as transformers' key-value cache, in
+    an argument whose name has changed more than once, and a model silently ignores an argument that it does not read.
     """
     table = wrapped.get_input_embeddings().weight
     given = {"inputs_embeds": table.new_zeros(1, 2, table.shape[1])}
@@ -247,17 +248,20 @@ def no_keys_in(wrapped: Any, learned: Sequence[Tensor]) -> str:
         with quiet(), without_notices(), torch.enable_grad():
             logits = wrapped(**given).logits
         reached = torch.autograd.grad(logits.sum(), learned, allow_unused=True)
-        trouble = "" if any(gradient is not None for gradient in reached) else "they are not read"
+        trouble = "" if any(gradient is not None for gradient in reached) else "the model does not read them"
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         trouble = first_line(error).rstrip(".")
     if not trouble:
         return ""
     versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "transformers"))
-    return f"PEFT's keys and values do not get into a {wrapped.config.model_type} model here ({versions}): {trouble}"
+    return (
+        f"PEFT's keys and values do not reach a {wrapped.config.model_type} model's attention ({versions}): "
+        f"{trouble}"
+    )
 
 
 def _check(wrapped: Any, spec: PeftSpec, layout: Layout, body: dict[int, str]) -> None:
-    """Every target adapted, nothing else, and the backbone's own tensors still there."""
+    """Raise UserError unless exactly the targets are adapted and the backbone's own tensors are still there."""
     wanted = target_modules(spec, layout)
     if wanted is not None:
         found = set(wrapped.targeted_module_names)

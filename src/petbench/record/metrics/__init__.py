@@ -1,1 +1,1 @@
-"""Metrics: the table of them all, and their values row by row."""
+"""Metrics: the table of all metrics, and their values row by row."""

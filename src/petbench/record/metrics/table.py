@@ -1,4 +1,4 @@
-"""The metrics: one row each, with name, short name, direction, what a collapsed run scores, and its two formulas."""
+"""The table of metrics, one row each: its names, direction, formulas, and what a run scores that learnt nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from petbench.errors import UserError, unknown
 from petbench.record.metrics import by_row as rows
 from petbench.record.metrics.by_row import Formula, Values
 
-# predictions, labels and the width of the label's range (0 for classes) -> a score in [-1, 1]; (m,) arrays
+# (m,) predictions, (m,) labels and the width of the labels' range (0 for classes) -> a score in [-1, 1]
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
 
 
@@ -19,19 +19,19 @@ Compute = Callable[[np.ndarray, np.ndarray, float], float]
 class Metric:
     """One metric, in [-1, 1] and never NaN.
 
-    collapse: what a run scores that gives every row one answer: `zero`, `majority` (the share of the most frequent
-    label), or nothing that tells it apart. mean_of: of which metrics it is the mean, in place of `compute`.
-    by_row: jackknife values by row, which tests over rows need.
+    collapse: what a run scores that gives every row the same answer: `zero`, `majority` (the share of the most
+    frequent label), or None when the score does not show it. mean_of: the metrics of which it is the mean, instead
+    of `compute`. by_row: its jackknife values, which significance tests over rows need.
     """
 
     name: str
-    short: str  # in heads of narrow tables
-    words: str  # on the page
-    numbers: bool  # whether labels are numbers; else classes
+    short: str  # in narrow tables
+    words: str  # on the report page
+    numbers: bool  # whether the labels are numbers; otherwise they are classes
     compute: Compute | None = None
     mean_of: tuple[str, ...] = ()
     by_row: Formula | None = None
-    direction: Literal["up", "down"] = "up"  # where better is
+    direction: Literal["up", "down"] = "up"  # whether higher or lower is better
     collapse: Literal["zero", "majority"] | None = None
 
 
@@ -40,14 +40,14 @@ def _accuracy(predictions: np.ndarray, labels: np.ndarray, width: float) -> floa
 
 
 def _f1(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
-    """F1 of class 1; 0 when neither predicted nor present."""
+    """F1 of class 1; 0 when the class is neither predicted nor present."""
     from sklearn.metrics import f1_score  # scikit-learn takes seconds
 
     return float(f1_score(labels, predictions, zero_division=0.0))
 
 
 def _macro_f1(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
-    """The mean over the classes among the labels of each class's F1."""
+    """The mean F1 over the classes that occur among the labels."""
     from sklearn.metrics import f1_score  # scikit-learn takes seconds
 
     return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
@@ -81,7 +81,7 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray, width: float) -> floa
 
 
 def _absolute_error(predictions: np.ndarray, labels: np.ndarray, width: float) -> float:
-    """Mean absolute error as a share of the label's range, 1 at most."""
+    """Mean absolute error as a share of the labels' range, at most 1."""
     return min(1.0, float(np.mean(np.abs(predictions - labels))) / width)
 
 
@@ -108,26 +108,28 @@ _ROWS = (
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
 
-# What is measured on rows of one's own; GLUE's tasks name theirs in conf/task.
+# The metrics of tasks that are read off the user's own rows; GLUE's tasks name theirs in conf/task.
 FOR_CLASSES = ("macro_f1", "accuracy")
 FOR_NUMBERS = ("absolute_error", "pearson", "spearmanr", "pearson_spearman")
 
 
 def require_metrics(names: Sequence[str], headline: str, numbers: bool) -> None:
-    """Raise UserError for a metric that is unknown or of the other kind of label, and for a headline where less is
-    better: checkpoints are picked and tables are sorted by the highest."""
+    """Raise UserError for a metric that is unknown or for the other kind of label, and for a headline metric of which
+    lower is better: the highest value chooses the checkpoint and sorts the tables."""
     legal = [metric.name for metric in _ROWS if metric.numbers == numbers]
     for name in names:
         if name not in legal:
             kind = "numbers" if numbers else "classes"
-            raise unknown(f"task.metrics, of {kind}", name, legal)
+            raise unknown(f"task.metrics, for {kind}", name, legal)
     if METRICS[headline].direction == "down":
         ups = [name for name in legal if METRICS[name].direction == "up"]
-        raise UserError(f"task.headline: got '{headline}', where less is better. Legal: {', '.join(ups)}.")
+        raise UserError(
+            f"task.headline: got '{headline}', of which lower is better. Legal: {', '.join(ups)}."
+        )
 
 
 def one_answer(name: str, value: float, majority: float | None) -> bool:
-    """Whether a score is that of a run which gives every row one answer. majority: the most frequent label's share."""
+    """Whether a run with this score gives every row the same answer. majority: share of the most frequent label."""
     rule = METRICS[name].collapse if name in METRICS else None
     if rule == "zero":
         return value == 0
@@ -135,9 +137,9 @@ def one_answer(name: str, value: float, majority: float | None) -> bool:
 
 
 def row_values(name: str, labels: Values, answers: Values) -> Values | None:
-    """(m,) jackknife values of a metric on m rows; None for a metric without a formula for them.
+    """(m,) jackknife values of a metric on m rows; None if the metric has no `by_row`.
 
-    labels, answers: class codes, or numbers for the correlations. A code that is not a label counts as wrong.
+    labels, answers: (m,) class codes, or numbers for metrics of numbers. A code that is not a label counts as wrong.
     """
     metric = METRICS.get(name)
     if metric is None or metric.by_row is None:

@@ -1,1 +1,1 @@
-"""The figures of a report: which curves there are, and drawing them to files."""
+"""The plots of a report as matplotlib figures: their panels, their look, and writing them to files."""

@@ -16,16 +16,16 @@ from petbench.report.views import payload
 if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.figure import Figure
 
-MISSING = "no plots: matplotlib is not installed. The page has them; for files: pip install 'petbench[plot]'."
+MISSING = "no plot files: matplotlib is not installed. The page has the plots; for files: pip install 'petbench[plot]'."
 FORMATS = ("png", "svg")
 COLUMNS = 3  # panels side by side
 
 
 def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list[Path]:
-    """Write `<view>[-<table>].png` and `.svg` for each view that has data; the paths in that order.
+    """Write `<view>[-<table>].png` and `.svg` for each view that has data; returns the paths in that order.
 
-    Without matplotlib it says so on stderr and writes nothing. Raises UserError when the folder cannot
-    be written.
+    Without matplotlib it says so on standard error and writes nothing. Raises UserError when the folder cannot be
+    written.
     """
     if not available():
         print(MISSING, file=sys.stderr)
@@ -45,7 +45,7 @@ def write_plots(report: Report, records: Sequence[Record], folder: Path) -> list
 
 
 def _figure(panels: Sequence[Panel]) -> "Figure":
-    """Panels in a grid; without pyplot, so that no window or state is touched."""
+    """Panels in a grid; without pyplot, which would keep state and might open a window."""
     # matplotlib is an extra, and takes seconds
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def _figure(panels: Sequence[Panel]) -> "Figure":
     width = 4.6 * columns
     figure = Figure(dpi=110)
     FigureCanvasAgg(figure)
-    named: dict[str, Any] = {}  # methods that no axis names: one legend for all panels, below them
+    named: dict[str, Any] = {}  # methods without a name on an axis: one legend below all panels names them
     for place, (title, draw) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.set_title(title, loc="left", fontweight="bold")
@@ -66,7 +66,7 @@ def _figure(panels: Sequence[Panel]) -> "Figure":
     legend = 0.2 * -(-len(named) // across)  # inches
     height = 3.5 * rows + legend
     figure.set_size_inches(width, height)
-    # Fixed margins in inches: an automatic layout would draw every figure twice.
+    # Fixed margins in inches, since an automatic layout would draw every figure twice.
     figure.subplots_adjust(
         left=0.95 / width, right=1 - 0.2 / width, bottom=(0.55 + legend) / height, top=1 - 0.35 / height,
         wspace=1.1 / 3.4, hspace=0.85 / 2.7,
@@ -77,7 +77,7 @@ def _figure(panels: Sequence[Panel]) -> "Figure":
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    """Equal figures give equal files: no date, fixed ids."""
+    """Save a figure, without a date and with fixed ids, so that equal figures give equal files."""
     kind = path.suffix.removeprefix(".")
     with replacing(path, instead="--out") as temporary:
         figure.savefig(temporary, format=kind, metadata={"Date" if kind == "svg" else "Software": None})

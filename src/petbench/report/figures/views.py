@@ -15,12 +15,12 @@ from petbench.report.figures.look import Data, Panel, look
 if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
-REACH = 0.97  # of the best mean selection score: the target of `time_to_score`
+REACH = 0.97  # the target of `time_to_score`, as a share of the best mean selection score
 Point = tuple[Data, float, float, float | None, float | None]  # row, x, y, low, high
 
 
 def figures(data: Data) -> dict[str, list[Panel]]:
-    """File name -> panels, only of views that have data."""
+    """File name -> panels, for the views that have data."""
     out: dict[str, list[Panel]] = {}
     for table in data["tables"]:
         title = table["name"]
@@ -57,7 +57,7 @@ def figures(data: Data) -> dict[str, list[Panel]]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Points that no other beats in both x (smaller is better) and y (larger is better), by x."""
+    """The Pareto front, by x: points that no other beats in both x (smaller is better) and y (larger is better)."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda point: (point[1], -point[2])):
         if not kept or point[2] > kept[-1][2]:
@@ -66,7 +66,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def chosen(rows: Sequence[Data]) -> list[Data]:
-    """Of each method the setting with the most tasks, then the highest selection score."""
+    """One row for each method: its setting with the most tasks, and of these the one with the best selection score."""
 
     def rank(row: Data) -> tuple[int, float]:
         return len(row["cells"]), row["selection"] if row["selection"] is not None else -1e9
@@ -79,13 +79,13 @@ def chosen(rows: Sequence[Data]) -> list[Data]:
 
 
 def _cells(data: Data, table: Data, task: str) -> list[Data]:
-    """The chosen rows' cells on a task, best first."""
+    """The cells of the chosen rows on a task, best first."""
     cells = [data["cells"][row["cells"][task]] for row in chosen(table["rows"]) if task in row["cells"]]
     return sorted((cell for cell in cells if cell["mean"] is not None), key=lambda cell: -cell["mean"])
 
 
 def _average_points(data: Data, table: Data, x: str) -> Iterator[Point]:
-    """Rows with every task, by average; the only task's cells when there is no average."""
+    """The averages of rows with every task; if there is no average, the cells of the only task."""
     if not table["average_of"]:
         if len(table["tasks"]) == 1:
             for cell in _cells(data, table, table["tasks"][0]["name"]):
@@ -98,7 +98,7 @@ def _average_points(data: Data, table: Data, x: str) -> Iterator[Point]:
 
 
 def _trade_off(data: Data, points: Sequence[Point], label: str, axes: "Axes") -> None:
-    """Score against a cost; zero costs stand at the left of a logarithmic axis."""
+    """Draw score against a cost; a cost of zero is drawn at the left of the logarithmic axis."""
     best = front(points)
     positive = [x for _, x, *_ in points if x > 0]
     if positive and len(positive) < len(points):
@@ -120,7 +120,7 @@ def _trade_off(data: Data, points: Sequence[Point], label: str, axes: "Axes") ->
 
 
 def _heat_map(data: Data, table: Data, axes: "Axes") -> None:
-    """Points above or below LoRA, or below the mean where LoRA is not there."""
+    """Draw the difference in points from LoRA, or from the mean if there is no LoRA."""
     rows = sorted(
         chosen(table["rows"]), key=lambda row: -(row["average"] if row["average"] is not None else -1e9)
     )
@@ -162,7 +162,7 @@ def _heat_map(data: Data, table: Data, axes: "Axes") -> None:
 
 
 def _seeds(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
-    """A mark a seed, the mean as a tick, the 95% interval as a bar; hollow: collapsed."""
+    """Draw a mark for each seed, the mean as a tick, the 95% interval as a bar; hollow marks are collapsed runs."""
     for place, cell in enumerate(cells):
         colour, shape = look(data, cell["method"])
         if cell["low"] is not None:
@@ -180,7 +180,7 @@ def _seeds(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
 
 
 def _curves(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
-    """Mean selection score over the seeds that reached a step."""
+    """Draw the mean selection score over the seeds, up to the end of the shortest curve."""
     for cell in cells:
         curves = [curve for curve in cell["curves"] if "x" in curve and "y" in curve]
         if curves:
@@ -195,7 +195,7 @@ def _curves(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
 
 
 def _reach(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
-    """Seconds of training until the selection score first reaches the target; a mark a seed that does."""
+    """Draw the seconds of training until the selection score reaches the target: a mark for each seed that does."""
     timed = [(cell, [c for c in cell["curves"] if "t" in c and "y" in c]) for cell in cells]
     tops = [[max(v for v in c["y"] if v is not None) for c in curves] for _, curves in timed]
     goal = REACH * max(fmean(top) for top in tops)
@@ -213,7 +213,7 @@ def _reach(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
 
 
 def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
-    """Mean and 95% interval over a logarithmic axis; all rows stand one step right of the last number."""
+    """Draw means and 95% intervals over a logarithmic axis; `all` is one step right of the last number."""
     known = [point["x"] for line in lines for point in line["points"] if point["x"] is not None]
     end = max(known) * 3
     for line in lines:

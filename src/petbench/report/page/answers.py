@@ -1,4 +1,4 @@
-"""Answers by row for the page: how many runs of a cell have each row right, and what is answered in place of what."""
+"""Answers by row for the page: how many runs of a cell have each row right, and the confusion matrix of each run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,16 +16,17 @@ from petbench.report.layout import Report
 from petbench.report.page.runs import every_entry
 from petbench.report.sides import Read
 
-MOST_VALUES = 1_200_000  # rows times cells of all columns together: as many characters
-MOST_TEXT = 1_000_000  # characters of texts
+MOST_VALUES = 1_200_000  # most rows times cells over all columns; each takes one character
+MOST_TEXT = 1_000_000  # most characters of texts
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-TextsOf = Callable[[Record, Sequence[int]], tuple[Texts, str]]  # by row id; why there are none
+# run, row ids -> texts, reason if there are none
+TextsOf = Callable[[Record, Sequence[int]], tuple[Texts, str]]
 
 
 def kept_answers(report: Report, read: Read, texts_of: TextsOf | None = None) -> list[dict[str, Any]]:
-    """One entry a column whose runs kept their answers, short columns first until the page is full.
+    """One entry for each column whose runs stored their answers, columns with few rows first, until the page is full.
 
-    texts_of: how texts of rows are found, where they were asked for.
+    texts_of: finds the texts of rows; None when they were not asked for.
     """
     columns: dict[tuple[int, str], list[tuple[int, Cell]]] = {}
     for index, (number, _, key, entry) in enumerate(every_entry(report)):
@@ -60,7 +61,10 @@ def _values(cells: Sequence[tuple[int, Cell]]) -> int:
 
 
 def _column(cells: Sequence[tuple[int, Cell]], read: Read) -> dict[str, Any] | None:
-    """Labels, and of each cell whose runs all kept the same rows how many have each right; None where none did."""
+    """The labels, and for each cell how many of its runs have each row right; None when no cell has stored answers.
+
+    Cells are left out if one of their runs stored no answers, or answers of other rows.
+    """
     said = {index: found for index, cell in cells if (found := _runs(cell, read))}
     if not said:
         return None
@@ -94,7 +98,7 @@ def _column(cells: Sequence[tuple[int, Cell]], read: Read) -> dict[str, Any] | N
 
 
 def _runs(cell: Cell, read: Read) -> list[tuple[str, Answers]]:
-    """Run id and answers of every finished run, one a seed; empty where one kept none."""
+    """Run id and answers of each finished run, one for each seed; empty if one of them stored no answers."""
     seeds = {run.seed: run for run in reversed(cell.done) if run.seed in cell.values}
     kept = [(run.run_id, read(run)) for run in seeds.values()]
     return (
@@ -103,12 +107,12 @@ def _runs(cell: Cell, read: Read) -> list[tuple[str, Answers]]:
 
 
 def _packed(counts: Any) -> str:
-    """One character a row: 0 to z."""
+    """Counts as text, one character for each row: 0 to 9, then a to z."""
     return "".join(DIGITS[min(int(count), len(DIGITS) - 1)] for count in counts)
 
 
 def _names(run: Record, task: str, classes: Sequence[int]) -> list[str]:
-    """The names of class codes; the code itself of a task that is not known here."""
+    """The names of class codes; the codes themselves for a task that is unknown here."""
     try:
         known: Sequence[str] = task_in(run.config, task).labels
     except (UserError, ValueError, KeyError):
@@ -117,7 +121,7 @@ def _names(run: Record, task: str, classes: Sequence[int]) -> list[str]:
 
 
 def _put_texts(column: dict[str, Any], run: Record, texts_of: TextsOf, room: int) -> int:
-    """The texts of rows on which cells differ, the most disputed first; how many characters they took."""
+    """Add the texts of rows on which cells differ, largest differences first; returns how many characters they take."""
     cells, runs = column["cells"], column["n"]
     shares = np.array(
         [

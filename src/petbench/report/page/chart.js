@@ -1,4 +1,4 @@
-// What every plot shares: scales, axes, marks, labels that keep apart, and the card around it.
+// What all plots share: scales, axes, marks, labels that do not overlap, and the card around a plot.
 "use strict";
 function scale(kind, lo, hi, from, to) {
   if (kind === "log") {
@@ -40,7 +40,7 @@ function extent(values, kind, pad = 0.06) {
   return [lo - (hi - lo) * pad, hi + (hi - lo) * pad];
 }
 function clipLow(values) {
-  // A collapsed run would flatten everything else: the axis starts below the lower fence, and the plot says so.
+  // Drops values far below the others, such as of a collapsed run, which would flatten the plot; `cut` counts them.
   const sorted = values.filter((v) => !nil(v)).sort((a, b) => a - b);
   const at = (q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
   const fence = at(0.25) - 4 * Math.max(at(0.75) - at(0.25), 0.5);
@@ -49,7 +49,7 @@ function clipLow(values) {
 }
 
 function frame(width, height, m, x, y) {
-  // x and y: {scale, write, label}; gives the grid, the tick labels and the axis titles.
+  // The SVG of grid, tick labels and axis titles. x and y: {scale, write, label}.
   const out = [];
   for (const v of y.scale.ticks) {
     const at = y.scale(v).toFixed(1);
@@ -70,10 +70,10 @@ function frame(width, height, m, x, y) {
   if (y.label) out.push(`<text x="2" y="11">${esc(y.label)}</text>`);
   return out.join("");
 }
-// Room for the labels of so many lines, as far as a screen goes.
+// The height that the labels of so many lines need, but at most 900.
 const tallEnough = (lines, least) => Math.max(least, Math.min(900, 14 * lines + 70));
 class Marks {
-  // Collects what is drawn, its tooltips, and the data table of one plot.
+  // Collects the drawn marks of one plot, with their tooltips and positions.
   constructor() {
     this.parts = [];
     this.tips = [];
@@ -117,7 +117,7 @@ class Marks {
     );
   }
   labelsAt(list, box) {
-    // Labels beside points: right, left, above, below; one that fits nowhere is left to the tooltip.
+    // Draws labels beside points: right, left, above or below; a label that fits nowhere is only in the tooltip.
     const taken = this.places.map(([x, y]) => [x - 5, y - 5, x + 5, y + 5]);
     for (const { text, x, y, method, first } of list.sort((a, b) => (b.first ? 1 : 0) - (a.first ? 1 : 0))) {
       const w = text.length * 6.4 + 4;
@@ -144,7 +144,7 @@ class Marks {
     }
   }
   labelsRight(list, x, top, bottom, width) {
-    // Labels at line ends, pushed apart, with a thin leader when moved. Too many: the lines with the best ends keep theirs.
+    // Draws labels at line ends, moved apart, with a thin line to a moved one. If too many, only the upper ones.
     const room = Math.floor((width - x - 26) / 6.3);
     const fit = Math.max(1, Math.floor((bottom - top) / 14));
     const kept = list.sort((a, b) => a.y - b.y).slice(0, list.length > fit ? fit - 1 : fit);

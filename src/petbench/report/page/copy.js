@@ -1,11 +1,11 @@
-// What can be taken away: a table as LaTeX or CSV as it is shown, BibTeX of its methods, a link to the view.
+// What can be copied: a table as it is shown, in LaTeX or CSV; BibTeX of its methods; a link to the view.
 "use strict";
 async function copyText(text, button) {
   let done = true;
   try {
     await navigator.clipboard.writeText(text);
   } catch (_) {
-    // A page opened from a file may be refused the clipboard; a selected field still can be copied.
+    // A page opened from a file may not be allowed to use the clipboard; selected text can still be copied.
     const field = document.createElement("textarea");
     field.value = text;
     (button.closest("dialog") || document.body).append(field);
@@ -15,7 +15,7 @@ async function copyText(text, button) {
     button.focus();
   }
   S.copied = text;
-  $("live").textContent = done ? `Copied: ${button.textContent}` : "The browser did not allow to copy.";
+  $("live").textContent = done ? `Copied: ${button.textContent}` : "The browser did not allow copying.";
   button.classList.add("done");
   setTimeout(() => button.classList.remove("done"), 1500);
 }

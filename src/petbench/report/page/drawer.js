@@ -1,4 +1,4 @@
-// One run, whole: its command, what differs from the presets, its curve, its confusion matrix, what it said of itself.
+// One run in full: its command, differences from the presets, curve, confusion matrix, remarks and provenance.
 "use strict";
 const commandOf = (i) => `${D.configs[D.runs.config[i]].command} seed=${D.runs.seed[i]}`;
 const curveOf = (i) => runsOf(D.cells[D.runs.cell[i]]).find((c) => c.s === D.runs.seed[i]);
@@ -51,7 +51,7 @@ function openRun(i) {
   const collapsed = cell?.seeds.some(([seed, , fallen]) => seed === R.seed[i] && fallen);
   const warnings = [
     ...(R.reason[i] ? [R.reason[i]] : []),
-    ...(collapsed ? ["collapsed: every row got one answer"] : []),
+    ...(collapsed ? ["collapsed: every row got the same answer"] : []),
     ...D.said[R.said[i]],
   ];
   const differs = config.differs
@@ -71,10 +71,10 @@ function openRun(i) {
       ],
       "",
     )}</div>
-    <h3>Differs from the presets</h3>${differs ? `<table><thead><tr><th scope="col">setting</th><th scope="col">here</th><th scope="col">preset</th></tr></thead><tbody>${differs}</tbody></table>` : '<p class="empty">In nothing but the seed.</p>'}
+    <h3>Differs from the presets</h3>${differs ? `<table><thead><tr><th scope="col">setting</th><th scope="col">here</th><th scope="col">preset</th></tr></thead><tbody>${differs}</tbody></table>` : '<p class="empty">Only in the seed.</p>'}
     <h3>Learning curve</h3>${cell ? drawCurve(i) : '<p class="empty">None.</p>'}
-    <h3>Answers</h3>${kept ? matrix(kept.classes, kept.confusion[R.run_id[i]], `${whole(kept.rows)} rows`) : '<p class="empty">No confusion matrix: the run kept no answers by row, or its task has no classes.</p>'}
-    <h3>Where and of what</h3><dl>${facts.map(([k, v]) => `<dt>${esc(k)}</dt><dd>${esc(v)}</dd>`).join("")}</dl>`;
+    <h3>Answers</h3>${kept ? matrix(kept.classes, kept.confusion[R.run_id[i]], `${whole(kept.rows)} rows`) : '<p class="empty">No confusion matrix: the run stored no answers by row, or its task has no classes.</p>'}
+    <h3>Provenance</h3><dl>${facts.map(([k, v]) => `<dt>${esc(k)}</dt><dd>${esc(v)}</dd>`).join("")}</dl>`;
   const drawer = $("drawer");
   if (!drawer.open) drawer.showModal();
   drawer.scrollTop = 0;

@@ -1,4 +1,4 @@
-"""What the page can draw behind the scores: the majority class of a column, and published numbers of a cell."""
+"""Reference values for the page's scores: the majority class of a column, and the published numbers of a cell."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from petbench.report.published.numbers import lookup, recipes, target
 
 
 def majorities(report: Report) -> list[dict[str, float]]:
-    """Of each table: column label -> what a run scores that gives every row one answer, in points."""
+    """For each table: column label -> the score, in points, of a run that gives every row the same answer."""
     out = []
     for table in report.tables:
         found = {}
@@ -35,9 +35,9 @@ def _majority(entry: Entry) -> float | None:
 
 
 def printed(report: Report) -> dict[int, list[list[Any]]]:
-    """Cell -> published numbers of its model, method, task and metric: points, and where they are printed.
+    """Cell -> the published numbers for its model, method, task and metric: points, and where they are printed.
 
-    Of a method that a paper prints in several sizes the one nearest to the cell's.
+    If a paper prints a method in several sizes, the size nearest to the cell's is taken.
     """
     targets = [target(recipe) for recipe in recipes()]
     out: dict[int, list[list[Any]]] = {}

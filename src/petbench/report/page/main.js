@@ -1,4 +1,4 @@
-// Wires the page: filters, sorting, tooltips, keyboard; draws everything once at the start.
+// Connects the page's controls: filters, sorting, tooltips, keyboard. Draws everything once at the start.
 "use strict";
 function drawFacts() {
   $("lede").textContent = D.lede;
@@ -20,7 +20,7 @@ function drawPlots() {
   const table = D.tables[t];
   $("plotpick-field").hidden = D.tables.length < 2 || S.table !== "";
   $("plotpick").value = t;
-  $("plots-sub").textContent = `${table.name}. Point at a mark for its numbers, or step through a plot with the arrow keys.`;
+  $("plots-sub").textContent = `${table.name}. Point at a mark to see its numbers, or step through a plot with the arrow keys.`;
   S.drawnAt = $("grid").clientWidth;
   for (const chart of CHARTS) drawChart(chart, t);
   $("grid").classList.toggle("one", document.querySelectorAll(".card:not([hidden])").length === 1);
@@ -57,7 +57,7 @@ function pickTask(name) {
 }
 
 function clickMethod(name, pointer) {
-  // A second click within the time of a double click leaves only this method.
+  // The second click of a double click shows only this method.
   const twice = pointer && S.clicked === name && performance.now() - S.clickedAt < 400;
   [S.clicked, S.clickedAt] = [name, performance.now()];
   keepFocus(`[data-methodchip="${CSS.escape(name)}"]`, () => {
@@ -233,7 +233,7 @@ D.cells.forEach((cell, i) => (cell.i = i));
 const size = (table) => table.rows.reduce((n, row) => n + Object.keys(row.cells).length, 0);
 D.tables.forEach((table, i) => {
   if (size(table) > size(D.tables[S.plot])) S.plot = i;
-}); // the plots start at the fullest table
+}); // the plots start with the table that has the most cells
 readAddress();
 drawFacts();
 fillPickers();

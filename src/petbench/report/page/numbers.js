@@ -1,9 +1,9 @@
-// How numbers are written; record/units.py has the same rules, and a test holds the two together. Only the minus differs.
+// How numbers are written. record/units.py has the same rules, and a test compares the two; only the minus sign differs.
 "use strict";
 const nil = (v) => v === null || v === undefined || Number.isNaN(v);
 const trim = (s) => (s.includes(".") && !s.includes("e") ? s.replace(/\.?0+$/, "") : s);
 
-// Half to even, as Python rounds: toFixed takes a tie away from zero. The 30 digits more show what is exactly a half.
+// Rounds half to even, as Python does: toFixed rounds a tie away from zero. 30 more digits show whether it is a tie.
 function rounded(v, digits) {
   const near = v.toFixed(digits);
   const exact = v.toFixed(digits + 30);
@@ -50,7 +50,7 @@ function seconds(v, digits = 1) {
   if (v < 120) return `${fix(v, digits)} s`;
   return v < 7200 ? `${fix(v / 60, digits)} min` : `${fix(v / 3600)} h`;
 }
-// On an axis, where places are round: 30 s, 2 min.
+// A duration on an axis, where values are round: 30 s, 2 min.
 const tick = (v) => seconds(v).replace(/\.0(?= )/, "");
 const probability = (v) => (nil(v) ? "–" : v < 0.001 ? "< 0.001" : fix(v, 3));
 function rate(v) {

@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing: tables that sort and plots that answer the pointer."""
+"""The report as one HTML file that loads nothing else, with sortable tables and interactive plots."""
 
 import html
 import json
@@ -35,25 +35,26 @@ SCRIPTS = (
 )  # in this order
 TITLE = "petbench report"
 LEDE = (
-    "Which tuning method, at which size, and is the difference real. Every number here is derived from the run "
-    "records: means over seeds with their spread, and the size, time and memory that they cost."
+    "Which tuning method is best, at which size, and whether the differences are real. Every number is derived from "
+    "the run records: means over seeds with their spread, and the size, time and memory of each method."
 )
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Score", "The task's headline metric on the reported rows, times 100, as a mean over seeds; ± is the standard "
      "deviation (n − 1), n the number of seeds."),
-    ("Bold, letters", "Bold: the top group of its column, the highest row and all that are not told from it when all "
-     "pairs are looked at together. Rows that share a letter are not told apart. A column without bold tells none."),
-    ("95% interval", "Student's t over the seeds, the spread drawn toward that of the table where it has ten cells. "
-     "With few seeds it is wide, as it should be."),
-    ("Collapsed", "A finished run that gives every row one answer. It counts in the mean and is shown."),
-    ("Failed, diverged", "Runs without a score. They are counted and shown, never averaged."),
-    ("Protocol", "Which rows pick the checkpoint and which are reported. petbench: selection rows are cut from train, "
-     "validation is reported. compacter: the papers' split of train and validation. glue_dev: the checkpoint is "
-     "picked on the rows that are reported, so scores are optimistic. glue_test: predictions for the GLUE server."),
-    ("Parameters", "Tuned: adapter, norms and other trained weights, without the head; percent of the backbone. "
-     "Trainable: the head as well."),
+    ("Bold, letters", "Bold: the top group of its column, the highest row and all that are not significantly below it "
+     "when all pairs are tested together. Rows that share a letter do not differ significantly. In a column without "
+     "bold, no two rows do."),
+    ("95% interval", "Student's t over the seeds; the spread is shrunk toward that of the table if it has ten cells. "
+     "With few seeds the interval is wide, as it should be."),
+    ("Collapsed", "A finished run that gives every row the same answer. It counts in the mean and is marked."),
+    ("Failed, diverged", "Runs without a score. They are counted and marked, but not in the mean."),
+    ("Protocol", "Which rows choose the checkpoint and which are reported. petbench: selection rows are cut from "
+     "train, validation is reported. compacter: the papers' split of train and validation. glue_dev: the reported "
+     "rows also choose the checkpoint, so scores are optimistic. glue_test: predictions for the GLUE server."),
+    ("Parameters", "Tuned: adapter, norms and other trained weights, without the head; in percent of the backbone. "
+     "Trainable: with the head."),
     ("Tuning budget", "Expected best selection score of k trials, drawn from those on disk (Dodge et al. 2019). A "
-     "failed trial scores as the worst one, and its time counts."),
+     "failed trial gets the worst score, and its time counts."),
     ("Pareto front", "Methods that no other method beats in both the score and the cost, by means."),
     ("Time to a score", "Training time, without evaluation, until the selection score first reaches the target."),
 )  # fmt: skip
@@ -73,8 +74,8 @@ def write_page(
 def render(
     report: Report, records: Sequence[Record], read: Read = no_answers, texts_of: TextsOf | None = None
 ) -> str:
-    """The page's HTML: template, style, scripts and data in one text. read: a run's kept answers; texts_of: how the
-    texts of rows are found, where they were asked for."""
+    """The page's HTML: template, style, scripts and data in one text. read: run -> its stored answers. texts_of: finds
+    the texts of rows; None when they were not asked for."""
     drawn, more = payload(report, records), drawers(report, records)
     data = drawn | more | {
         "runs": drawn["runs"] | more["runs"],
@@ -92,14 +93,14 @@ def render(
         "SCRIPT": "\n".join(_asset(f"{name}.js") for name in SCRIPTS),
         "DATA": embedded(data),
     }
-    # One pass, so that nothing in the data can be taken for a place in the template.
+    # In one pass, so that nothing in the data can be mistaken for a placeholder of the template.
     return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _asset("template.html"))
 
 
 def embedded(data: Mapping[str, Any]) -> str:
-    """JSON that can stand in a script element: no `<`, so neither `</script>` nor a comment can begin.
+    """JSON for a script element: it has no `<`, so neither `</script>` nor a comment can begin in it.
 
-    Raises ValueError on NaN, which is no JSON.
+    Raises ValueError on NaN, which JSON does not have.
     """
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
         "<", "\\u003c"

@@ -1,13 +1,13 @@
-// Which methods are shown: the first ten of the order, all, or those that were picked; families; the address of a view.
+// Which methods are shown: the first ten of the order, all, or picked ones; families; and the address of a view.
 "use strict";
 const MANY = 12,
-  TOP = 10; // from MANY methods on the page starts with the first TOP of the order
+  TOP = 10; // with more than MANY methods, the page at first shows only the first TOP of the order
 const used = D.methods.filter((m) => D.tables.some((t) => t.rows.some((r) => r.method === m)));
 const taskNamesOfAll = [...new Set(D.tables.flatMap((t) => t.tasks.map((k) => k.name)))];
 S.mode = used.length > MANY ? "top" : "all";
 
 function topOf(t) {
-  // The methods of the first rows in the table's order, and the yardsticks.
+  // The first methods in the table's order, and the yardsticks.
   return (S.tops[t] ??= new Set([
     ...[...new Set(ordered(t, D.tables[t].rows).map((r) => r.method))].slice(0, TOP),
     ...Object.keys(YARD).filter((m) => used.includes(m)),
@@ -18,7 +18,7 @@ const isShown = (t, method) =>
 const anywhereShown = (method) => tables().some((t) => isShown(t, method));
 
 function pick(methods) {
-  // Only these methods; none picked: all are hidden until one is.
+  // Shows only these methods; with an empty list, none.
   S.mode = "some";
   S.hide = new Set(used.filter((m) => !methods.includes(m)));
 }
@@ -30,7 +30,7 @@ function pickFamily(family) {
   const members = used.filter((m) => D.families[m] === family);
   const shown = used.filter(anywhereShown);
   if (shown.length === members.length && members.every((m) => shown.includes(m)))
-    S.mode = "all"; // a second click
+    S.mode = "all"; // a second click on the family shows all methods again
   else pick(members);
 }
 function drawChips() {
@@ -43,7 +43,7 @@ function drawChips() {
       const members = used.filter((m) => D.families[m] === family);
       const head =
         families.length > 1
-          ? `<button type="button" class="fam" data-family="${esc(family)}" title="Only these ${members.length}">${esc(family)}</button>`
+          ? `<button type="button" class="fam" data-family="${esc(family)}" title="Show only these ${members.length}">${esc(family)}</button>`
           : "";
       return `<div class="family" role="group" aria-label="${esc(family)}">${head}${members.map((n) => chip("methodchip", n, anywhereShown(n), badge(n))).join("")}</div>`;
     })
@@ -58,7 +58,7 @@ function drawChips() {
   $("chipcount").textContent = `(${shown} of ${many(used.length, "method")} shown${off ? `, ${many(off, "task")} hidden` : ""})`;
 }
 
-// ---- the address holds the state, so that a view can be sent to somebody -------------------------
+// ---- the address holds the state, so that a view can be shared -----------------------------------
 function readAddress() {
   const h = new URLSearchParams(location.hash.slice(1));
   const listed = (name) => (h.get(name) || "").split(",").filter(Boolean);
@@ -98,6 +98,6 @@ function writeAddress() {
   try {
     history.replaceState(null, "", address() || location.pathname + location.search);
   } catch (_) {
-    // Some browsers refuse this for a page opened from a file; the page works without it.
+    // Some browsers refuse to change the address of a page opened from a file; the page works without it.
   }
 }

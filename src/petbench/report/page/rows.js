@@ -24,7 +24,7 @@ function drawRows() {
   const there = D.kept.map((k, i) => ({ ...k, i })).filter((k) => tables().includes(k.table));
   if (!there.length) {
     host.innerHTML =
-      '<p class="empty">These records kept no answers by row (answers.npz beside a record): nobody can say on which rows two methods differ. Runs of this version keep them.</p>';
+      '<p class="empty">These runs stored no answers by row (answers.npz beside a record), so the rows on which two methods differ are unknown. Runs of this version store them.</p>';
     return;
   }
   const column = there.find((k) => k.i === S.rows.column) ?? there.find((k) => !k.left_out) ?? there[0];
@@ -56,7 +56,7 @@ function drawRows() {
     (column.numbers
       ? ""
       : ` Right in all ${column.n[a]} runs of ${labels(a)} and in none of the ${column.n[b]} of ${labels(b)}: ${found.one}; the other way round: ${found.other}.`) +
-    (lost ? ` ${many(lost, "method")} kept no answers here.` : "");
+    (lost ? ` ${many(lost, "method")} stored no answers here.` : "");
   const head = column.numbers
     ? ["Row", "Label", `${labels(a)}, mean answer`, `${labels(b)}, mean answer`]
     : ["Row", "Label", `${labels(a)}, runs right`, `${labels(b)}, runs right`];
@@ -76,13 +76,13 @@ function drawRows() {
     .map((h, i) => `<th scope="col"${i === 1 || i > 3 ? ' class="left"' : ""}>${esc(h)}</th>`)
     .join("");
   const note = column.no_texts
-    ? `No more texts: ${column.no_texts}.`
+    ? `Further texts are missing: ${column.no_texts}.`
     : texts
       ? ""
-      : "Texts are in the page when it is made with: petbench report --texts";
+      : "To have the rows' texts in the page, make it with: petbench report --texts";
   const matrices = column.numbers
     ? ""
-    : `<div class="matrices">${[a, b].map((c) => matrix(column.classes, cellMatrix(column, c), `${labels(c)}, rows in the mean of ${many(column.n[c], "run")}`)).join("")}</div>`;
+    : `<div class="matrices">${[a, b].map((c) => matrix(column.classes, cellMatrix(column, c), `${labels(c)}, mean number of rows over ${many(column.n[c], "run")}`)).join("")}</div>`;
   const more = found.rows.length > MOST_ROWS ? ` The ${MOST_ROWS} that differ most:` : "";
   host.innerHTML =
     `<div class="controls">${columns}${sides}</div><p class="said small">${esc(sentence)}</p>${matrices}` +
@@ -91,7 +91,7 @@ function drawRows() {
       : "");
 }
 function disagreement(column, a, b) {
-  // Rows from the largest difference of shares of right runs (of numbers: of mean answers) to the smallest.
+  // The rows by difference, largest first: of the shares of runs that are right, or for numbers of the mean answers.
   const value = (c, i) => (column.numbers ? column.cells[c][i] : parseInt(column.cells[c][i], 36));
   const [na, nb] = column.numbers ? [1, 1] : [column.n[a], column.n[b]];
   const rows = [];
@@ -105,12 +105,12 @@ function disagreement(column, a, b) {
   return { rows, one: rows.filter((r) => r.a === na && r.b === 0).length, other: rows.filter((r) => r.b === nb && r.a === 0).length };
 }
 function cellMatrix(column, cell) {
-  // Mean counts of a run, labels down and answers across.
+  // Mean counts per run, labels down and answers across.
   const runs = D.runs.run_id.filter((id, i) => D.runs.cell[i] === cell && column.confusion[id]).map((id) => column.confusion[id]);
   return runs[0].map((row, i) => row.map((_, j) => mean(runs.map((m) => m[i][j]))));
 }
 function matrix(classes, counts, caption) {
-  const rows = classes.map((name, i) => [name, counts[i]]).filter(([name]) => name !== "no label"); // no row has such a label
+  const rows = classes.map((name, i) => [name, counts[i]]).filter(([name]) => name !== "no label"); // only answers may be no label
   const body = rows.map(([name, row]) => {
     const all = row.reduce((x, y) => x + y, 0) || 1;
     return `<tr><th scope="row">${esc(name)}</th>${row.map((v) => `<td class="h" style="--hue:var(--pos);--k:${Math.round((55 * v) / all)}%">${trim(fix(v, 1))}</td>`).join("")}</tr>`;

@@ -1,4 +1,4 @@
-"""What a run's drawer says beside its numbers: the command, what differs from the presets, where and of what it ran."""
+"""What the page shows of a run besides its numbers: command, differences from the presets, and provenance."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_./][\w./:@%+-]*", 
 
 
 def every_entry(report: Report) -> Iterator[tuple[int, Row, str, Entry]]:
-    """Table, row, column and cell, in the order in which the page counts its cells."""
+    """Position of the table, row, column key and entry, in the order in which the page numbers its cells."""
     for number, table in enumerate(report.tables):
         for row in table.rows:
             for key, entry in row.entries.items():
@@ -27,7 +27,7 @@ def every_entry(report: Report) -> Iterator[tuple[int, Row, str, Entry]]:
 
 
 def drawers(report: Report, records: Sequence[Record]) -> dict[str, Any]:
-    """Columns for the page's runs, and the lists that they point into: equal settings and machines are kept once."""
+    """Columns for the page's runs, and the lists to which they refer: equal settings and machines are kept once."""
     places = {
         run.run_id: index
         for index, (_, _, _, entry) in enumerate(every_entry(report))
@@ -45,7 +45,7 @@ def drawers(report: Report, records: Sequence[Record]) -> dict[str, Any]:
 
 
 class _Once:
-    """Values by position, equal ones once."""
+    """A list of values, each kept once, and the position of each."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -60,7 +60,7 @@ class _Once:
 
 
 def _settings(run: Record) -> dict[str, Any]:
-    """The command without its seed, and what it sets: path, value, the preset's value."""
+    """The run's command without its seed, and the settings that differ from the presets (path, value, preset)."""
     choices = _choices(run)
     preset = composed(choices)
     shown = ("adapter", "task", "model") + (() if choices["protocol"] == "petbench" else ("protocol",))
@@ -75,7 +75,7 @@ def _settings(run: Record) -> dict[str, Any]:
 
 
 def _choices(run: Record) -> dict[str, str]:
-    """The presets that the run's labels name; a label that names none falls back to the method's own."""
+    """The presets that the run's labels name; if the adapter's label is no preset, the method's own preset."""
     named = {"adapter": run.adapter, "model": run.model, "protocol": run.protocol, "trainer": "default"}
     method = _at(run.config, "adapter", "method")
     if run.adapter not in _known("adapter") and method:
@@ -101,7 +101,7 @@ def _at(config: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """Text in quotes where Hydra's grammar might read something else; without Hydra, which a report does not load."""
+    """Text, in quotes if Hydra's grammar might misread it. This does not use Hydra, which a report does not import."""
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -109,13 +109,11 @@ def _quoted(text: str) -> str:
 
 
 def _made(run: Record) -> list[list[str]]:
-    """Name and value: commit, device, precision, rows, weights, versions."""
+    """The run's provenance as pairs of name and value: commit, device, precision, rows, weights, versions."""
     of = run.provenance
     lines = []
     if of.git is not None:
-        lines.append(
-            ["commit", of.git.commit[:12] + (" (with changes that no commit has)" if of.git.dirty else "")]
-        )
+        lines.append(["commit", of.git.commit[:12] + (" (with uncommitted changes)" if of.git.dirty else "")])
     lines += [["device", of.device], ["precision", of.precision]]
     lines += [["threads", "" if of.threads is None else str(of.threads)]]
     lines += [["rows", " ".join(filter(None, [of.data.source, of.data.digest[:12]]))]]
@@ -125,6 +123,6 @@ def _made(run: Record) -> list[list[str]]:
 
 
 def _said(run: Record) -> list[str]:
-    """What the run said of itself: what was changed, marks, notes and warnings."""
+    """The remarks in the run's record: changes, marks, notes and warnings."""
     of = run.provenance
     return list(dict.fromkeys([*run.changes, *of.marks, *of.notes, *of.warnings, *run.metrics.warnings]))

@@ -1,4 +1,4 @@
-// The four plots over a setting or a target: few training rows, learning rate, tuning trials, time to a score.
+// Four of the plots: time to a score, few training rows, learning rate and tuning budget.
 "use strict";
 function series(list, t, task) {
   return list.filter((s) => s.tables.includes(t) && s.task === task && isShown(t, s.method) && found(`${s.label} ${s.method} ${s.task}`));
@@ -7,7 +7,7 @@ function seriesTasks(list, t) {
   return [...new Set(list.filter((s) => s.tables.includes(t) && !S.hideTasks.has(s.task)).map((s) => s.task))];
 }
 function drawSeries(list, width, x, label) {
-  // Lines of means with 95% intervals over a logarithmic axis; x null stands right of it, as `all`.
+  // Draws means with 95% intervals over a logarithmic axis; a point without x is at the right, labelled `all`.
   const height = tallEnough(list.length, 320),
     m = M(44, width < 420 ? 104 : 136);
   const marks = new Marks();
@@ -63,7 +63,7 @@ const SERIES_CHARTS = [
   {
     id: "reach",
     title: "Time to a score",
-    hint: "Training time until the selection score first reaches the target; one mark a seed, the tick is the median; 4/5: four of five seeds reached it.",
+    hint: "Training time until the selection score first reaches the target. One mark for each seed; the tick is the median; 4/5 means that four of five seeds reached it.",
     controls(t, s) {
       s.target ??= 97;
       return (
@@ -139,7 +139,7 @@ const SERIES_CHARTS = [
   {
     id: "low",
     title: "Few training rows",
-    hint: "Score when only so many training rows are used. Bars are 95% intervals over seeds.",
+    hint: "Score with only so many training rows. Bars are 95% intervals over seeds.",
     controls(t) {
       return taskChoice(this, t, seriesTasks(D.low, t));
     },
@@ -149,7 +149,7 @@ const SERIES_CHARTS = [
   {
     id: "tuning",
     title: "Learning rate",
-    hint: "Score on the selection rows, which is what tuning sees. The ringed rate is the best of its line; the flatter the line, the easier the method.",
+    hint: "Score on the selection rows, by which settings are chosen. The ringed rate is the best of its line; the flatter a line, the easier the method is to tune.",
     controls(t) {
       return taskChoice(this, t, seriesTasks(D.tuning, t));
     },
@@ -160,7 +160,7 @@ const SERIES_CHARTS = [
   {
     id: "budgets",
     title: "Tuning budget",
-    hint: "The selection score that the best of k trials is expected to reach. A failed trial scores as the worst one, and its time counts.",
+    hint: "The selection score that the best of k trials is expected to reach. A failed trial gets the worst score, and its time counts.",
     controls(t) {
       return taskChoice(this, t, seriesTasks(D.budgets, t));
     },

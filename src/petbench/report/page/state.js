@@ -1,4 +1,4 @@
-// The page's data, and what is chosen at the moment.
+// The page's data, and the current choices of the reader.
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -9,21 +9,21 @@ const S = {
   table: "", // position of the chosen table, or "" for all
   plot: 0, // the table that the plots show
   hideTasks: new Set(),
-  mode: "all", // which methods: "top", the first of the order; "all"; "some", all but `hide`
+  mode: "all", // which methods are shown: "top", the first of the order; "all"; "some", all but `hide`
   hide: new Set(),
-  tops: {}, // table position -> the methods of "top", until the order changes
+  tops: {}, // table position -> its methods in mode "top", cached until the order changes
   q: "",
   sort: {}, // table position or "runs" -> [key, "ascending" | "descending"]
   detail: "std",
   settings: "best",
-  task: "", // chosen by a click in the heat map or by the address
+  task: "", // chosen by a click in the heat map or in the address
   chart: {}, // chart id -> its own choices
   runs: 25,
-  partial: new Set(), // tables that also show the rows which lack tasks
+  partial: new Set(), // tables that also show rows with missing tasks
   lines: true, // reference lines
   printed: false, // published numbers
-  rows: {}, // of the disagreement: column, a and b
-  run: -1, // of the open drawer
+  rows: {}, // the choices of "Row by row": column, a and b
+  run: -1, // the run in the open drawer; -1: it is closed
 };
 
 // ---- numbers -------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ const median = (list) => {
 };
 const many = (n, one, more = `${one}s`) => `${whole(n)} ${n === 1 ? one : more}`;
 
-// ---- colour and shape of a method: the pair differs for 32 methods, also for colour-blind readers ----
+// ---- colour and shape of a method: a different pair for each of 32 methods, also for colour-blind readers ----
 const YARD = { full: ["var(--n0)", 4], head_only: ["var(--n1)", 5] };
 function look(method) {
   if (YARD[method]) return YARD[method];
@@ -112,7 +112,7 @@ function rowFound(table, row) {
 }
 const cellOf = (row, task) => (row.cells[task] === undefined ? null : D.cells[row.cells[task]]);
 function average(t, row) {
-  // With every task shown this is the report's own number; else the plain mean of the tasks that are shown.
+  // With every task shown this is the report's average; otherwise the plain mean of the tasks that are shown.
   const table = D.tables[t];
   if (!table.tasks.some((task) => S.hideTasks.has(task.name)))
     return { value: row.average, n: row.average_n, of: table.average_of, low: row.average_low, high: row.average_high };
@@ -127,17 +127,17 @@ const averages = (t) =>
   rowsOf(t)
     .map((row) => average(t, row))
     .some((a) => !nil(a.value) && a.n === a.of);
-// What a table is sorted by until a column is chosen.
+// The column by which a table is sorted until the reader chooses one.
 const firstSort = (t) => (D.tables[t].average_of ? "average" : (tasksOf(t)[0]?.name ?? "label"));
 function cellsFor(t, task) {
-  // One cell a row; with "best" only the setting that is ahead on the selection rows, never on the reported ones.
+  // One cell for each row. With "best", only the setting of each method with the best selection score is kept.
   const list = rowsOf(t)
     .map((row) => ({ row, cell: cellOf(row, task) }))
     .filter((e) => e.cell && !nil(e.cell.mean));
   return S.settings === "all" ? list : bestOf(list, (e) => e.cell.selection);
 }
 function bestOf(list, key) {
-  // Of each method the setting with the most tasks, then the highest selection score.
+  // One entry for each method: its setting with the most tasks, and of these the one with the best selection score.
   const best = new Map();
   const size = (entry) => Object.keys(entry.row.cells).length;
   for (const entry of list) {
@@ -148,5 +148,5 @@ function bestOf(list, key) {
   return list.filter((entry) => best.get(entry.row.method) === entry);
 }
 
-// With one setting a method, its name says enough.
+// If only one setting of each method is shown, the method's name is enough.
 const nameOf = (row) => (S.settings === "all" ? row.label : row.method);

@@ -1,7 +1,7 @@
 // The sortable tables: one for each model and protocol, and one of all runs.
 "use strict";
 const COSTS = [
-  // key, head, small head, how it is written, its small line
+  // key, column head, small text below the head, text of a cell, small text below it
   [
     "tuned",
     "Tuned",
@@ -42,7 +42,7 @@ function sorter(name, fallback) {
   return { key, way, sign: way === "ascending" ? 1 : -1 };
 }
 function compare(a, b, sign) {
-  if (nil(a) || nil(b)) return nil(a) - nil(b); // empty cells stay last either way
+  if (nil(a) || nil(b)) return nil(a) - nil(b); // empty cells come last in both directions
   return sign * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
 }
 function head(name, key, text, small, order, cls = "", rows = "") {
@@ -89,12 +89,12 @@ function cellTip(cell) {
   );
   if (cell.seeds.length) lines.push(`<i>seeds: ${cell.seeds.map(([s, v]) => `${s}: ${score(v)}`).join(", ")}</i>`);
   if (trouble(cell)) lines.push(esc(trouble(cell)));
-  if (cell.standing === "top") lines.push("in the top group: not told from the highest row");
-  if (cell.standing === "behind") lines.push("told from the highest row");
-  if (cell.standing === "level") lines.push("no row of this column is told from another");
-  if (cell.letters) lines.push(`<i>letters ${esc(cell.letters)}: rows that share one are not told apart</i>`);
+  if (cell.standing === "top") lines.push("in the top group: not significantly below the highest row");
+  if (cell.standing === "behind") lines.push("significantly below the highest row");
+  if (cell.standing === "level") lines.push("no two rows of this column differ significantly");
+  if (cell.letters) lines.push(`<i>letters ${esc(cell.letters)}: rows that share a letter do not differ significantly</i>`);
   if (!nil(cell.rest)) lines.push(`${score(cell.rest)} over the runs that did not collapse`);
-  if (!nil(cell.rows_error)) lines.push(`<i>± ${fix(cell.rows_error, 1)} for other rows of the kind (standard error)</i>`);
+  if (!nil(cell.rows_error)) lines.push(`<i>± ${fix(cell.rows_error, 1)} for other rows of the same kind (standard error)</i>`);
   if (!nil(cell.p))
     lines.push(`<i>p ${cell.p < 0.001 ? "" : "= "}${esc(probability(cell.p))} against the highest row, corrected for all pairs</i>`);
   for (const [v, where] of D.printed[cell.i] || []) lines.push(`<i>published: ${score(v)} (${esc(where)})</i>`);
@@ -115,11 +115,11 @@ function drawTables() {
     .join("");
   $("tables").innerHTML =
     `<div class="head"><h2>Scores and costs</h2><div class="seg" role="group" aria-label="Small line in each cell">${seg}</div></div>` +
-    (parts.join("") || '<p class="empty">Nothing fits these filters. “Show all” takes them away.</p>');
+    (parts.join("") || '<p class="empty">Nothing matches these filters. “Show all” removes them.</p>');
   for (const box of document.querySelectorAll("#tables .scroll")) tellColumns(box);
 }
 function tellColumns(box) {
-  // A table that is wider than its place says how many columns wait at the right.
+  // For a table that is wider than its box, a button says how many columns are hidden at the right.
   const button = box.closest(".block")?.querySelector("[data-wider]");
   if (!button) return;
   const right = box.getBoundingClientRect().right + 2;
@@ -127,11 +127,11 @@ function tellColumns(box) {
   button.hidden = !lost;
   button.textContent = `${many(lost, "more column")} →`;
 }
-const narrow = () => innerWidth < 640; // there the average comes first, where it can be seen
-// A sweep over one task leaves rows with one score each: they wait behind a button when their method has a full row.
+const narrow = () => innerWidth < 640; // on narrow screens the average comes first, so that it can be seen
+// A row that lacks tasks, such as from a sweep over one task. If its method has a full row, it is shown only on request.
 const partial = (table, row) => row.average_n < table.average_of;
 function ordered(t, rows) {
-  // By the chosen column; among equals, and for rows without a value, by name.
+  // Rows sorted by the chosen column; equal ones, and those without a value, by name.
   const table = D.tables[t];
   const order = sorter(t, [firstSort(t), "descending"]);
   const of = { label: (r) => r.label, average: (r) => average(t, r).value };
@@ -149,7 +149,7 @@ function ordered(t, rows) {
     );
 }
 function viewOf(t) {
-  // What a table shows at the moment: its rows in order, its columns of tasks and of costs, and rows that wait.
+  // What a table currently shows: its rows in order, its task and cost columns, and the rows shown only on request.
   const table = D.tables[t];
   const found = rowsOf(t);
   const extra = new Set(found.filter((r) => partial(table, r) && table.rows.some((o) => o.method === r.method && !partial(table, o))));
@@ -192,7 +192,7 @@ function drawTable(t) {
     ? ""
     : head(t, "average", "Average", whole ? "" : "of shown tasks", order, "gap") + (ranked ? head(t, "rank", "Rank", "mean", order) : "");
   const notes = [table.formula, table.ranks, ...table.notes].filter(Boolean).map((text) => `<li>${esc(text)}</li>`);
-  const folded = notes.length > 8 ? notes.splice(5) : []; // the long tail: what single rows must be known for
+  const folded = notes.length > 8 ? notes.splice(5) : []; // the later notes, which are about single rows
   return `<div class="block" data-table="${t}"><div class="head"><div><h3>${esc(table.model)} ${table.kinds.map((k) => `<span class="pill interrupted">${esc(k)}</span>`).join(" ")}</h3><p class="sub">${esc(table.head)}</p></div><div class="copies"><button type="button" class="copy wider" data-wider="${t}" hidden></button>${copyButtons(
     [
       ["latex", "LaTeX"],
@@ -235,12 +235,12 @@ function drawRuns() {
         (!chosen || (R.model[i] === chosen.model && R.protocol[i] === chosen.protocol)) &&
         found(`${R.run_id[i]} ${R.status[i]} ${R.model[i]} ${R.adapter[i]} ${R.task[i]} ${R.protocol[i]} ${R.reason[i] || ""}`),
     );
-  const done = (i) => R.status[i] === "done"; // until a column is chosen, runs without a score come first
+  const done = (i) => R.status[i] === "done"; // until a column is chosen, unfinished runs come first
   shown.sort((a, b) => (order.key ? compare(R[order.key][a], R[order.key][b], order.sign) : done(a) - done(b)) || a - b);
   $("runs-sub").textContent =
-    `${many(shown.length, "run")} of ${whole(R.run_id.length)}. One row is one training; scores are on the reported rows. A click on its name opens it.`;
+    `${many(shown.length, "run")} of ${whole(R.run_id.length)}. Scores are on the reported rows. Click a run's id to see all about it.`;
   const left = new Set(["run_id", "status", "model", "adapter", "task", "protocol", "reason"]);
-  const one = (key) => R[key].every((v) => (v ?? "") === (R[key][0] ?? "")); // a column that tells nothing is left out
+  const one = (key) => R[key].every((v) => (v ?? "") === (R[key][0] ?? "")); // a column with equal values is left out
   const columns = RUN_COLUMNS.filter(([key]) => !["model", "protocol", "reason", "status"].includes(key) || !one(key));
   const headRow = columns.map(([key, text]) => head("runs", key, text, "", order, left.has(key) ? "left" : "")).join("");
   const body = shown

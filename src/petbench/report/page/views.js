@@ -1,4 +1,4 @@
-// The nine plots.
+// The nine plots of the page (four of them in series.js).
 "use strict";
 const M = (left = 44, right = 16, top = 22, bottom = 40) => ({ left, right, top, bottom });
 const yAxis = (values, height, m, label = "Score") => {
@@ -20,7 +20,7 @@ const shownRows = (t) =>
       ).map((e) => e.row);
 
 function scored(t, task) {
-  // Points of the two trade-off plots: a task's cell, or a row's average with the costs of the row.
+  // The points of the two trade-off plots: the cells of a task, or the averages of rows, with their costs.
   if (task) return cellsFor(t, task).map(({ row, cell }) => ({ row, cell, y: cell.mean, low: cell.low, high: cell.high, cost: cell }));
   return shownRows(t)
     .map((row) => ({ row, avg: average(t, row), cost: row }))
@@ -28,7 +28,7 @@ function scored(t, task) {
     .map((p) => ({ ...p, y: p.avg.value, low: p.avg.low, high: p.avg.high }));
 }
 function yardLines(t, task) {
-  // Name and score of what any method is held against, also where its row is not shown.
+  // Names and scores of the reference lines (majority class, yardsticks), even if their rows are not shown.
   if (!S.lines) return [];
   const found = Object.keys(YARD).map((method) => {
     const row = D.tables[t].rows.find((r) => r.method === method);
@@ -37,7 +37,7 @@ function yardLines(t, task) {
   return [["majority", task ? D.majority[t][task] : null], ...found].filter(([, v]) => !nil(v));
 }
 function drawYards(marks, yards, at, from, to, lowest) {
-  // Thin lines across the plot; those below it are named under it, so that nothing is flattened by them.
+  // Draws thin lines across the plot; returns a text that names those below the axis, which would flatten the plot.
   for (const [name, v] of yards)
     if (v >= lowest)
       marks.add(
@@ -156,7 +156,7 @@ const CHARTS = [
   {
     id: "time",
     title: "Score against time",
-    hint: "Up and left is better. Times are medians over the runs, from steps only: loading and evaluation are not in them.",
+    hint: "Up and left is better. Times are medians over the runs and include training steps only, not loading or evaluation.",
     controls(t, s) {
       s.x ??= "step";
       return (
@@ -185,7 +185,7 @@ const CHARTS = [
   {
     id: "heat",
     title: "Where each method wins",
-    hint: "Points above (blue) or below (orange) the chosen yardstick, task by task. A click on a task takes the other plots there.",
+    hint: "Points above (blue) or below (orange) the chosen reference, task by task. Click a task to show it in the other plots.",
     controls(t, s) {
       const rows = shownRows(t);
       const options = [["", "mean of the methods shown"], ...rows.map((r) => [r.label, nameOf(r)])];
@@ -206,7 +206,7 @@ const CHARTS = [
         .flatMap((r) => tasks.map((_, i) => Math.abs(gap(r, i) ?? 0)))
         .filter((v) => v > 0)
         .sort((a, b) => a - b);
-      const full = Math.max(1, sizes[Math.floor(0.85 * sizes.length)] || 1); // a collapsed run does not pale the rest
+      const full = Math.max(1, sizes[Math.floor(0.85 * sizes.length)] || 1); // a quantile, so that a collapsed run does not make all others pale
       const tips = [];
       const cell = (row, k, i) => {
         const d = gap(row, i);
@@ -238,7 +238,7 @@ const CHARTS = [
   {
     id: "seeds",
     title: "Seed scatter",
-    hint: "One mark a seed; the line is the 95% interval, the tick the mean. Hollow marks collapsed to one answer.",
+    hint: "One mark for each seed; the bar is the 95% interval, the tick the mean. Hollow marks are collapsed runs.",
     controls(t) {
       return taskChoice(this, t, taskNames(t));
     },
@@ -325,7 +325,7 @@ const CHARTS = [
   {
     id: "curves",
     title: "Learning curves",
-    hint: "Mean over seeds; the band is the range of the seeds. Scores are on the selection rows.",
+    hint: "Mean over seeds; the band is their range. Scores are on the selection rows.",
     controls(t, s) {
       s.x ??= "x";
       s.y ??= "y";
@@ -364,9 +364,9 @@ const CHARTS = [
       const height = tallEnough(lines.length, 400);
       const marks = new Marks();
       const rows = [["Method", s.x === "t" ? "Seconds" : s.x === "e" ? "Epoch" : "Step", s.y === "y" ? "Score" : "Loss"]];
-      if (!lines.length) return { height: 60, frame: '<text x="8" y="30">No such values in these curves.</text>', marks, rows };
+      if (!lines.length) return { height: 60, frame: '<text x="8" y="30">These curves have no such values.</text>', marks, rows };
       const all = lines.flatMap((l) => l.points);
-      // The first evaluations are far below: the axis starts at the lowest score after a fifth of the training.
+      // First scores are far below the others, so the axis starts at the lowest score after a fifth of the training.
       const late = lines.flatMap((l) => l.points.slice(Math.floor(l.points.length / 5)));
       const y = yAxis(
         s.y === "y" ? clipLow(late.map((p) => p.y)).values : all.map((p) => p.y),

@@ -1,1 +1,1 @@
-"""Published numbers, and ours beside them."""
+"""Published numbers, and our runs compared with them."""

@@ -1,4 +1,4 @@
-"""Our runs of a recipe beside the published table: consistent, differs or cannot tell, and the reasons for a gap."""
+"""Compare our runs of a recipe with the published table: consistent, differs or cannot tell; reasons for a gap."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PARTS: Mapping[str, str] = {"mnli_matched": "mnli", "mnli_mismatched": "mnli"}
 
 @dataclass(frozen=True)
 class Line:
-    """One number: theirs in points and ours in points, None where there is no finished run."""
+    """One number: the paper's and ours, in points; ours is None without a finished run."""
 
     adapter: str
     theirs: Published
@@ -35,17 +35,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Beside:
-    """A whole published table with ours."""
+    """A published table with our numbers."""
 
     recipe: str
     target: Target
     lines: tuple[Line, ...]
     stand_ins: tuple[
         str, ...
-    ] = ()  # models that the table does not name, of runs of ours that are not compared
+    ] = ()  # models of our runs that are not in the table; these runs are not compared
 
     def of(self, adapters: Collection[str], tasks: Collection[str]) -> "Beside":
-        """The part of the table on these methods and tasks; averages only where no printed task is left out."""
+        """The part of the table for these methods and tasks; with averages only if no printed task is left out."""
         printed = {PARTS.get(line.theirs.task, line.theirs.task) for line in self.lines} - {"average"}
         tasks = {*tasks, *(["average"] if printed <= set(tasks) else [])}
         kept = (
@@ -57,7 +57,7 @@ class Beside:
 
 
 def ours_beside_theirs(recipe: str, records: Sequence[Record], read: Read = no_answers) -> Beside:
-    """Finished runs whose config names the recipe, beside its table. read: a run's kept answers.
+    """The recipe's table, compared with the finished runs whose config names the recipe. read: run -> its answers.
 
     Raises UserError for an unknown recipe.
     """
@@ -86,7 +86,7 @@ def _line(
     read: Read,
 ) -> Line:
     if number.task == "average":
-        return Line(adapter, number, None, None, ("averages: compare the tasks, the formulas differ",))
+        return Line(adapter, number, None, None, ("averages have other formulas: compare the tasks",))
     found = cells.get((model, adapter, PARTS.get(number.task, number.task)), [])
     sized = [cell for cell in found if nearest(cell, names) == number.method]
     if not sized:
@@ -97,7 +97,7 @@ def _line(
     gaps = tuple(_gaps(number, cell, more=len(sized) - 1, rows_part=rows))
     if not values:
         return Line(adapter, number, None, None, gaps)
-    # A printed median or best is taken as one run: what it scatters by is not known.
+    # A printed median or best counts as a single run, since its spread is not known.
     several = number.statistic == "mean"
     word = beside(
         values,
@@ -111,7 +111,7 @@ def _line(
 
 
 def _prior(number: Published, cell: Cell, cells: Sequence[Cell]) -> Prior | None:
-    """What the recipe's other cells say of the spread of seeds: by the printed metric, else by their own."""
+    """The prior of the variance over seeds from the recipe's cells, by the printed metric if they have it."""
 
     def scores(other: Cell) -> list[float]:
         found = [_value(record, number) for record in other.done]
@@ -122,7 +122,7 @@ def _prior(number: Published, cell: Cell, cells: Sequence[Cell]) -> Prior | None
 
 
 def nearest(cell: Cell, names: Sequence[str]) -> str:
-    """The printed method of this size: by the sizes that the table gives, nearest to our tuned parameters."""
+    """The printed method whose size, as the table gives it, is nearest to our number of tuned parameters."""
     sizes = {each.method: each.size_millions for name in names for each in lookup(method=name)}
     known = {name: size for name, size in sizes.items() if size is not None}
     params = [record.params for record in cell.done if record.params is not None]
@@ -133,7 +133,7 @@ def nearest(cell: Cell, names: Sequence[str]) -> str:
 
 
 def _stand_in(cell: Cell) -> str | None:
-    """A backbone with random weights that ran under the paper's name; None where the weights are trained ones."""
+    """The name of a backbone with random weights that ran under the paper's name; None if the weights are trained."""
     for record in cell.done:
         model = record.config.get("model") or {}
         if model.get("weights") == "random":
@@ -142,7 +142,7 @@ def _stand_in(cell: Cell) -> str | None:
 
 
 def _value(record: Record, number: Published) -> float | None:
-    """Our value of the printed metric, on the reported split; None where it was not measured."""
+    """Our value of the printed metric on the reported split; None when it was not measured."""
     report = record.metrics.report
     if number.metric_id == "accuracy_m+mm":
         values = [report[split]["accuracy"] for split in report if "accuracy" in report[split]]
@@ -152,7 +152,7 @@ def _value(record: Record, number: Published) -> float | None:
 
 
 def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> Iterator[str]:
-    """Reasons that hold for this number."""
+    """Reasons for a gap that hold for this number."""
     if any(record.is_toy for record in cell.done):
         yield "OURS ARE TOY ROWS"
     if (stand_in := _stand_in(cell)) is not None:
@@ -165,7 +165,7 @@ def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> 
         yield f"OURS WAS CUT SHORT: {f'{steps} steps' if steps is not None else f'{rows} training rows'}"
     yield f"their rows: {number.split}; ours: protocol {cell.protocol}"
     if rows_part is None:
-        yield "their rows are others, and no answers of ours were kept to say by how much: `differs` may be the rows"
+        yield "their rows are others, and we stored no answers to estimate the effect: `differs` may be due to rows"
     if number.metric != number.metric_id:
         yield f"their metric is printed as: {number.metric}"
     if number.start:
@@ -180,7 +180,7 @@ def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> 
     if number.percent_is == "derived":
         yield "their percent of trained parameters is derived from printed counts"
     if number.status == "second_hand":
-        yield "second hand: " + number.source
+        yield "cited from another paper: " + number.source
     if number.metric_id == "accuracy_m+mm":
         yield "ours is the mean of matched and mismatched (nearly equal sizes)"
     if cell.collapsed:
@@ -190,7 +190,7 @@ def _gaps(number: Published, cell: Cell, more: int, rows_part: float | None) -> 
 
 
 def reasons(beside: Beside) -> Iterator[str]:
-    """Known reasons for a gap: those of the whole table, then those of single numbers, each once."""
+    """The known reasons for a gap: those of the whole table, then those of single numbers, each once."""
     yield from beside.target.gaps
     specific: dict[str, list[str]] = {}
     for line in beside.lines:
@@ -199,7 +199,7 @@ def reasons(beside: Beside) -> Iterator[str]:
     yield from (f"{gap} ({_some(places)})" for gap, places in specific.items())
     if beside.stand_ins:
         names = ", ".join(beside.stand_ins)
-        yield f"our runs on {names} stand in for {', '.join(beside.target.models)}: they are not compared"
+        yield f"our runs on {names}, instead of {', '.join(beside.target.models)}, are not compared"
 
 
 def _some(places: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Our latency and training time beside KronA's, in percent of full fine-tuning."""
+"""Compare our latency and training time with those of the KronA paper, in percent of full fine-tuning."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from petbench.report.cells import Cell, group
 from petbench.report.published.numbers import folder, target
 
 GAPS = (
-    "their device is not ours; only the order of the methods and rough ratios compare",
+    "their device is not ours; only the order of the methods and rough ratios are comparable",
     "latency: theirs at batch 1 and length 10, mean of three sets of 200 forwards; ours the median of 40 after a run",
     "mergeable methods: ours is the merged model's latency, where it was measured",
     "their PA and Adapter have about KronA's parameter count (0.06 and 0.07% of the backbone)",
@@ -30,7 +30,7 @@ class CostLine:
 
 
 def costs_beside(recipe: str, records: Sequence[Record]) -> list[CostLine]:
-    """Lines of costs.csv with ours: the geometric mean over tasks of method / full, on one device."""
+    """The lines of costs.csv with ours: the geometric mean over tasks of method / full, on the same device."""
     like = target(recipe).like
     names = {name: adapter for adapter, (name, *_) in target(like).methods.items()}
     wanted = {recipe, like}
@@ -46,19 +46,19 @@ def costs_beside(recipe: str, records: Sequence[Record]) -> list[CostLine]:
 
 
 def latency(cell: Cell) -> float | None:
-    """Median latency: merged where it was measured, else as the adapter runs."""
+    """The median latency: of the merged model if it was measured, otherwise of the model with its adapters."""
     found = [run.cost.latency_merged_ms or run.cost.latency_unmerged_ms for run in cell.done]
     return _median(found)
 
 
 def train_seconds(cell: Cell) -> float | None:
-    """Median training time of a run alone on its device."""
+    """The median training time of the runs that shared no steps with others."""
     return _median([run.cost.train_seconds for run in cell.done if run.cost.lanes == 1])
 
 
 def costs_text(recipe: str, records: Sequence[Record]) -> str:
     """The comparison as Markdown."""
-    lines = [f"## {recipe}: ours beside krona, costs in percent of full fine-tuning", ""]
+    lines = [f"## {recipe}: our costs beside the paper's, in percent of full fine-tuning", ""]
     lines += [
         "| method | printed as | cost | theirs | ours | difference |",
         "| --- | --- | --- | ---: | ---: | ---: |",

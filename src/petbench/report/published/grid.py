@@ -1,4 +1,4 @@
-"""A published table as it is printed, methods by tasks: theirs, below it ours and the gap; and the verdict on it."""
+"""A published table as text, methods by tasks: the paper's numbers, below them ours and the gap; and the verdict."""
 
 from collections.abc import Iterator, Sequence
 from statistics import StatisticsError, correlation, fmean
@@ -7,25 +7,25 @@ from petbench.record.units import fix
 from petbench.report.published.beside import Beside, Line
 
 MARKS = {"consistent": "", "differs": "!", "cannot tell": "?"}
-LEAST_RANKED = 3  # methods, for a rank correlation to say anything
+LEAST_RANKED = 3  # methods that a rank correlation needs
 
 
 def grid_lines(beside: Beside) -> Iterator[str]:
-    """The table of every model. A cell is their number; where we have runs, ours and the gap stand below it."""
+    """The lines of the table, for every model: the paper's numbers; below each, if we have runs, ours and the gap."""
     aim = beside.target
     models = dict.fromkeys(line.theirs.model for line in beside.lines)
     yield f"{beside.recipe}: {aim.paper}, {aim.table or 'no table'} ({', '.join(models or aim.models)})"
     if any(line.ours is not None for line in beside.lines):
-        yield "theirs; below it ours and the gap: ! it differs; ? nobody can tell (ours scatters, or is one run)"
+        yield "theirs; below it ours and the gap: ! differs; ? cannot tell (our runs scatter, or there is only one)"
     if not beside.lines:
-        yield "no number of this part of the table is on file"
+        yield "there is no published number for this part of the table"
     for model in models:
         mine = [line for line in beside.lines if line.theirs.model == model]
         yield from _aligned(_rows(mine, model if len(models) > 1 else "method"))
 
 
 def _rows(lines: Sequence[Line], head: str) -> list[list[str]]:
-    """Heads, then one or two rows of texts a method."""
+    """The column heads, then one or two rows for each method."""
     metrics: dict[str, set[str]] = {}
     for line in lines:
         metrics.setdefault(line.theirs.task, set()).add(line.theirs.metric)
@@ -64,7 +64,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def verdict(beside: Beside, still_to_run: str = "") -> str:
     """`verdict: 5 consistent, 1 differs; mean gap -0.40 points; …; 66 of 72 numbers have no run of ours, …`.
 
-    still_to_run: what is known of the time of the missing runs.
+    still_to_run: a text on the time that the missing runs take; empty if unknown.
     """
     told = [line.word.word for line in beside.lines if line.word is not None]
     parts = [", ".join(f"{told.count(word)} {word}" for word in MARKS if word in told)]
@@ -86,7 +86,7 @@ def verdict(beside: Beside, still_to_run: str = "") -> str:
 
 
 def rank_correlations(beside: Beside) -> list[float]:
-    """Spearman's, between their order of the methods and ours: one for each task on which three or more have runs."""
+    """Spearman's correlation of their scores and ours over methods, for each task with runs of three or more."""
     columns: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for line in beside.lines:
         if line.ours is not None:
@@ -98,11 +98,11 @@ def rank_correlations(beside: Beside) -> list[float]:
             theirs, ours = (_ranks(values) for values in zip(*pairs, strict=True))
             try:
                 found.append(correlation(theirs, ours))
-            except StatisticsError:  # all alike on one side
+            except StatisticsError:  # all scores of one side are equal
                 continue
     return found
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1, the mean one for ties."""
+    """Ranks from 1; ties get their mean rank."""
     return [(sum(o < v for o in values) + sum(o <= v for o in values) + 1) / 2 for v in values]

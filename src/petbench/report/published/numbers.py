@@ -1,4 +1,4 @@
-"""Published GLUE numbers, and which of them a recipe stands beside: its YAML's `published` block."""
+"""Published GLUE numbers, and which of them belong to a recipe (the `published` block of its YAML)."""
 
 import csv
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ import yaml
 from petbench.config.tree import option_path, options
 from petbench.errors import UserError, unknown
 
-COSTS = "costs"  # the `table` of a recipe of costs: costs.csv
+COSTS = "costs"  # the `table` of a recipe whose numbers are costs, in costs.csv
 Statistic = Literal["single", "mean", "median", "unknown"]
 
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number; `value` and `std` in points. What the printed text means stands in columns of its own."""
+    """One printed number; `value` and `std` in points. What the printed texts mean is in the last columns."""
 
     paper: str
     table: str
@@ -33,28 +33,28 @@ class Published:
     split: str
     status: str
     source: str
-    statistic: Statistic  # of how many runs it is what
+    statistic: Statistic  # what the number is of its `runs`
     runs: int | None
-    size_millions: float | None  # trained parameters, where the printed method's name tells them
-    start: str  # the task that its runs start from; empty: the plain backbone
+    size_millions: float | None  # trained parameters, if the printed method's name says them
+    start: str  # the task from whose adapter its runs start; empty: from the plain backbone
     percent_is: Literal["printed", "derived", ""]  # whether the paper prints trainable_percent
     metric_id: str  # petbench's name of the metric
 
 
 @dataclass(frozen=True)
 class Target:
-    """The table that a recipe reproduces: our adapter's name -> the methods as printed (by size where several)."""
+    """The table that a recipe reproduces. methods: our adapter's name -> the printed names, one for each size."""
 
     paper: str
     table: str
     models: tuple[str, ...]
     methods: Mapping[str, tuple[str, ...]]
     gaps: tuple[str, ...] = ()  # reasons for a gap that hold for every number
-    like: str = ""  # of costs: the recipe whose methods these are
+    like: str = ""  # for a recipe of costs: the recipe that has the methods
 
 
 def target(recipe: str) -> Target:
-    """The table of a recipe. Raises UserError for a name without one, or for a block that cannot be read."""
+    """The published table of a recipe. Raises UserError for an unknown recipe, or a missing or invalid block."""
     if recipe not in options("recipe"):
         raise unknown("recipe", recipe, recipes())
     path = option_path("recipe", recipe)
@@ -80,7 +80,7 @@ def target(recipe: str) -> Target:
 
 @cache
 def recipes() -> tuple[str, ...]:
-    """The recipes that stand beside published numbers."""
+    """The recipes that have published numbers."""
     return tuple(
         name
         for name in options("recipe")
@@ -89,7 +89,7 @@ def recipes() -> tuple[str, ...]:
 
 
 def folder() -> Path:
-    """Where the published numbers lie: in the installed package, else in the repository. Raises UserError."""
+    """The folder of the published numbers, in the installed package or the repository. Raises UserError without one."""
     inside = Path(str(files("petbench"))) / "published"
     places = (inside, Path(__file__).resolve().parents[4] / "results" / "published")
     for place in places:
@@ -118,7 +118,7 @@ def published() -> tuple[Published, ...]:
 
 
 def lookup(**wanted: str) -> list[Published]:
-    """Numbers with these columns, such as paper="lora", task="rte"."""
+    """The numbers with these values, such as paper="lora", task="rte"."""
     return [
         each for each in published() if all(getattr(each, name) == value for name, value in wanted.items())
     ]

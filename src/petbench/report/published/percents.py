@@ -1,4 +1,4 @@
-"""Percents of trained parameters as papers print them, for the very setting that they print them of."""
+"""Percentages of trained parameters as papers print them, for exactly the printed settings."""
 
 import csv
 from functools import cache
@@ -21,8 +21,8 @@ def _printed() -> dict[tuple[str, str, int, int], str]:
 
 
 def printed_percent(model: str, method: str, params: Params) -> str | None:
-    """`0.07 (krona)` when a paper prints a percent for this method at this size on this model; else None.
+    """`0.07 (krona)` if a paper prints a percentage for this method in this size on this model; else None.
 
-    The size is compared by adapter and norm parameters: another rank or bottleneck has no printed percent.
+    The size is identified by adapter and norm parameters: another rank or bottleneck has no printed percentage.
     """
     return _printed().get((model, method, params.adapter, params.norm))

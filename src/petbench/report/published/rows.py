@@ -1,4 +1,4 @@
-"""Whether a published number was measured on our rows, and what other rows would change where it was not."""
+"""Whether a published number was measured on our rows, and otherwise how much other rows may change it."""
 
 from dataclasses import replace
 from statistics import fmean
@@ -13,14 +13,15 @@ from petbench.tasks.glue import task_named
 WHOLE = (
     "dev",
     "official validation",
-)  # how the `split` of a number that was measured on all of validation begins
+)  # beginnings of the `split` of a number that was measured on all validation rows
 
 
 def rows_variance(number: Published, cell: Cell, read: Read) -> float | None:
-    """The variance (score²) that other rows bring into ours minus theirs; 0 on the same rows, None where not known.
+    """The variance (score²) of ours minus theirs that comes from different rows; 0 on the same rows, None if unknown.
 
-    Theirs are taken to be as many and as hard as ours, and none of them ours: twice the variance of our mean over
-    rows of the kind. From kept answers; of accuracy also without them, p·(1 − p)/m of one run.
+    Their rows are assumed to be as many and as hard as our m rows and to share none with them, so it is twice the
+    variance of our mean over rows. That is estimated from stored answers; without them, for an accuracy p, by
+    p·(1 − p)/m.
     """
     headline = next((run.headline for run in cell.done if run.headline), None)
     if headline is None or same_rows(number, cell.task, headline.split, headline.n):
@@ -35,7 +36,7 @@ def rows_variance(number: Published, cell: Cell, read: Read) -> float | None:
 
 
 def same_rows(number: Published, task: str, split: str, rows: int) -> bool:
-    """Whether both are the whole official validation split."""
+    """Whether their rows and ours are both the whole official validation split."""
     try:
         whole = task_named(task).rows.get(split) == rows
     except UserError:

@@ -1,1 +1,1 @@
-"""The statistics of runs: intervals, tests, ranks and standings."""
+"""The statistics of runs: intervals, tests, corrections, ranks and power."""

@@ -1,8 +1,8 @@
-"""The multi-bootstrap: seeds and rows resampled together, the check on the t test where a metric is no mean over rows.
+"""The multi-bootstrap, which resamples seeds and rows together: a check on the t test for metrics that are not means.
 
-Sellam et al., The MultiBERTs: BERT reproductions for robustness analysis, ICLR 2022. Rows are drawn anew for both
-methods at once, the seeds of each method for themselves. The metric of a drawn run is linear in the jackknife values
-of the drawn rows to first order, so a draw is two matrix products instead of 2·n scores.
+Sellam et al., The MultiBERTs: BERT reproductions for robustness analysis, ICLR 2022. Rows are drawn for both methods
+together, seeds for each method on its own. To first order the metric of drawn rows is the mean of their jackknife
+values, so a draw takes two matrix products instead of 2·n scores.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ SEED = 20262
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The difference's standard error, and two-sided p by the share of draws on the other side of 0."""
+    """The standard error of the difference, and the two-sided p from the share of draws on the other side of 0."""
 
     se: float
     p: float
 
 
 def multi_bootstrap(a: Values, b: Values, draws: int = DRAWS) -> Bootstrap:
-    """(n_a, m) and (n_b, m) jackknife values of two methods on the same rows.
+    """The multi-bootstrap of two methods. a, b: (n_a, m) and (n_b, m) jackknife values on the same m rows.
 
-    Its percentile interval holds too little below about 10 seeds, so only standard error and p are given.
+    With fewer than about 10 seeds its percentile interval is too narrow, so only standard error and p are given.
     """
     generator = np.random.default_rng(SEED)
     m = a.shape[1]

@@ -1,11 +1,11 @@
-"""A column of a table: which rows are told apart when all pairs are looked at together.
+"""A column of a table: which of its rows differ significantly when all pairs are tested together.
 
-Each pair has the p value of its own t test over seeds and rows (`difference`). What is corrected for is that there are
-many pairs, and that they hang together: means are drawn with their covariance, by rows (every method on the same rows)
-and by seeds (each method for itself), and the largest standardised difference of a draw says what the best of all pairs
-looks like among equal methods. A pair's corrected p is the share of draws whose largest is beyond its own (max-t after
-Westfall and Young 1993). False alarms in a whole column stay at 5 %, whichever row happens to be the highest.
-Without answers by row only seeds are drawn: Tukey and Kramer's test with variances of their own.
+Each pair has the p value of its own t test over seeds and rows (`difference`). It is corrected for the number of pairs
+and for their dependence by the max-t method (Westfall and Young 1993): means of equal methods are drawn with their
+covariance over rows (all methods share the rows) and over seeds (each method has its own), and the largest standardised
+difference of each draw is noted. The corrected p of a pair is the share of draws whose largest difference exceeds the
+pair's own. So the probability of any false difference in a column is 5 %, whichever row happens to be the highest.
+Without answers by row only seeds are drawn: this is Tukey and Kramer's test with unequal variances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ SEED = 20261
 
 @dataclass(frozen=True)
 class Parts:
-    """What moves the means of k methods on one task, or on the mean over several (all variances in score²)."""
+    """The variance parts of the means of k methods, on one task or on the mean over several (all in score²)."""
 
     names: tuple[str, ...]
     means: Values  # (k,)
-    seeds: Values  # (k,) the seeds' part of each mean's variance
-    df: Values  # (k,) degrees of freedom of the seeds' part; infinite where it is taken as known
-    rows: Values | None  # (k, k) covariance of the means over rows; None: on these rows only
-    residual: Values  # (k,) what stands in the rows' and in the seeds' part
-    m: int | None = None  # rows
+    seeds: Values  # (k,) the part of each mean's variance that is due to seeds
+    df: Values  # (k,) degrees of freedom of the seeds' part; infinite if it is taken as known
+    rows: Values | None  # (k, k) covariance of the means over rows; None: the test holds for these rows only
+    residual: Values  # (k,) the part of the variance that is in both `rows` and `seeds`
+    m: int | None = None  # number of rows
 
     def named(self, names: Mapping[str, str]) -> "Parts":
-        """The same with other names; methods that have none are left out."""
+        """The same with new names (old -> new); methods without a new name are left out."""
         places = [k for k, name in enumerate(self.names) if name in names]
         return Parts(
             tuple(names[self.names[k]] for k in places),
@@ -49,41 +49,42 @@ class Parts:
 
 @dataclass(frozen=True)
 class Column:
-    """All pairs of a column's methods, in the order given."""
+    """The tests of all pairs of a column's methods, in the order given."""
 
     names: tuple[str, ...]
     means: Values  # (k,)
     se: Values  # (k, k) standard errors of the differences
     p: Values  # (k, k) p values, corrected for all pairs
-    on_rows: bool  # whether rows counted: else it speaks for these rows only
+    on_rows: bool  # whether the variance over rows is included; otherwise the tests hold for these rows only
 
     @cached_property
     def apart(self) -> NDArray[np.bool_]:
-        """(k, k): whether two methods are told apart."""
+        """(k, k) whether two methods differ significantly."""
         found: NDArray[np.bool_] = self.p <= LEVEL
         return found
 
     @cached_property
     def top(self) -> tuple[str, ...]:
-        """The top group: the highest, and all that are not told from it."""
+        """The top group: the highest method, and all that do not differ significantly from it."""
         best = int(self.means.argmax())
         return tuple(name for k, name in enumerate(self.names) if not self.apart[best, k])
 
     @cached_property
     def p_from_top(self) -> Mapping[str, float | None]:
-        """Corrected p against the highest row; None for itself."""
+        """The corrected p of the difference from the highest method; None for that method itself."""
         best = int(self.means.argmax())
         return {name: None if k == best else float(self.p[best, k]) for k, name in enumerate(self.names)}
 
     @cached_property
     def letters(self) -> Mapping[str, str]:
-        """Compact letters: two methods share one when they are not told apart.
+        """The compact letter display: two methods share a letter when they do not differ significantly.
 
         Insert and absorb (Piepho, An algorithm for a letter-based representation of all-pairwise comparisons, JCGS
-        13, 2004): start with one group of all, split every group that holds a told pair, drop what lies in another.
+        13, 2004): start with one group of all methods, split every group with a pair that differs, and drop groups
+        that are part of another.
         """
         order = [int(k) for k in np.argsort(-self.means, kind="stable")]
-        # A group is a number whose bit p says whether the method at place p from the top is in it.
+        # A group is a number whose bit p says whether it contains the method at place p from the top.
         groups = [(1 << len(order)) - 1]
         for p, i in enumerate(order):
             for q in range(p + 1, len(order)):
@@ -99,7 +100,8 @@ class Column:
 def parts_of(sides: Mapping[str, Side], priors: Mapping[str, Prior | None]) -> Parts | None:
     """The parts of a task's methods with at least two runs; None below two such methods.
 
-    priors: of each method's seeds variance. Rows count when every method kept its answers on the same rows.
+    priors: method -> prior of its variance over seeds. The variance over rows is included if every method has values
+    on the same rows.
     """
     kept = {name: side for name, side in sides.items() if side.n >= 2}
     if len(kept) < 2:
@@ -148,7 +150,7 @@ def averaged(tasks: Sequence[Parts]) -> Parts | None:
 
 
 def all_pairs(parts: Parts) -> Column:
-    """Every pair's p value, corrected for all of them."""
+    """The tests of all pairs, p corrected for all of them."""
     k = len(parts.names)
     rows = np.zeros((k, k))
     if parts.rows is not None:
@@ -162,7 +164,7 @@ def all_pairs(parts: Parts) -> Column:
     t = np.divide(apart, se, out=np.where(apart > 1e-12, np.inf, 0.0), where=se > 0)
     alone = _two_sided(t, _degrees(parts, rows, variance))
     largest = _largest(parts)
-    # Each pair's p as the standard normal that has it, against the largest of all pairs' standard normals.
+    # Each pair's p becomes the |z| with the same p, which is compared with the largest |z| of each draw.
     p = 1 - np.searchsorted(largest, _normal(alone), side="left") / DRAWS
     p = np.maximum(np.maximum(p, alone), 1 / DRAWS)
     np.fill_diagonal(p, 1.0)
@@ -170,7 +172,7 @@ def all_pairs(parts: Parts) -> Column:
 
 
 def _largest(parts: Parts) -> Values:
-    """(draws,) sorted: the largest standardised difference of any pair, in draws of equal methods."""
+    """(draws,) the largest standardised difference of any pair in each draw of equal methods, sorted."""
     k = len(parts.names)
     generator = np.random.default_rng(SEED)
     own = np.maximum(parts.seeds - (parts.residual if parts.rows is not None else 0.0), 1e-12)
@@ -195,7 +197,7 @@ def _degrees(parts: Parts, rows: Values, variance: Values) -> Values:
 
 
 def _two_sided(t: Values, df: Values) -> Values:
-    """P(|T| >= t) of Student's t, the normal where df is infinite."""
+    """P(|T| >= t) of Student's t distribution; of the normal distribution where df is infinite."""
     from scipy.special import ndtr, stdtr  # scipy takes a second
 
     finite = np.where(np.isinf(df), 1.0, df)
@@ -204,7 +206,7 @@ def _two_sided(t: Values, df: Values) -> Values:
 
 
 def _normal(p: Values) -> Values:
-    """The |z| whose two-sided p this is."""
+    """The |z| of the standard normal distribution with this two-sided p."""
     from scipy.special import ndtri  # scipy takes a second
 
     z: Values = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
@@ -212,20 +214,20 @@ def _normal(p: Values) -> Values:
 
 
 def _variance(rows: Values, seeds: Values, residual: Values) -> Values:
-    """Of a difference of two means: what is in both parts is counted once (see `difference`)."""
+    """The variance of a difference of two means, without counting the residual twice (see `difference`)."""
     variance: Values = np.maximum(np.maximum(rows + seeds - residual, rows), seeds)
     return variance
 
 
 def _root(covariance: Values) -> Values:
-    """A matrix whose product with its transpose is the covariance."""
+    """A matrix R with R·Rᵀ = covariance."""
     values, vectors = np.linalg.eigh(covariance)
     root: Values = vectors * np.sqrt(np.maximum(values, 0.0))
     return root
 
 
 def _parted(groups: list[int], i: int, j: int) -> list[int]:
-    """No group may hold both bits i and j: split those that do, drop what lies inside another."""
+    """The groups such that none has both bits i and j: those that do are split, and parts of others are dropped."""
     both = i | j
     out: list[int] = []
     for group in groups:

@@ -1,15 +1,15 @@
-"""Is the difference between two methods real? A t test over seeds and rows at once.
+"""Whether the difference between two methods is real: a t test over seeds and rows at once.
 
-Scores x (seeds, rows) of two methods 0 and 1 on the same m rows; D = mean x₀ − mean x₁. D moves because other seeds
-would give other runs and other rows of the kind would give other answers:
+Scores x (seeds, rows) of two methods 0 and 1 on the same m rows; D = mean x₀ − mean x₁. D varies because other seeds
+would give other runs, and other rows of the same kind would give other answers:
 
     R    = var over rows of (mean over seeds of x₀ − mean over seeds of x₁) / m          the rows' part
     S_a  = v_a / n_a, v_a the variance over seeds of a's scores, moderated               the seeds' part
-    E_a  = Σ e² / ((n_a − 1)(m − 1)) / (n_a·m), e what neither explains: in R and in S_a
+    E_a  = Σ e² / ((n_a − 1)(m − 1)) / (n_a·m), e the residuals: they are in R and in S_a
     Var D = max(R + S₀ + S₁ − E₀ − E₁,  R,  S₀ + S₁)
     df    = Var² / (R²/(m − 1) + Σ S_a²/df_a), at least 1                                 Satterthwaite
 
-Without answers by row R and E are not known: the test is Welch's over seeds, and speaks for these rows alone.
+Without answers by row, R and E are unknown: the test is then Welch's over seeds, and holds for these rows only.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from petbench.report.statistics.moderation import Prior, Variance, moderated
 
 Values = NDArray[np.float64]
 LEVEL = 0.05
-FEWEST_SEEDS = 2  # below that a side has no spread
+FEWEST_SEEDS = 2  # with fewer, a side has no spread
 
 
 @dataclass(frozen=True)
 class Side:
-    """The finished runs of one method on one task: their scores, and (seeds, rows) jackknife values if kept."""
+    """The finished runs of one method on one task: their scores, and (seeds, rows) jackknife values if stored."""
 
     scores: tuple[float, ...]
     rows: Values | None = None
@@ -42,14 +42,14 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """mean(a) − mean(b), in score units, with its standard error and the parts of it."""
+    """mean(a) − mean(b) in score units, with its variance (score²) and the parts of that."""
 
     value: float
     variance: float
     df: float
-    rows_part: float | None  # variance; None: on these rows only
-    seeds_part: float  # variance, both sides together
-    m: int | None  # rows
+    rows_part: float | None  # variance due to rows; None: the test holds for these rows only
+    seeds_part: float  # variance due to seeds, of both sides together
+    m: int | None  # number of rows
 
     @property
     def se(self) -> float:
@@ -58,18 +58,18 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """Two-sided p value of no difference."""
+        """The two-sided p value of the hypothesis of no difference."""
         if self.variance == 0:
             return 1.0 if round(self.value, 12) == 0 else 0.0
         return t_two_sided(self.value / self.se, self.df)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Low and high end."""
+        """The ends of the interval, value ± t((1 + confidence)/2, df) · se."""
         half = t_quantile((1 + confidence) / 2, self.df) * self.se
         return self.value - half, self.value + half
 
     def equal_within(self, margin: float, level: float = LEVEL) -> bool:
-        """Two one-sided tests: whether the 1 − 2·level interval lies inside ± margin."""
+        """Whether the 1 − 2·level interval lies within ± margin (two one-sided tests)."""
         low, high = self.interval(1 - 2 * level)
         return -margin < low and high < margin
 
@@ -77,9 +77,10 @@ class Difference:
 def difference(
     a: Side, b: Side, priors: tuple[Prior | None, Prior | None] = (None, None)
 ) -> Difference | None:
-    """The test between two methods; None where a side has fewer than two runs.
+    """The test between two methods; None when a side has fewer than two runs.
 
-    priors: of the sides' seeds variance, from the table. Rows count when both kept their answers on the same rows.
+    priors: of the variance over seeds of each side. The variance over rows is included if both have values on the same
+    rows.
     """
     if min(a.n, b.n) < FEWEST_SEEDS:
         return None
@@ -98,25 +99,25 @@ def difference(
 
 
 def seeds_variance(side: Side, prior: Prior | None) -> Variance:
-    """The variance over seeds of a side's scores (score²), moderated."""
+    """The variance over seeds of a side's scores (score²), moderated by the prior."""
     return moderated(variance(side.scores), side.n - 1, prior)
 
 
 def rows_part(a: Values, b: Values) -> float:
-    """R: (n_a, m) and (n_b, m) to the variance of D over rows."""
+    """R, the variance of D that is due to rows. a, b: (n_a, m) and (n_b, m) jackknife values."""
     apart = a.mean(axis=0) - b.mean(axis=0)
     return float(apart.var(ddof=1) / len(apart))
 
 
 def residual_part(x: Values) -> float:
-    """E_a: what neither a row nor a seed explains, as it stands in the variance of the mean."""
+    """E_a, the part of the variance of the mean that neither rows nor seeds explain. x: (n, m) jackknife values."""
     n, m = x.shape
     e = x - x.mean(axis=0, keepdims=True) - x.mean(axis=1, keepdims=True) + x.mean()
     return float((e**2).sum() / ((n - 1) * (m - 1)) / (n * m))
 
 
 def rows_error(x: Values) -> float:
-    """(n, m) jackknife values to the standard error of a method's mean over rows of the kind."""
+    """The standard error of a method's mean that is due to rows. x: (n, m) jackknife values."""
     mean = x.mean(axis=0)
     return float(sqrt(mean.var(ddof=1) / len(mean)))
 
@@ -138,7 +139,7 @@ def mean_difference(parts: Sequence[Difference]) -> Difference:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the order given: the largest of (m − i)·p₍ᵢ₎ so far, at most 1."""
+    """Holm's step-down correction of m p values, in the order given: max over j ≤ i of (m − j + 1)·p₍ⱼ₎, at most 1."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected = [0.0] * len(p_values)
     running = 0.0

@@ -1,7 +1,7 @@
-"""Expected best of k trials: what a tuning budget buys.
+"""The expected best score of k tuning trials.
 
-With trials x₍₁₎ ≤ … ≤ x₍N₎ on the selection rows, the best of k drawn with replacement is expected to be
-Σ x₍ᵢ₎·[(i/N)^k − ((i−1)/N)^k] (Dodge et al., Show your work, EMNLP 2019). A failed trial finds nothing, and costs.
+With scores x₍₁₎ ≤ … ≤ x₍N₎ on the selection rows, the best of k trials drawn with replacement is expected to be
+Σ x₍ᵢ₎·[(i/N)^k − ((i−1)/N)^k] (Dodge et al., Show your work, EMNLP 2019). A failed trial has no score, but costs time.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from statistics import fmean
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: its selection score, None where it failed or diverged; and what it took in seconds."""
+    """One trial: its selection score, None if it failed or diverged, and the seconds that it took."""
 
     score: float | None
     seconds: float
@@ -27,7 +27,7 @@ class Budget:
 
 
 def expected_best(trials: Sequence[Trial]) -> list[Budget]:
-    """For k = 1 … N. A failed trial counts as the worst score seen. Empty when every trial failed."""
+    """The budgets for k = 1 … N. A failed trial counts as the worst score of all. Empty when every trial failed."""
     scored = sorted(trial.score for trial in trials if trial.score is not None)
     if not scored:
         return []

@@ -1,4 +1,4 @@
-"""What a few runs of one setting say: mean, spread, an interval that holds what it claims; and shares of runs."""
+"""Summaries of a few runs of one setting: mean, spread and confidence interval; and intervals of shares of runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """n scores in short. std has n - 1 in its denominator; std and interval are None below two scores."""
+    """A summary of n scores. std has n − 1 in its denominator; std and interval are None below two scores."""
 
     n: int
     mean: float
@@ -24,8 +24,8 @@ class Summary:
 def summary(scores: Sequence[float], prior: Prior | None = None) -> Summary:
     """Mean, standard deviation and 95 % t interval of the mean over seeds.
 
-    mean ± t(.975, df)·sqrt(v/n), v the variance of the scores, moderated by the prior where there is one. On normal
-    scores it holds the true mean in 95 % of cases from two runs on. Raises ValueError on no scores.
+    The interval is mean ± t(0.975, df)·√(v/n), with v the variance of the scores, moderated by the prior if there is
+    one. For normal scores it contains the true mean in 95 % of cases, from two runs on. Raises ValueError on no scores.
     """
     n = len(scores)
     if n == 0:
@@ -39,21 +39,21 @@ def summary(scores: Sequence[float], prior: Prior | None = None) -> Summary:
 
 
 def t_quantile(probability: float, df: float) -> float:
-    """Student's t; the normal's where df is infinite."""
+    """The quantile of Student's t distribution; of the normal distribution where df is infinite."""
     from scipy.special import ndtri, stdtrit  # scipy takes a second
 
     return float(ndtri(probability) if df == float("inf") else stdtrit(df, probability))
 
 
 def t_two_sided(t: float, df: float) -> float:
-    """P(|T| >= |t|)."""
+    """P(|T| >= |t|) of Student's t distribution; of the normal distribution where df is infinite."""
     from scipy.special import ndtr, stdtr  # scipy takes a second
 
     return float(2 * (ndtr(-abs(t)) if df == float("inf") else stdtr(df, -abs(t))))
 
 
 def share_interval(k: int, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's exact 95 % interval of a share seen k times in n, such as of collapsed runs."""
+    """Clopper and Pearson's exact 95 % interval of a share of which k of n were seen, such as of collapsed runs."""
     from scipy.special import betaincinv  # scipy takes a second
 
     tail = (1 - CONFIDENCE) / 2

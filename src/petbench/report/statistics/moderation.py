@@ -1,7 +1,7 @@
-"""Moderated variances: what the cells of a table say together about how much seeds scatter.
+"""Moderated variances: each cell's variance over seeds is shrunk toward a value common to the cells of its table.
 
-Three seeds tell little about their own spread. Cells of one table scatter alike, so each cell's variance v with
-f degrees of freedom is drawn toward a common value s0² that weighs as much as d0 further degrees:
+Three seeds say little about their own spread, but cells of one table have similar spreads. So the variance v of a cell,
+with f degrees of freedom, is shrunk toward a common value s0² with the weight of d0 further degrees of freedom:
 
     (d0·s0² + f·v) / (d0 + f),   with d0 + f degrees of freedom, at most those of all cells together
 
@@ -13,20 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, isinf, log
 
-FEWEST_CELLS = 10  # below that the common value is not known well enough to help
+FEWEST_CELLS = 10  # with fewer, the common value is not known well enough to help
 SMALLEST_SHARE = (
-    1e-4  # of the median variance: what stands for a variance of zero, whose logarithm there is not
+    1e-4  # a variance of zero, which has no logarithm, is replaced by this share of the median variance
 )
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of a cell's variance before its own runs are seen: s0² (score²), worth d0 degrees of freedom."""
+    """What is known about a cell's variance before its own runs: s0² (score²), worth d0 degrees of freedom."""
 
-    d0: float  # infinite: all cells scatter alike
+    d0: float  # infinite: all cells have the same variance
     s0_squared: float
-    cells: int  # that it was fitted to
-    df: float = inf  # of all of them together: more is not known of the common value
+    cells: int  # number of cells to which it was fitted
+    df: float = (
+        inf  # degrees of freedom of all these cells together, which limit those of a moderated variance
+    )
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Variance:
 
 
 def fit_prior(variances: Sequence[tuple[float, float]]) -> Prior | None:
-    """The prior of cells given as (variance, degrees of freedom); None below 10 cells that have both.
+    """The prior from cells given as (variance, degrees of freedom); None with fewer than 10 cells.
 
-    The caller leaves out cells with collapsed runs: their spread is another law.
+    The caller leaves out cells with collapsed runs, whose scores follow another distribution.
     """
     from scipy.special import digamma, polygamma  # takes most of a second
 
@@ -61,7 +63,7 @@ def fit_prior(variances: Sequence[tuple[float, float]]) -> Prior | None:
 
 
 def moderated(value: float, df: float, prior: Prior | None) -> Variance:
-    """A cell's variance drawn toward the prior; as it is where there is none."""
+    """A cell's variance, shrunk toward the prior; unchanged without a prior."""
     if prior is None:
         return Variance(value, df)
     if isinf(prior.d0):

@@ -1,4 +1,4 @@
-"""Planning: how small a difference so many seeds and rows can show, and how many runs a difference costs."""
+"""Power: the smallest difference that so many seeds and rows detect, and the seeds that detect a given one."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,26 +12,26 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Design:
-    """A comparison of two methods, n seeds each on m rows. Variances are of one run's score (score²).
+    """A comparison of two methods, with n seeds each on m rows.
 
-    seeds_variance: over seeds, of one method, as seen on these rows. rows_variance: of the row's difference between
-    the two methods, so that rows_variance / rows is the rows' part; 0 asks for these rows only.
+    seeds_variance: variance over seeds of one method's score on these rows (score²). rows_variance: variance over rows
+    of the difference between the methods, so that rows_variance / rows is the rows' part; 0 means these rows only.
     """
 
     seeds: int
     rows: int
     seeds_variance: float
     rows_variance: float = 0.0
-    df_each: float | None = None  # of a side's variance; None: seeds - 1
+    df_each: float | None = None  # degrees of freedom of seeds_variance; None: seeds − 1
 
     @property
     def variance(self) -> float:
-        """Of the difference of two means."""
+        """The variance of the difference of the two means: 2·seeds_variance/n + rows_variance/m."""
         return 2 * self.seeds_variance / self.seeds + self.rows_variance / self.rows
 
     @property
     def df(self) -> float:
-        """Satterthwaite's, as the test will have it."""
+        """Satterthwaite's degrees of freedom, as in the test (`difference`)."""
         each = self.seeds_variance / self.seeds
         f = self.df_each if self.df_each is not None else self.seeds - 1
         rows = self.rows_variance / self.rows
@@ -40,24 +40,28 @@ class Design:
 
 
 def least_difference(design: Design, level: float = LEVEL, power: float = POWER) -> float:
-    """The true difference (score units) that the two-sided t test finds with this power.
+    """The smallest true difference (score units) that the two-sided t test detects with this power.
 
-    Solves P(|T(df, δ/se)| > t(1 − level/2, df)) = power for δ with the noncentral t. Rounded to four digits of se.
+    Solves P(|T(df, δ/se)| > t(1 − level/2, df)) = power for δ, with T of the noncentral t distribution; δ/se is
+    accurate to 1e-4.
     """
     return sqrt(design.variance) * _noncentrality(_rounded(design.df), level, power)
 
 
 def endless_seeds(design: Design, level: float = LEVEL, power: float = POWER) -> float:
-    """What no number of seeds can better on these many rows: the rows' part alone."""
+    """The smallest difference for infinitely many seeds on as many rows, from the rows' part alone."""
     rows = design.rows_variance / design.rows
     return sqrt(rows) * _noncentrality(_rounded(float(design.rows - 1)), level, power) if rows else 0.0
 
 
 def seeds_needed(design: Design, wanted: float, level: float = LEVEL, power: float = POWER) -> int | None:
-    """The fewest seeds each that show the wanted difference; None where rows alone forbid it or over 1,000."""
+    """The fewest seeds of each method that detect the wanted difference (score units).
+
+    None when even infinitely many do not, because of the rows, or when more than 1,000 would be needed.
+    """
     if wanted <= endless_seeds(design, level, power):
         return None
-    low, high = 1, 2  # low fails
+    low, high = 1, 2  # `low` seeds are too few
     while least_difference(_with(design, high), level, power) > wanted:
         low, high = high, 2 * high
         if high > MOST_SEEDS:
@@ -77,13 +81,13 @@ def _with(design: Design, seeds: int) -> Design:
 
 
 def _rounded(df: float) -> float:
-    """Degrees of freedom that share one answer: three digits are enough for planning."""
+    """Degrees of freedom rounded to three digits, enough for planning, so that the cache is used more often."""
     return inf if isinf(df) or df > 1e4 else float(f"{df:.3g}")
 
 
 @lru_cache(maxsize=4096)
 def _noncentrality(df: float, level: float, power: float) -> float:
-    """δ/se with P(|T| > t) = power."""
+    """The δ/se with P(|T| > t) = power."""
     # scipy takes a second
     from scipy.optimize import brentq
     from scipy.special import ndtri

@@ -1,4 +1,7 @@
-"""Average ranks of methods over tasks: Friedman's test and Nemenyi's critical difference (Demsar 2006)."""
+"""Average ranks of methods over tasks, with Friedman's test and Nemenyi's critical difference.
+
+Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +13,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average rank by method (1 is best), over the tasks that every method here has."""
+    """The average rank of each method (1 is best) over the tasks that all methods have."""
 
     tasks: tuple[str, ...]
     average: Mapping[str, float]
-    critical_difference: float  # two methods differ when their ranks do by more
+    critical_difference: (
+        float  # two methods differ significantly if their average ranks differ by more than this
+    )
     friedman_p: float
 
 
 def average_ranks(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
-    """`method -> task -> mean score` to average ranks; ties share their mean rank.
+    """The average ranks. scores: method -> task -> mean score. Ties get their mean rank.
 
     Only tasks that all methods have count. None below two methods or two such tasks.
+    critical difference = q(0.95, k)/√2 · √(k(k + 1)/(6n)) for k methods and n tasks, q of the studentised range.
     """
     methods = list(scores)
     if len(methods) < 2:
@@ -49,7 +55,7 @@ def average_ranks(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
 
 @lru_cache(maxsize=64)
 def _studentised_range(k: int) -> float:
-    """Its 0.95 quantile for k methods with infinite degrees of freedom: the range w of k standard normals with
+    """The 0.95 quantile of the studentised range for k methods and infinite degrees of freedom: w with
 
     P(range <= w) = k ∫ φ(z) [Φ(z) − Φ(z − w)]^(k − 1) dz = 0.95
     """

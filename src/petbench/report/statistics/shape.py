@@ -1,18 +1,18 @@
-"""How often one method's run beats the other's, and whether that agrees with the means."""
+"""How often a run of one method beats a run of the other, and whether that agrees with the means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean
 
-USUALLY = 0.75  # from this share on one may say that a method usually wins (Bouthillier et al. 2021)
+USUALLY = 0.75  # above this share a method is said to win usually (Bouthillier et al. 2021)
 FEWEST_FOR_SHARE = 5
 FEWEST_FOR_SHAPE = 6
 
 
 @dataclass(frozen=True)
 class Wins:
-    """P(a run of A beats a run of B), ties counted half, with a 95 % interval."""
+    """P(a run of A beats a run of B), with ties counted half, and its 95 % interval."""
 
     share: float
     low: float
@@ -20,38 +20,38 @@ class Wins:
 
     @property
     def usually(self) -> bool:
-        """Whether A (or B) usually wins."""
+        """Whether one of the two usually wins."""
         return max(self.share, 1 - self.share) > USUALLY
 
 
 def wins(a: Sequence[float], b: Sequence[float]) -> Wins:
-    """The share over all pairs of runs (Mann and Whitney's U over n·m), and DeLong's interval of it.
+    """The share of all pairs of runs that A wins (Mann and Whitney's U over n_a·n_b), and DeLong's interval.
 
-    The interval's standard error is that of the placements of each run among the other side's, held inside
-    0 and 1. Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021.
+    The interval's standard error is that of the placements of each run among the other side's; its ends are limited to
+    [0, 1]. Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021.
     """
     above = [fmean(_beats(x, y) for y in b) for x in a]
     below = [fmean(_beats(x, y) for x in a) for y in b]
     share = fmean(above)
     spread = sum(_over_n(placements) for placements in (above, below))
-    # Where every run of one side wins, placements do not scatter; the rule of three says what n runs can show.
+    # If every run of one side wins, the placements do not vary; the rule of three bounds what n runs can show.
     least = 1 / min(len(a), len(b)) / 3
     half = 1.96 * max(sqrt(spread), least if share in (0.0, 1.0) else 0.0)
     return Wins(share, max(0.0, share - half), min(1.0, share + half))
 
 
 def disagrees(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether the mean and the majority of runs name different winners: one collapse can turn a mean."""
+    """Whether the mean and the majority of runs name different winners, as when one collapse lowers a mean."""
     higher = fmean(a) - fmean(b)
     majority = fmean(_beats(x, y) for x in a for y in b) - 0.5
     return round(higher, 12) != 0 and round(majority, 12) != 0 and (higher > 0) != (majority > 0)
 
 
 def shape_p(a: Sequence[float], b: Sequence[float], paired: bool) -> float | None:
-    """p of the exact test on ranks: Wilcoxon's signed-rank over pairs (a[i], b[i]), else Mann and Whitney's.
+    """p of an exact test on ranks: Wilcoxon's signed-rank test over pairs (a[i], b[i]) if paired, else Mann-Whitney's.
 
-    None below 6 runs a side, where neither can reach .05 two-sided after ties. Zeros and ties are exact up to 12
-    pairs by trying all sign patterns; beyond that SciPy's approximation is used.
+    None with fewer than 6 runs per side, where neither reaches a two-sided 0.05 with ties. With zeros or ties, p is
+    exact up to 12 pairs (all sign patterns are tried); beyond that SciPy's approximation is used.
     """
     from scipy.stats import PermutationMethod, mannwhitneyu, wilcoxon  # scipy takes a second
 

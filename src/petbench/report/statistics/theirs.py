@@ -1,8 +1,8 @@
-"""A published number beside ours: consistent, differs, or cannot tell.
+"""A published number compared with ours: consistent, differs, or cannot tell.
 
-One published run y against our n runs: y should lie within mean ± t·sqrt(s²·(1 + 1/n) + rows), rows the part for other
-rows where theirs are others than ours; a mean of n₂ runs within the same with 1/n₂ for 1. s² is moderated by the table.
-A published mean with a deviation is compared by Welch's t.
+A published single run y is consistent with our n runs if it lies within mean ± t·√(s²·(1 + 1/n) + r), where r is the
+variance for other rows if theirs are not ours. For a published mean of n₂ runs, 1/n₂ replaces the 1. s² is moderated by
+the table. A published mean with its standard deviation is compared by Welch's t test.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ Word = Literal["consistent", "differs", "cannot tell"]
 
 @dataclass(frozen=True)
 class Beside:
-    """The word, our mean minus theirs, and half the width of what counts as consistent (all in score units)."""
+    """The word; our mean minus theirs, and half the width of the consistent range (both in score units)."""
 
     word: Word
     difference: float
-    half: float | None  # None: one run of ours, and no spread known
+    half: float | None  # None: we have one run, and the spread is not known
 
     def text(self, scale: float = 100.0) -> str:
         """`differs`, `consistent`, `cannot tell (± 3.1)`."""
@@ -43,12 +43,12 @@ def beside(
     rows_variance: float = 0.0,
     worth: float = 0.02,
 ) -> Beside:
-    """Ours beside one printed number.
+    """Our scores compared with one printed number, all in score units.
 
-    n: of how many runs theirs is the mean; std: their deviation over seeds; without it they scatter as ours do.
-    prior: what the table says of the spread of seeds; with it one run of ours is enough.
-    rows_variance: the variance (score²) of the difference that other rows make; 0 where the rows are the same.
-    worth: a half width beyond this (2 points) makes "consistent" an empty word, so the word is "cannot tell".
+    n: the number of runs of which theirs is the mean. std: their standard deviation over seeds; without it, theirs is
+    assumed to be ours. prior: of the variance over seeds, from the table; with it, one run of ours is enough.
+    rows_variance: the variance (score²) of the difference due to other rows; 0 on the same rows.
+    worth: with a half width above this (2 points) "consistent" would say nothing, so the word is "cannot tell".
     """
     apart = fmean(ours) - theirs
     several = len(ours) > 1

@@ -1,1 +1,1 @@
-"""Tables as Markdown, CSV, LaTeX and terminal text, and how a number is written."""
+"""The report as Markdown, CSV, LaTeX and terminal text, and how the cells of its tables are written."""

@@ -1,4 +1,4 @@
-"""The report as LaTeX tables (booktabs), plain ASCII whatever the names hold."""
+"""The report as LaTeX tables (booktabs), in plain ASCII whatever characters the names have."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def to_latex(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is: special signs escaped, accents as commands, the rest as `?`."""
+    """LaTeX that prints the text: special characters escaped, accents as commands, unknown characters as `?`."""
     out = []
     for sign in unicodedata.normalize("NFC", text):
         if sign in _SPECIAL:

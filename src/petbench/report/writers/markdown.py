@@ -39,9 +39,9 @@ def to_markdown(report: Report) -> str:
 
 
 def counts_line(report: Report) -> str:
-    """`40 runs: 38 done, 2 failed; 16 tuning runs apart`"""
+    """`40 runs: 38 done, 2 failed; 16 tuning runs not counted`"""
     listed = ", ".join(f"{number} {status}" for status, number in sorted(report.counts.items()))
-    trials = f"; {report.trials} tuning runs apart" if report.trials else ""
+    trials = f"; {report.trials} tuning runs not counted" if report.trials else ""
     return f"{sum(report.counts.values())} runs: {listed or 'none'}{trials}"
 
 
@@ -58,7 +58,7 @@ def entry_text(entry: Entry | None) -> str:
 
 
 def average_text(average: Average | None) -> str:
-    """As an entry, with `5/8` where tasks are missing."""
+    """The same for an average, with `5/8` if tasks are missing."""
     if average is None:
         return NOTHING
     short = average.summary
@@ -97,7 +97,7 @@ _READ_BY_MARKDOWN = re.compile(r"([\\`*\[\]])")
 
 
 def _name(text: str) -> str:
-    """A name that people gave, as text: no HTML, link, image, emphasis or code is read in it."""
+    """A user's name as plain text, escaped so that no HTML, link, image, emphasis or code is read in it."""
     return escape(_READ_BY_MARKDOWN.sub(r"\\\1", " ".join(shown(text).split())), quote=False)
 
 

@@ -1,4 +1,4 @@
-"""The cells of tables in words: spreads, intervals, costs, budgets and ranks (single numbers: record/units.py)."""
+"""The cells of tables as text: spreads, intervals, costs, budgets and ranks (single numbers: record/units.py)."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,17 +10,17 @@ from petbench.report.statistics.ranks import Ranks
 
 
 def spread(short: Summary) -> str:
-    """`± 0.3`, or nothing for one value."""
+    """`± 0.3`; empty for a single run."""
     return "" if short.std is None else f"± {score(short.std)}"
 
 
 def interval(short: Summary) -> str:
-    """`[85.8, 86.4]`, or nothing for one value."""
+    """`[85.8, 86.4]`; empty for a single run."""
     return "" if short.low is None or short.high is None else f"[{score(short.low)}, {score(short.high)}]"
 
 
 def span(value: Span | None, write: Callable[[float], str]) -> str:
-    """One number, or `low to high` where a row's tasks differ."""
+    """One number, or `low to high` if a row's tasks differ."""
     if value is None:
         return NOTHING
     low, high = write(value.low), write(value.high)
@@ -28,7 +28,7 @@ def span(value: Span | None, write: Callable[[float], str]) -> str:
 
 
 def head(column: Column) -> str:
-    """`rte (accuracy)`"""
+    """The head of a column: `rte (accuracy)`."""
     return f"{column.label} ({column.metric})" if column.metric else column.label
 
 
@@ -39,7 +39,7 @@ COST_HEADS = (
 
 
 def cost_cells(costs: Costs) -> list[str]:
-    """One text a head of COST_HEADS. Tuned: adapter, norms and other parts; their percent is of the backbone."""
+    """One text for each head in COST_HEADS. Tuned: adapter, norms and other parts, also in percent of the backbone."""
     return [
         span(costs.tuned, whole),
         span(costs.tuned_percent, percent),
@@ -57,24 +57,24 @@ def cost_cells(costs: Costs) -> list[str]:
 
 
 def used(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The columns in which some row has something."""
+    """The positions of the columns in which some row has a value."""
     return [index for index in range(len(COST_HEADS)) if any(row[index] != NOTHING for row in rows)]
 
 
 SEARCHED_TITLE = "Expected best of k trials"
 SEARCHED_NOTE = (
     "the selection score that the best of k trials is expected to reach, and the time that k trials take; trials "
-    "drawn from those on disk (Dodge et al. 2019). A failed trial scores as the worst one, and its time counts."
+    "drawn from those on disk (Dodge et al. 2019). A failed trial gets the worst score, and its time counts."
 )
 
 
 def searched_heads(searched: Sequence[Searched]) -> list[str]:
-    """The head of the table of budgets, a column for each k of any line."""
+    """The heads of the table of budgets, with one column for each k that some line has."""
     return ["method", "task (metric)", "model, protocol", "trials", *(f"k = {k}" for k in _ks(searched))]
 
 
 def searched_cells(line: Searched, searched: Sequence[Searched]) -> list[str]:
-    """One line: `8, 1 failed`, then `85.3 (2 min)` for each k."""
+    """One line of that table: method, task, model, trials (`8, 1 failed`), then `85.3 (2 min)` for each k."""
     known = {each.trials: f"{score(each.score)} ({seconds(each.seconds)})" for each in line.shown()}
     trials = f"{len(line.budgets)}" + (f", {line.failed} failed" if line.failed else "")
     place = [line.method, f"{line.task} ({line.metric})", f"{line.model}, {line.protocol}", trials]

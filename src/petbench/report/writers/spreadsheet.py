@@ -1,4 +1,4 @@
-"""The report as CSV: one line for each cell, unrounded."""
+"""The report as CSV: one line for each cell, with unrounded numbers."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ FIELDS = (
 
 
 def to_csv(report: Report) -> str:
-    """Scores as fractions; the lines with task `average` hold the macro means; costs are those of the row."""
+    """The tables as CSV. Scores are fractions; lines with task `average` hold macro means; costs are of the row."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
     writer.writeheader()
@@ -31,7 +31,7 @@ def to_csv(report: Report) -> str:
 
 
 def budgets_csv(report: Report) -> str:
-    """Expected best of k trials, a line for each k; scores as fractions."""
+    """The expected best of k trials as CSV, one line for each k; scores are fractions."""
     file = io.StringIO()
     fields = (
         "model", "protocol", "method", "task", "metric", "trials", "failed", "k", "expected_best", "seconds",
@@ -47,7 +47,7 @@ def budgets_csv(report: Report) -> str:
 
 
 def _no_formula(value: object) -> object:
-    """A text that a spreadsheet would compute (`=1+1`, `@name`) with an apostrophe in front; numbers as they are."""
+    """The value; a text that a spreadsheet would compute (`=1+1`, `@name`) gets an apostrophe in front."""
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
     try:
@@ -118,7 +118,7 @@ def _costs(row: Row) -> dict[str, object]:
 
 
 def _plain(value: float | None) -> str:
-    """Eight digits that count, the same on every machine; whole numbers as such."""
+    """A number with eight significant digits, so that it is the same on every machine; whole numbers in full."""
     if value is None:
         return ""
     return str(int(value)) if float(value).is_integer() and abs(value) > 1 else f"{value:.8g}"

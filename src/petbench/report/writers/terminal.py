@@ -1,4 +1,4 @@
-"""The report on a terminal, with rich: one table a model, score, size and time side by side, short enough to read."""
+"""The report on a terminal: one short table for each model, with scores, size and time side by side."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,12 +24,12 @@ from petbench.report.writers.numerals import (
     spread,
 )
 
-TOP = "*"  # behind the scores of the top group, bold where the output can show it
-PADDING = 2  # columns of space beside a cell, rich's own divider among them
+TOP = "*"  # after the scores of the top group, which are bold if the output can show it
+PADDING = 2  # columns of space after a cell, including rich's own divider
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print every table. Each takes at most as many lines as it has methods, and ten."""
+    """Print every table. Each takes at most ten lines more than it has methods."""
     _line(console, counts_line(report))
     for table in report.tables:
         _line(console, _title(table), style="bold")
@@ -43,7 +43,7 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _searched(searched: Sequence[Searched]) -> Grid:
-    """What tuning budgets buy."""
+    """The table of tuning budgets."""
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0))
     for number, head in enumerate(searched_heads(searched)):
         grid.add_column(head, justify="left" if number < 3 else "right", overflow="ellipsis")
@@ -53,26 +53,26 @@ def _searched(searched: Sequence[Searched]) -> Grid:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    """One line, cut where the terminal ends."""
+    """Print one line, cut at the edge of the terminal."""
     console.print(Text(shown(text), style=style), no_wrap=True, overflow="ellipsis", soft_wrap=False)
 
 
 def _title(table: Table) -> str:
-    """The table's title without the sentence on its protocol, and the number of seeds where all cells share one."""
+    """The table's title without the sentence on its protocol, and the number of seeds if all cells have the same."""
     words = table.title.replace(f": {PROTOCOLS.get(table.protocol, '')}", "", 1)
     seeds = _seeds(table)
     return words if seeds is None else f"{words} | {seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
 def _seeds(table: Table) -> int | None:
-    """The number of runs behind every score; None where they differ."""
+    """The number of runs behind every score; None when it differs between cells."""
     counts = {e.summary.n for row in table.rows for e in row.entries.values() if e.summary is not None}
     return counts.pop() if len(counts) == 1 else None
 
 
 def _grid(table: Table, width: int, bold: bool) -> Grid:
-    """Methods by tasks, their average, size and time. Spreads go where there is no room, then tasks, the last first;
-    never the average, the size or the time."""
+    """Methods by tasks, with average, size and time. If there is no room, spreads are left out first, then tasks from
+    the last on; never the average, the size or the time."""
     labels = ["method", *(row.label for row in table.rows)]
     fixed = [*_average(table), *_costs(table)]
     room = width - max(map(len, labels)) - PADDING - sum(map(_width, fixed))
@@ -93,7 +93,7 @@ def _grid(table: Table, width: int, bold: bool) -> Grid:
 
 
 def _fitting(scores: Sequence[Sequence[str]], room: int, least: int) -> int:
-    """How many of the columns fit beside the mark of those that do not."""
+    """How many of the columns fit, with room for a column that counts those that do not."""
     if sum(map(_width, scores)) <= room:
         return len(scores)
     room -= len("… 10") + PADDING
@@ -105,7 +105,7 @@ def _width(cells: Sequence[str]) -> int:
 
 
 def _scores(column: Column, rows: Sequence[Row], one_n: bool, beside: Callable[..., str]) -> list[str]:
-    """`86.1* ± 0.3 †1`, and `n=2` where the cells differ in that."""
+    """A column of scores, `86.1* ± 0.3 †1`, with `n=2` if the cells' numbers of runs differ."""
     known = METRICS.get(column.metric)
     head = f"{column.label}\n{known.short if known else column.metric}"
     return [head, *(_score(row.entries.get(column.key), one_n, beside) for row in rows)]
@@ -124,7 +124,7 @@ def _score(entry: Entry | None, one_n: bool, beside: Callable[..., str]) -> str:
 
 
 def _average(table: Table) -> list[list[str]]:
-    """The column of averages, if there is one."""
+    """The column of averages; empty if there is none."""
     if all(row.average is None for row in table.rows):
         return []
     return [["average", *(_mean(row.average) for row in table.rows)]]
@@ -139,7 +139,7 @@ def _mean(average: Average | None) -> str:
 
 
 def _costs(table: Table) -> list[list[str]]:
-    """Size and time, each where something was measured."""
+    """The columns of size and time, each if something was measured."""
     sizes = [span(row.costs.tuned, whole) for row in table.rows]
     times = [
         NOTHING if row.costs.train_seconds is None else seconds(row.costs.train_seconds) for row in table.rows
@@ -149,7 +149,7 @@ def _costs(table: Table) -> list[list[str]]:
 
 
 def _notes(table: Table) -> list[str]:
-    """What must be known to read the marks; the rest is in the files."""
+    """The notes that explain the marks; all other notes are in the files."""
     entries = [entry for row in table.rows for entry in row.entries.values()]
     standings = {entry.standing for entry in entries}
     standings |= {row.average.standing for row in table.rows if row.average is not None}
@@ -157,9 +157,11 @@ def _notes(table: Table) -> list[str]:
     lost = sum(entry.cell.count("failed") + entry.cell.count("diverged") for entry in entries)
     notes = ["x 100, mean ± standard deviation over seeds; intervals and all notes: tables.md, index.html"]
     if "top" in standings:
-        notes.append(f"{TOP} top group: not told from the highest of its column (all pairs together at 5 %)")
+        notes.append(
+            f"{TOP} top group: not significantly below its column's highest (all pairs tested at 5 %)"
+        )
     elif "level" in standings:
-        notes.append("no method is told from another")
+        notes.append("no two methods differ significantly")
     if fallen:
         notes.append(f"{COLLAPSED}k: k runs collapsed to one answer, counted in the mean ({fallen} in all)")
     if lost:
@@ -168,7 +170,7 @@ def _notes(table: Table) -> list[str]:
 
 
 def _text(text: str, bold: bool) -> Text:
-    """The score of the top group is bold where the output can show it."""
+    """The text, with the score in bold if it is of the top group and the output can show it."""
     found = Text(text)
     if bold and TOP in text:
         found.stylize("bold", 0, text.index(TOP))

@@ -1,1 +1,1 @@
-"""Rows as token ids, in batches, kept between runs."""
+"""Rows as token ids, cached between runs, and as batches of tensors."""

@@ -1,10 +1,12 @@
-"""Order of rows in an epoch: seeded, every row once, rows of like length together."""
+"""The order of rows in an epoch: seeded, every row once, rows of similar length together."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-BUCKET_BATCHES = 32  # batches whose rows are sorted together; more: less padding, less chance in an order
+BUCKET_BATCHES = (
+    32  # batches whose rows are sorted together; a larger number means less padding, but less shuffling
+)
 
 
 def batch_order(
@@ -14,10 +16,11 @@ def batch_order(
     epoch: int,
     bucket: bool = True,
 ) -> list[list[int]]:
-    """Positions of the rows of every batch of one epoch; depends on its arguments only.
+    """The positions of the rows of every batch of one epoch; depends on its arguments only.
 
-    Rows are shuffled. With `bucket`, runs of up to 32 batches (at least two runs, so that epochs differ) are
-    then sorted by length and cut into batches, whose order is shuffled. All batches are full but one.
+    Rows are shuffled. With `bucket`, stretches of up to 32 batches (at least two stretches, so that epochs differ)
+    are then sorted by length and cut into batches, whose order is shuffled. All batches but one are full. Raises
+    ValueError for a batch size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: at least 1")
@@ -32,7 +35,7 @@ def batch_order(
     run = batch_size * min(BUCKET_BATCHES, max(1, len(shuffled) // batch_size // 2))
     for start in range(0, len(shuffled), run):
         rows = shuffled[start : start + run]
-        rows = rows[np.argsort(sizes[rows], kind="stable")]  # equals stay shuffled
+        rows = rows[np.argsort(sizes[rows], kind="stable")]  # rows of equal length stay shuffled
         batches += [rows[at : at + batch_size].tolist() for at in range(0, len(rows), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 

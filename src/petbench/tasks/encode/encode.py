@@ -1,4 +1,4 @@
-"""Rows to token ids, and token ids to batches of tensors."""
+"""Turn rows into token ids, and token ids into batches of tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from petbench.tasks.encode.cutting import check_room, refuse_empty, within
 from petbench.tasks.splits import Split
 from petbench.tasks.wording import Wording, wording_of
 
-if TYPE_CHECKING:  # torch takes seconds, and tokens are made and kept without it
+if TYPE_CHECKING:  # torch takes seconds, and rows are tokenised and cached without it
     import torch
-from petbench.console import is_main_process, warn
+from petbench.console import warn
 from petbench.errors import UserError
 
 Form = Literal["head", "text"]
 
 
-ENCODING = 2  # raise it when the same text gives other tokens: cached rows are then made anew
+ENCODING = 2  # raise it when a change here gives the same text other tokens: cached tokens are then not used
 
 
-IGNORED = -100  # label of padding in targets: the loss leaves it out
+IGNORED = -100  # the label of padding in targets, which the loss ignores
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """Token ids of a split, row after row in one array.
 
-    Row i is `ids[offsets[i]:offsets[i + 1]]`; `types` (token type ids) likewise, where the tokenizer gives
-    them. `labels`: (rows,) int64, or float32 for regression, or None for test rows. `targets`: token ids of
-    every row's target, in text form with labels. `cut`: rows that were longer than allowed.
+    Row i is `ids[offsets[i]:offsets[i + 1]]`, and so for `types` (token type ids), if the tokenizer gives them.
+    `labels`: (rows,) int64, or float32 for regression, or None without labels. `targets`: the token ids of every
+    row's target in text form, or None. `cut`: the number of rows that were longer than allowed.
     """
 
     form: Form
@@ -51,12 +51,12 @@ class Encoded:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Input tokens of every row. Shape (rows,)."""
+        """(rows,) The number of input tokens of every row."""
         return np.diff(self.offsets)
 
     @cached_property
     def target_lengths(self) -> np.ndarray | None:
-        """Target tokens of every row, in text form. Shape (rows,)."""
+        """(rows,) The number of target tokens of every row; None in head form."""
         return None if self.targets is None else np.array([len(target) for target in self.targets])
 
     def input_ids(self, row: int) -> list[int]:
@@ -74,10 +74,10 @@ def encode(
 ) -> Encoded:
     """Tokenise a split, or read its tokens from the cache.
 
-    head: the text field or the pair. text: the wording's input text, and the target's tokens. At most
-    `spec.max_length` tokens an input; a pair is cut longest first, so that both texts keep a part. The cache's
-    key is texts, tokenizer, task version, form, wording and length; labels and targets are made anew each time.
-    Raises UserError when the length leaves no room for the texts, or a text becomes no token at all.
+    form: `head` encodes the text field or the pair of them; `text` encodes the wording's input text and the targets. An
+    input has at most `spec.max_length` tokens; of a pair the longer text is cut first, so that both keep a part. The
+    cache's key covers texts, tokenizer, task version, form, wording and length; labels and targets are not cached.
+    Raises UserError when the length leaves no room for the texts, or when a text has no token at all.
     """
     wording = wording_of(spec)
     folder = token_cache.cache_folder(cache_dir)
@@ -106,7 +106,7 @@ def encode(
 
 
 def scaled(labels: Sequence[int] | Sequence[float], task: Task) -> np.ndarray:
-    """(rows,) labels as a head learns them: (label - first) / second of `task.units`. GLUE's stay as they are."""
+    """(rows,) labels as a head learns them, (label − a) / b with a, b = `task.units`; GLUE's are unchanged (0, 1)."""
     first, second = task.units
     return ((np.asarray(labels, dtype=np.float64) - first) / second).astype(np.float32)
 
@@ -114,7 +114,7 @@ def scaled(labels: Sequence[int] | Sequence[float], task: Task) -> np.ndarray:
 def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
     """Token ids of every legal label string, in label order, with the end token that the tokenizer adds.
 
-    Raises UserError where two names of the user's own become the same tokens: no answer could tell them apart.
+    Raises UserError when two labels of a user's own task become the same tokens: no answer could tell them apart.
     """
     found = [list(ids) for ids in tokenizer(list(wording.targets))["input_ids"]]
     if wording.task.glue is not None:
@@ -124,17 +124,17 @@ def target_ids(wording: Wording, tokenizer: Any) -> list[list[int]]:
         other = seen.setdefault(tuple(ids), target)
         if other != target:
             raise UserError(
-                f"task.wording={wording.style}: the tokenizer makes the same of the labels '{other}' and '{target}'. "
+                f"task.wording={wording.style}: the labels '{other}' and '{target}' become the same tokens. "
                 "Use task.wording=compacter, which writes classes as digits."
             )
     return found
 
 
 def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str, torch.Tensor]":
-    """Rows as tensors, padded on the right to the longest: each (rows, tokens) but head labels, (rows,).
+    """Rows as tensors, padded on the right to the longest row.
 
-    input_ids, attention_mask, token_type_ids where the tokenizer gives them, and labels where known: class
-    codes (int64) or scores (float32) for a head, target ids with -100 as padding for text.
+    input_ids, attention_mask and, if the tokenizer gives them, token_type_ids: (rows, tokens) int64. labels, if known:
+    for a head (rows,) class codes (int64) or numbers (float32); for text (rows, target tokens) ids padded with -100.
     """
     import torch  # torch takes seconds
 
@@ -165,7 +165,7 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
 def _tokenised(
     split: Split, wording: Wording, form: Form, tokenizer: Any, max_length: int
 ) -> token_cache.Arrays:
-    """Flat token ids, offsets, numbers of the rows that were cut and, where the tokenizer gives them, token types."""
+    """The arrays `ids`, `offsets`, `cut` (positions of rows that were cut) and, if there are token types, `types`."""
     names = list(split.texts)
     pieces: list[list[str]] = []
     columns = list(split.texts.values())
@@ -180,7 +180,7 @@ def _tokenised(
         for place in cut:
             rows[place] = within(max_length, pieces[place], len(names), rows[place], tokenizer)
         types = None if types is None else [kind[: len(row)] for kind, row in zip(types, rows, strict=True)]
-    elif cut:  # truncation=True cuts a pair longest first
+    elif cut:  # truncation=True cuts the longer text of a pair first
         long = [[column[place] for place in cut] for column in columns]
         again = tokenizer(*long, truncation=True, max_length=max_length, return_attention_mask=False)
         for number, place in enumerate(cut):
@@ -189,7 +189,7 @@ def _tokenised(
                 types[place] = again["token_type_ids"][number]
     refuse_empty(split, rows, len(columns), tokenizer)
     if any(not row for row in rows):
-        # An empty text under a tokenizer without special tokens: one token, so that the row can be fed.
+        # An empty text and a tokenizer without special tokens: the row gets one token, as a model needs at least one.
         filler = next(i for i in (tokenizer.eos_token_id, tokenizer.pad_token_id, 0) if i is not None)
         types = None if types is None else [kind or [0] for kind in types]
         rows = [row or [filler] for row in rows]
@@ -203,12 +203,12 @@ def _tokenised(
     return arrays
 
 
-CUT_SHARE = 0.05  # of a part's rows; above it a warning
+CUT_SHARE = 0.05  # share of a part's rows; a warning is printed when more were cut
 
 
 def warn_of_cuts(encoded: Encoded, what: str, max_length: int) -> None:
-    """A line on the terminal when so many rows were cut that the score is another task's."""
-    if encoded.cut > CUT_SHARE * len(encoded) and is_main_process():
+    """Warn when so many rows were cut that the scores no longer measure the task."""
+    if encoded.cut > CUT_SHARE * len(encoded):
         warn(
             f"{what}: {encoded.cut} of {len(encoded)} rows ({encoded.cut / len(encoded):.1%}) are longer than "
             f"task.max_length={max_length} and were cut, the longer text first."

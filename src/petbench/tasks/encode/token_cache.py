@@ -1,4 +1,4 @@
-"""Token ids on disk, by content: shared by all runs, written atomically, made anew when broken."""
+"""A cache of token ids on disk, keyed by content: shared by all runs, written atomically, ignored when broken."""
 
 import contextlib
 import hashlib
@@ -17,10 +17,10 @@ from petbench.errors import DiskError, UserError
 from petbench.files import replacing
 
 ENV_DIR = "PETBENCH_CACHE"
-MOST_BYTES = 4 * 2**30  # of token ids; the longest unused go first
+MOST_BYTES = 4 * 2**30  # size of the cache; the files that were unused for longest are deleted first
 Arrays = dict[str, np.ndarray]
 
-_digests: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()  # half a second for 30,000 tokens
+_digests: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()  # half a second each
 
 
 def cache_folder(given: str | Path | None) -> Path:
@@ -29,12 +29,12 @@ def cache_folder(given: str | Path | None) -> Path:
 
 
 def cache_key(**content: Any) -> str:
-    """SHA-256 (hex) over everything that the token ids depend on."""
+    """SHA-256 (hex) of everything that the token ids depend on."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """SHA-256 of what a tokenizer does, without the padding and cutting of its last call."""
+    """SHA-256 of a tokenizer's state, without the padding and truncation settings that its last call left."""
     size, digest = _digests.get(tokenizer, (0, ""))
     if size == len(tokenizer):
         return digest
@@ -57,7 +57,7 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 
 def read(folder: Path, key: str) -> Arrays | None:
-    """The arrays kept under a key; None when there are none or the file is broken."""
+    """The arrays stored under a key; None when there are none or the file is broken."""
     path = _path(folder, key)
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -67,17 +67,17 @@ def read(folder: Path, key: str) -> Arrays | None:
     if not _whole(arrays):
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # it was used: `bound` deletes what was not
+        os.utime(path)  # marks the file as used, since `bound` deletes unused ones
     return arrays
 
 
 def write(folder: Path, key: str, arrays: Arrays) -> None:
-    """Keep arrays under a key. Parallel writers each rename a whole file into place."""
+    """Store arrays under a key. Parallel writers each rename a complete file into place."""
     try:
         with replacing(_path(folder, key)) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         bound(folder / "tokens")
-    except (UserError, DiskError) as error:  # a run needs no cache
+    except (UserError, DiskError) as error:  # a run works without a cache
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__
         warnings.warn(f"token cache {folder} cannot be written ({reason}); going on without", stacklevel=2)
 
@@ -93,7 +93,7 @@ def bound(folder: Path, most: int = MOST_BYTES) -> None:
 
 def _states(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for path in folder.glob("*.npz"):
-        with contextlib.suppress(OSError):  # another process was faster
+        with contextlib.suppress(OSError):  # another process may have deleted it
             yield path, path.stat()
 
 
@@ -102,7 +102,7 @@ def _path(folder: Path, key: str) -> Path:
 
 
 def _whole(arrays: Arrays) -> bool:
-    """Whether ids and offsets fit each other."""
+    """Whether all arrays are there and their lengths agree."""
     if not {"ids", "offsets"} <= set(arrays) or arrays["offsets"].ndim != 1 or not len(arrays["offsets"]):
         return False
     size = int(arrays["offsets"][-1])

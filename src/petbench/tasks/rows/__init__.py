@@ -1,1 +1,1 @@
-"""Where rows come from: a local folder, the hub, new text; read and checked."""
+"""Reading and checking rows: from files, a GLUE folder, the hub, and new text to predict."""

@@ -1,4 +1,4 @@
-"""Turn raw columns into a Split, or say which row of which file is broken."""
+"""Turn raw columns into a Split, or raise an error that names the broken row and its file."""
 
 import math
 from collections import Counter
@@ -15,10 +15,10 @@ Place = Callable[[int], str]  # row position -> "file, line 12"
 
 
 def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], place: Place) -> Split:
-    """Raw columns (text fields, `label`, `idx`) -> Split. Labels of GLUE's test splits are always left out.
+    """Raw columns (text fields, `label`, `idx`) as a Split. Labels of GLUE's test splits are always left out.
 
-    An empty text is kept, as GLUE has some; a missing one is an error. Raises UserError, with the place, on
-    an empty split, a missing text, a NaN or missing label, and a label that is no legal code or name.
+    place: row position -> a description of it for messages. An empty text is kept, as GLUE has some. Raises UserError
+    with the place on an empty split, a missing text or number, and a label that is missing, NaN or not legal.
     """
     idx: list[int] = []
     raw = columns["idx"]
@@ -45,7 +45,7 @@ def checked_split(task: Task, name: str, columns: Mapping[str, Sequence[Any]], p
 
 
 def split_notes(split: Split) -> list[str]:
-    """What a reader must know of a split's rows: empty texts, and row numbers that are there twice."""
+    """What a user must know about a split's rows: empty texts, and row numbers that occur twice."""
     notes = empty_text_notes(split)
     times = Counter(split.idx)
     if len(times) < len(split):
@@ -58,7 +58,7 @@ def split_notes(split: Split) -> list[str]:
 
 
 def empty_text_notes(split: Split) -> list[str]:
-    """One line per text field that is empty in some rows."""
+    """One line for each text field that is empty in some rows."""
     notes = []
     for field, column in split.texts.items():
         count = sum(not text.strip() for text in column)
@@ -75,7 +75,7 @@ def _texts(column: Sequence[Any], field: str, place: Place) -> list[str]:
 
 
 def _label_code(task: Task) -> Callable[[Any, int, Place], int]:
-    """Reader of class labels: a code, or the label's name as the official files have it."""
+    """A reader of class labels: a code, or the label's name as in the official files."""
     names = {name: code for code, name in enumerate(task.labels)}
     legal = ", ".join(f"{code} ({name})" for name, code in names.items())
 
@@ -91,7 +91,7 @@ def _label_code(task: Task) -> Callable[[Any, int, Place], int]:
 
 
 def _score(task: Task) -> Callable[[Any, int, Place], float]:
-    """Reader of numbers, as float32 holds them, so that text and parquet sources give equal rows."""
+    """A reader of numbers, rounded to float32, so that text and Parquet files give equal rows."""
     low, high = task.bounds
 
     def read(value: Any, row: int, place: Place) -> float:
@@ -104,7 +104,7 @@ def _score(task: Task) -> Callable[[Any, int, Place], float]:
 
 
 def name_of(value: Any) -> str:
-    """A class label as its name: 3 and 3.0 are the same, and so is the text `3`."""
+    """The name of a class label: 3, 3.0 and the text `3` give the same name."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()

@@ -1,4 +1,4 @@
-"""A task's texts out of columns: a column by its name, or several put together as `{word}: {sentence1}` says."""
+"""A task's texts from the columns of a file: one column by name, or several in a pattern, `{word}: {sentence1}`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ _NAMED = re.compile(r"\{([^{}]+)\}")
 
 
 def columns_of(fields: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    """The columns that the fields are made of, each once."""
+    """The columns that the text fields are made of, each once. columns: field -> column or pattern."""
     named = [_NAMED.findall(columns.get(field, field)) or [columns.get(field, field)] for field in fields]
     return list(dict.fromkeys(name for names in named for name in names))
 
@@ -16,7 +16,7 @@ def columns_of(fields: Sequence[str], columns: Mapping[str, str]) -> list[str]:
 def texts_of(
     raw: Mapping[str, Sequence[Any]], fields: Sequence[str], columns: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Field -> its texts."""
+    """Field -> its texts. columns: field -> column or pattern; a field that is not in it is its own column."""
     return {field: _texts(raw, columns.get(field, field)) for field in fields}
 
 

@@ -14,12 +14,12 @@ from petbench.tasks.rows.hub import load_hub, no_hub_message
 from petbench.tasks.rows.load import read_local_split, task_folder
 from petbench.tasks.splits import Split
 
-SUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` reads it too
+SUMS = "SHA256SUMS"  # in the format of `sha256sum -c`
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What `check` found of one split: `ok`, `missing` (not there) or `bad` with the reason."""
+    """What `check` found for one split: `ok`, `missing`, or `bad` with the reason."""
 
     task: str
     split: str
@@ -30,14 +30,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Findings of a folder; `whole`: every split of all ten tasks is there and right."""
+    """The findings for a folder; `whole`: every split of all ten tasks is there and valid."""
 
     folder: Path
     findings: tuple[Finding, ...]
 
     @property
     def bad(self) -> tuple[Finding, ...]:
-        """Splits that are there and wrong."""
+        """Splits that are there but invalid."""
         return tuple(finding for finding in self.findings if finding.status == "bad")
 
     @property
@@ -47,23 +47,23 @@ class Report:
 
     @property
     def whole(self) -> bool:
-        """Nothing bad, nothing missing."""
+        """Whether no split is bad or missing."""
         return all(finding.status == "ok" for finding in self.findings)
 
 
 def fetch(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> Path:
     """Store every split of all ten tasks from the hub as `<task>/<split>.parquet`, with SHA256SUMS.
 
-    A task that is there and has its checksums is kept, so a broken-off fetch goes on where it stopped.
-    `say` gets one line a split. Gives the folder. Raises UserError when the hub is not in reach or the
-    folder cannot be written.
+    A task whose files match their checksums is kept, so an interrupted fetch goes on where it stopped. `say` is called
+    with one line for each split. Returns the folder. Raises UserError when the hub cannot be reached or the folder
+    cannot be written.
     """
     root = Path(folder)
     sums = _read_sums(root)
     for task in TASKS.values():
         files = {name: root / task.name / f"{name}.parquet" for name in task.splits}
         if all(_has_sum(root, path, sums) for path in files.values()):
-            say(f"{task.name}: there already")
+            say(f"{task.name}: already there")
             continue
         if not hub_reachable():
             raise UserError(no_hub_message(task, "not in reach from this machine"))
@@ -74,7 +74,7 @@ def fetch(folder: str | Path, say: Callable[[str], None] = lambda line: None) ->
                 if len(split) != task.rows[name]:
                     raise UserError(
                         f"the hub's {task.name} {name} has {len(split)} rows, officially {task.rows[name]}: "
-                        "nothing of it stored. Try again later."
+                        "no split of this task was stored. Try again later."
                     )
                 place = path.relative_to(root)
                 write_split(half / place, task, split)
@@ -85,7 +85,7 @@ def fetch(folder: str | Path, say: Callable[[str], None] = lambda line: None) ->
 
 
 def check(folder: str | Path) -> Report:
-    """Verify a folder: checksums where SHA256SUMS lists them, row counts, columns, labels, text."""
+    """Verify a folder: the checksums that SHA256SUMS lists, row counts, columns, labels and texts."""
     root = Path(folder)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder. Give one that `petbench data fetch DIR` has filled.")
@@ -117,7 +117,7 @@ def _check_task(root: Path, task: Task, sums: dict[str, str]) -> Iterator[Findin
 
 
 def write_split(path: Path, task: Task, split: Split) -> None:
-    """A split as parquet in the hub's schema: texts, label (-1 where unknown), idx. Atomic."""
+    """Write a split as Parquet in the hub's schema: texts, label (-1 where unknown), idx. Atomic."""
     # pyarrow takes most of a second
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -131,7 +131,7 @@ def write_split(path: Path, task: Task, split: Split) -> None:
 
 
 def _has_sum(root: Path, path: Path, sums: dict[str, str]) -> bool:
-    """Whether the file is there with the checksum that is written for it."""
+    """Whether the file is there and has its listed checksum."""
     return path.is_file() and sums.get(path.relative_to(root).as_posix()) == _sha256(path)
 
 

@@ -1,4 +1,4 @@
-"""Rows out of a file: CSV, TSV, JSONL or Parquet, streamed, as columns with the line of every row."""
+"""Read rows from a CSV, TSV, JSONL or Parquet file, as columns with the line number of every row."""
 
 import codecs
 import csv
@@ -17,20 +17,20 @@ from petbench.tasks.rows.raw import Raw, no_column
 
 TEXT_KINDS = (".tsv", ".csv", ".jsonl")
 KINDS = (*TEXT_KINDS, ".parquet")
-BAR_BYTES = 64 * 2**20  # a file that takes seconds to read gets a bar
+BAR_BYTES = 64 * 2**20  # a larger file takes seconds to read and gets a progress bar
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", codecs.BOM_UTF32_BE: "UTF-32"}
 
 
 def read_file(
     path: Path, wanted: Sequence[str] | None = None, needs: str = "", most: int | None = None
 ) -> Raw:
-    """The wanted columns of a file (None: all), at most `most` rows. needs: whose columns they are, for messages.
+    """The wanted columns of a file (None: all), at most `most` rows. needs: who needs the columns, for messages.
 
-    .tsv: tabs, a header, quotes are text (as in GLUE's files). .csv: commas, a header, quotes as usual, and a text
-    in quotes may hold line ends. .jsonl: an object a line. .parquet: a table of plain values. An empty line is a row
-    with an empty text where the file has one column. Raises UserError, with the line, on another ending, broken UTF-8
-    or JSON, a carriage return inside a row, a missing or doubled column, a row of another width, and an empty line
-    where it can be no row.
+    .tsv: tabs, a header, quotes are text (as in GLUE's files). .csv: commas, a header, quotes as usual, so that a text
+    in quotes may hold line ends. .jsonl: one object per line. .parquet: a table of plain values. In a file with one
+    column, an empty line is a row with an empty text. Raises UserError, with the line, on another file ending, broken
+    UTF-8 or JSON, a carriage return inside a row, a missing or repeated column, a row of another width, and an empty
+    line in a file with several columns.
     """
     kind = path.suffix.lower()
     if kind not in KINDS:
@@ -54,7 +54,7 @@ def read_lines(
     most: int | None = None,
     told: Any = None,
 ) -> Raw:
-    """As `read_file`, from an open file. told: gets the number of bytes of every line."""
+    """As `read_file`, from an open file. told: called with the number of bytes of every line."""
     lines = _decoded(file, path, told)
     if kind == ".jsonl":
         return _objects(path, lines, wanted, needs, most)
@@ -63,7 +63,7 @@ def read_lines(
 
 
 def read_tabs(file: Iterable[bytes], path: str, names: Sequence[str], needs: str) -> Raw:
-    """Rows of tab-separated texts without a header: `names` are their columns."""
+    """Rows of tab-separated texts in a file without a header: `names` are the columns."""
     header = "\t".join(names)
     return _columns(
         path, _tabs(path, chain([header], _decoded(file, path, None)), names, needs, first=0), None
@@ -71,7 +71,7 @@ def read_tabs(file: Iterable[bytes], path: str, names: Sequence[str], needs: str
 
 
 def _columns(path: str, reader: Iterator[Any], most: int | None) -> Raw:
-    """What a reader gives, the names first, as columns."""
+    """The columns from a reader, which yields their names first and then the rows."""
     raw = Raw(path, {str(name): [] for name in next(reader, ())})
     columns = list(raw.columns.values())
     for number, values in islice(reader, most):
@@ -87,7 +87,7 @@ def _bar(path: Path) -> AbstractContextManager[Any]:
 
 
 def _decoded(file: Iterable[bytes], path: str, told: Any) -> Iterator[str]:
-    """The lines of a UTF-8 file without their ends; the end of the last one begins no new line."""
+    """The lines of a UTF-8 file without their line ends; a line end at the end of the file starts no further line."""
     for number, raw in enumerate(file, start=1):
         if told is not None:
             told(len(raw))
@@ -107,7 +107,7 @@ def _decoded(file: Iterable[bytes], path: str, told: Any) -> Iterator[str]:
 def _tabs(
     path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs: str, first: int = 1
 ) -> Iterator[Any]:
-    """The names of the columns, then the rows of a TSV. first: the number of the line that holds the names."""
+    """Yield the names of the columns, then the rows of a TSV. first: the number of the line with the names."""
     width, places = 0, list[int]()
     for number, line in enumerate(lines, start=first):
         if "\r" in line:
@@ -124,10 +124,10 @@ def _tabs(
 
 
 def _commas(path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs: str) -> Iterator[Any]:
-    """The names of the columns, then the rows of a CSV."""
-    csv.field_size_limit(sys.maxsize)  # GLUE has no limit either
+    """Yield the names of the columns, then the rows of a CSV."""
+    csv.field_size_limit(sys.maxsize)  # texts of any length are legal, as in the other forms
     reader = csv.reader((f"{line}\n" for line in lines), strict=True)
-    start = 1  # of the row that is being read: one in quotes may go over several lines
+    start = 1  # the first line of the current row: a text in quotes may span several lines
     try:
         header = next(reader, None)
         if header is None:
@@ -145,18 +145,18 @@ def _commas(path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs
             raise UserError(
                 f"{path}, line {start}: a carriage return outside quotes. End lines with \\n or \\r\\n only."
             ) from error
-        raise UserError(f"{path}, the row from line {start} on: {error}. Mend the quotes.") from error
+        raise UserError(f"{path}, the row from line {start} on: {error}. Correct the quotes.") from error
 
 
 def _places(path: str, header: Sequence[str], wanted: Sequence[str] | None, needs: str) -> list[int]:
-    """Where the wanted columns are."""
+    """The positions of the wanted columns."""
     if any("\0" in name for name in header):
         raise UserError(f"{path}, line 1: NUL characters; it looks like UTF-16. Save the file as UTF-8.")
     for name in header if wanted is None else wanted:
         if name not in header:
             raise no_column(f"{path}, line 1", name, header, needs)
         if header.count(name) > 1:
-            raise UserError(f"{path}, line 1: {header.count(name)} columns are called '{name}'. Leave one.")
+            raise UserError(f"{path}, line 1: {header.count(name)} columns are called '{name}'. Keep one.")
     return [header.index(name) for name in (header if wanted is None else wanted)]
 
 
@@ -167,13 +167,15 @@ def _require_width(path: str, number: int, fields: Sequence[str], width: int) ->
         raise UserError(
             f"{path}, line {number}: empty; a row here has {width} fields. Fill or delete the line."
         )
-    raise UserError(f"{path}, line {number}: {len(fields)} fields, the header has {width}.")
+    raise UserError(
+        f"{path}, line {number}: {len(fields)} fields, but the header has {width}. Correct the line."
+    )
 
 
 def _objects(
     path: str, lines: Iterator[str], wanted: Sequence[str] | None, needs: str, most: int | None
 ) -> Raw:
-    """The rows of a JSONL file. Of all columns, those of any row: a row without one has None there."""
+    """The rows of a JSONL file. wanted=None: every key of any row is a column, with None in rows without it."""
     raw, rows = Raw(path, {name: [] for name in wanted or ()}), list[dict[str, Any]]()
     for number, line in islice(enumerate(lines, start=1), most):
         row = _object(f"{path}, line {number}", line)
@@ -193,21 +195,21 @@ def _objects(
 def _object(place: str, line: str) -> dict[str, Any]:
     """The object of one line."""
     if not line.strip():
-        raise UserError(f"{place}: empty. Give an object a line; delete a line that is not a row.")
+        raise UserError(f"{place}: empty. Give one object per line; delete a line that is not a row.")
     try:
         row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         said = "too deep" if isinstance(error, RecursionError) else error
-        raise UserError(f"{place}: no JSON ({said}). Give an object a line.") from error
+        raise UserError(f"{place}: not JSON ({said}). Give one object per line.") from error
     if not isinstance(row, dict):
-        raise UserError(f"{place}: got {type(row).__name__}. Give an object a line.")
+        raise UserError(f"{place}: got {type(row).__name__}, not an object. Give one object per line.")
     return row
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if no key is there twice: JSON readers differ in which one they take."""
+    """The object. Raises ValueError when a key occurs twice: JSON readers differ in which of the two they take."""
     found = dict(pairs)
     if len(found) < len(pairs):
         double = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key '{double}' is there twice")
+        raise ValueError(f"the key '{double}' occurs twice")
     return found

@@ -1,4 +1,4 @@
-"""Guesses, each of them said: which columns of a file are texts, which is the label, and what kind of label it is."""
+"""Guess which columns of a file are texts, which is the label, and its kind. Every guess is printed to the user."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from petbench.tasks.rows.checks import name_of, number_of
 from petbench.tasks.rows.columns import columns_of
 from petbench.tasks.rows.raw import Raw
 
-# Names of columns, in lower case, the likelier first.
+# Names of columns, in lower case, the likeliest first.
 LABELS = (
     *(
         "label",
@@ -43,15 +43,17 @@ NUMBERS = (
     "row",
     "unnamed: 0",
     "",
-)  # what numbers rows, says nothing
-MOST_CLASSES = 20  # of labels that are all whole numbers; more are a number
-NAMES_SHARE = 0.5  # different names among the rows; more, and it is not a class
+)  # columns that number the rows, which are neither text nor label
+MOST_CLASSES = (
+    20  # labels that are all whole numbers are classes up to this many different ones, otherwise a number
+)
+NAMES_SHARE = 0.5  # different names per row; with more, the column does not hold classes
 Kind = Literal["classes", "number"]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns a task is made of; `guessed`: whether anything of it is a guess."""
+    """The columns of a task; `guessed`: whether any of them was guessed."""
 
     texts: tuple[str, ...]
     label: str
@@ -59,9 +61,9 @@ class Columns:
 
 
 def columns_in(sample: Raw, data: DataSpec) -> Columns:
-    """The columns that the user named, and guesses for the rest from the first rows of a file.
+    """The columns that the user named, and guesses for the others from the first rows of a file.
 
-    Raises UserError where a named column is not there, and where a guess would be no better than chance.
+    Raises UserError for a named column that does not exist, and when there is no single best guess.
     """
     there = list(sample.columns)
     for key, names in (("text", data.text or ()), ("label", (data.label,) if data.label else ())):
@@ -89,7 +91,7 @@ def _label(sample: Raw, texts: Sequence[str]) -> str:
     ]
     if len(few) == 1:
         return few[0]
-    why = f"{_list(few)} may be it" if few else "no column looks like one"
+    why = f"it may be {_list(few)}" if few else "no column looks like one"
     raise UserError(
         f"{sample.path}: which column is the label? {why}; there: {_list(list(sample.columns))}. "
         "Give it as data.label=COLUMN."
@@ -108,7 +110,7 @@ def _texts(sample: Raw, label: str) -> tuple[str, ...]:
     prose = [name for name in rest if not _like_a_label(sample.columns[name])] or rest
     if len(prose) in (1, 2):
         return tuple(prose)
-    why = f"{_list(prose)} may be it" if prose else "no column holds text"
+    why = f"it may be {_list(prose)}" if prose else "no column holds text"
     raise UserError(
         f"{sample.path}: which columns are the text? {why}; there: {_list(list(sample.columns))}. "
         "Give one or two as data.text=[COLUMN,COLUMN]."
@@ -125,7 +127,7 @@ def _like_a_text(column: Sequence[Any]) -> bool:
 
 
 def _like_a_label(column: Sequence[Any]) -> bool:
-    """Whether a column's values are short and come again and again, or are numbers."""
+    """Whether the values of a column are short and each occurs twice or more on average, or all are numbers."""
     values = [name_of(value) for value in column if value is not None]
     different = set(values)
     if len(different) < 2 or any(len(value.split()) > 4 for value in different):
@@ -134,9 +136,9 @@ def _like_a_label(column: Sequence[Any]) -> bool:
 
 
 def kind_of(values: Sequence[Any], place: str, column: str) -> Kind:
-    """Whether labels are classes or a number: numbers with a fraction, or more than 20 different ones, are a number.
+    """Whether labels are classes or a number. Numbers with a fraction, or more than 20 different numbers, are a number.
 
-    Raises UserError for names of which most stand there once: they are no classes.
+    Raises UserError for names of which most occur once: they are not classes.
     """
     numbers = [None if isinstance(value, bool) else number_of(value) for value in values]
     different = {name_of(value) for value in values}
@@ -146,13 +148,13 @@ def kind_of(values: Sequence[Any], place: str, column: str) -> Kind:
     if len(different) > max(2, NAMES_SHARE * len(values)):
         raise UserError(
             f"{place}: the label column '{column}' has {len(different):,} different values in {len(values):,} rows, "
-            "so it holds no classes. Name another with data.label=COLUMN."
+            "so it does not hold classes. Name another column with data.label=COLUMN."
         )
     return "classes"
 
 
 def class_names(values: Sequence[Any]) -> tuple[str, ...]:
-    """The names of the classes in code order: numbers by size, other names as sorted."""
+    """The names of the classes in code order: numbers by size, other names in alphabetical order."""
     names = {name_of(value) for value in values}
     if all(number_of(name) is not None for name in names):
         return tuple(sorted(names, key=float))
@@ -160,7 +162,7 @@ def class_names(values: Sequence[Any]) -> tuple[str, ...]:
 
 
 def same_columns(columns: Mapping[str, Sequence[Any]], texts: Sequence[str]) -> str | None:
-    """A line where the two text columns hold the same in every row."""
+    """A message if the two text columns are equal in every row; otherwise None."""
     names = columns_of(texts, {})
     if len(names) == 2 and columns[names[0]] == columns[names[1]]:
         return f"the columns {names[0]} and {names[1]} hold the same in every row"

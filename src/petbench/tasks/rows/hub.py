@@ -1,4 +1,4 @@
-"""Rows from a data set of the hub, GLUE's or another, with an answer within seconds where no hub is in reach."""
+"""Read rows from a data set on the hub, GLUE's or another; without a connection it fails within seconds."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from petbench.tasks.splits import Splits
 
 
 def require_hub(task: Task) -> None:
-    """Raise UserError when no hub is in reach and no cache on this machine can hold the task's rows."""
+    """Raise UserError when the hub cannot be reached and no cache on this machine can hold the task's rows."""
     repository, _ = _named(task.hub or "")
     arrow = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
     caches = (
@@ -30,7 +30,7 @@ def require_hub(task: Task) -> None:
 
 
 def load_hub(task: Task) -> Splits:
-    """All splits of a GLUE task from the hub, or from its cache. Raises UserError that names the three ways on."""
+    """All splits of a GLUE task from the hub or its cache. Raises UserError that says how else to get the rows."""
     found = _data_set(task)
     repository, config = _named(task.hub or "")
     parts, notes = {}, []
@@ -44,9 +44,9 @@ def load_hub(task: Task) -> Splits:
 
 
 def hub_rows(task: Task) -> dict[str, Raw]:
-    """train, validation, test -> raw columns of any data set, class codes as their names. Other splits are left out.
+    """train, validation, test -> the raw columns of any data set, with names for class codes. Skips other splits.
 
-    Raises UserError that names the ways on, and where there is no train split.
+    Raises UserError when the data set cannot be had or has no train split.
     """
     found = _data_set(task)
     if task.train is not None and task.train not in found:
@@ -89,10 +89,10 @@ def _place(repository: str, split: str, row: int) -> str:
 
 
 def no_hub_message(task: Task, reason: str) -> str:
-    """What to do without a hub, in two lines."""
+    """The error message for rows that the hub does not give: the reason, and what to do instead."""
     repository, _ = _named(task.hub or "")
     ways = (
-        "Three ways on: data.dir=DIR (GLUE's parquet or TSV files); `petbench data fetch DIR` on a "
+        "Do one of three things: data.dir=DIR (GLUE's parquet or TSV files); `petbench data fetch DIR` on a "
         "machine with network; data=toy (generated rows, marked so)."
         if task.glue is not None
         else "Check the name, or give its rows as files: data.file=FILE."
@@ -102,7 +102,7 @@ def no_hub_message(task: Task, reason: str) -> str:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Offline mode for a while: `datasets` then reads its cache and does not wait for a network."""
+    """Inside, `datasets` is in offline mode: it reads its cache and does not wait for a network."""
     import datasets  # datasets takes seconds
 
     holders: list[Any] = [constants, datasets.config]
@@ -118,7 +118,7 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _quiet(datasets: Any) -> Iterator[None]:
-    """No progress bars and no retry log while loading."""
+    """Inside, `datasets` shows no progress bars and logs no retries."""
     bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""Rows of a task from a local folder, the hub or the generator, in one schema."""
+"""Load the rows of a task, from a local folder, the hub, files or the generator, as `Splits`."""
 
 import os
 from pathlib import Path
@@ -17,17 +17,16 @@ from petbench.tasks.rows.tsv import file_names, find_tsv, folder_names, read_tsv
 from petbench.tasks.splits import Split, Splits
 from petbench.tasks.toy import toy_splits
 
-ENV_DIR = "PETBENCH_GLUE"  # names the local folder when data.dir does not
+ENV_DIR = "PETBENCH_GLUE"  # environment variable that names the local folder when data.dir does not
 
 
 def load_splits(task: Task, data: DataSpec) -> Splits:
-    """Every split of a task that its source holds. `data.file`, `data.hub` and what the YAML of a task that is not
-    GLUE's names are read by `petbench.tasks.rows.own`; the rest holds of GLUE.
+    """Every split of a task that its source has.
 
-    `auto` is local when `data.dir` or PETBENCH_GLUE names a folder, else the hub; never toy. Asking the
-    result for a split that is not there is an error that says so. Raises UserError on broken rows, on a local
-    split with another row count than the official one (unless `data.allow_partial`), and when no hub is in
-    reach.
+    The rows of a task that is not GLUE's come from `data.file`, `data.hub` or the files that its YAML names. For GLUE,
+    the source `auto` is local when `data.dir` or PETBENCH_GLUE names a folder, otherwise the hub, never toy. Raises
+    UserError on broken rows, on a split whose number of rows is not the official one (unless `data.allow_partial`),
+    and when the hub cannot be reached.
     """
     folder = data.dir or os.environ.get(ENV_DIR) or None
     source = source_of(data)
@@ -46,27 +45,27 @@ def load_splits(task: Task, data: DataSpec) -> Splits:
 
 
 def _own(task: Task, data: DataSpec) -> tuple[dict[str, Raw], str, str]:
-    """Raw columns of a task that is not GLUE's, `file` or `hub`, and the place for people."""
+    """The raw columns of a task that is not GLUE's, their source (`file` or `hub`), and a name of the place."""
     place = data.file or task.files
     if data.hub is None and place is not None:
         return own_rows(task, data), "file", place
     hub = data.hub or task.hub
     if hub is None:
         raise UserError(
-            f"task={task.name} says nowhere where its rows are: give data.file=FILE or data.hub=NAME."
+            f"task={task.name} does not say where its rows are: give data.file=FILE or data.hub=NAME."
         )
 
     return hub_rows(task.model_copy(update={"hub": hub})), "hub", f"the hub's {hub}"
 
 
 def source_of(data: DataSpec) -> str:
-    """local, hub or toy: what `auto` stands for here."""
+    """The source: local, hub or toy. `auto` is replaced by local or hub."""
     folder = data.dir or os.environ.get(ENV_DIR)
     return data.source if data.source != "auto" else "local" if folder else "hub"
 
 
 def require_source(task: Task, data: DataSpec) -> None:
-    """Raise at once where the rows can come from nowhere, before a run's slow imports; reads no rows."""
+    """Raise UserError if the rows cannot be had, before a run's slow imports; reads no rows."""
     own, folder = data.file or data.hub or task.files, data.dir or os.environ.get(ENV_DIR)
     if task.glue is not None and source_of(data) == "local" and folder:
         _require_folder(task, Path(folder))
@@ -79,7 +78,7 @@ def require_source(task: Task, data: DataSpec) -> None:
 
 
 def companion_splits(task: Task, data: DataSpec) -> dict[str, Split]:
-    """Test rows of the tasks that a model of this task also answers (mnli: ax), as far as they are there."""
+    """Test rows of the tasks that a model of this task also answers (mnli: ax), if they can be had."""
     found = {}
     for name in task.glue.also if task.glue is not None else ():
         try:
@@ -92,7 +91,7 @@ def companion_splits(task: Task, data: DataSpec) -> dict[str, Split]:
 
 
 def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits:
-    """Splits in `root/<task>/`: parquet files by split, or the official TSV files; parquet first."""
+    """The splits in `root/<task>/`: from Parquet files if there are any, otherwise from the official TSV files."""
     folder = _require_folder(task, root)
     parts: dict[str, Split] = {}
     partial, notes = [], []
@@ -113,12 +112,12 @@ def load_local(task: Task, root: Path, *, allow_partial: bool = False) -> Splits
     sought = {name: _sought(task, folder, name) for name in task.splits}
     splits = Splits(task.name, "local", str(folder), parts, tuple(partial), tuple(notes), sought)
     if not parts:
-        splits.part(task.splits[0])  # raises: nothing is there
+        splits.part(task.splits[0])  # raises UserError: no split was found
     return splits
 
 
 def _require_folder(task: Task, root: Path) -> Path:
-    """The task's folder below a local one. Raises UserError that says what is there."""
+    """The task's folder in `root`. Raises UserError that lists the folders there."""
     if not root.is_dir():
         raise UserError(
             f"data.dir={root} is not a folder. Give one that holds {task.name}/<split>.parquet or TSVs."
@@ -134,7 +133,7 @@ def _require_folder(task: Task, root: Path) -> Path:
 
 
 def task_folder(task: Task, root: Path) -> Path | None:
-    """The task's folder, whatever its case: `rte`, `RTE`, `SST-2`."""
+    """The task's folder in `root`, in any spelling: `rte`, `RTE`, `SST-2`. None when there is none."""
     names = folder_names(task)
     candidates = [path for path in sorted(root.iterdir()) if path.is_dir()]
     plain = {path: path.name.lower().replace("-", "").replace("_", "") for path in candidates}
@@ -152,7 +151,7 @@ def _parquet_files(folder: Path, split: str) -> list[Path]:
 
 
 def _sought(task: Task, folder: Path, split: str) -> str:
-    """The files that hold a split, for messages."""
+    """The names of the files that may hold a split, for messages."""
     return " or ".join([f"{folder / split}.parquet", *file_names(task, split)])
 
 

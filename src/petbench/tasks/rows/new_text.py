@@ -1,4 +1,4 @@
-"""Rows of new text from a TSV, CSV, JSONL or Parquet file, in a task's columns, with labels where they are there."""
+"""Read rows of new text for a task, with their labels if they have any, from a file or standard input."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -17,12 +17,12 @@ from petbench.tasks.splits import Split
 def read_new_text(
     path: str | Path, task: Task, columns: Mapping[str, str] | None = None, label: str | None = None
 ) -> Split:
-    """Rows of a file; `idx` counts them from 0. Columns besides the task's are ignored.
+    """The rows of a file; `idx` counts them from 0. Other columns than the task's are ignored.
 
-    columns: field -> column, where the file's columns have other names than the task's. label: the column of labels;
-    without it the task's own is taken where it is there and holds labels, as in GLUE's validation files. See
-    `files.read_file` for the forms. Raises UserError, with the line, on what cannot be read, on characters that are no
-    text, a missing text, a value in the column `label` that is not a label, and no rows.
+    columns: field -> column, if the file's columns have other names than the task's. label: the column of labels;
+    without it, the task's own label column is used if the file has it and it holds labels. `files.read_file` describes
+    the file formats. Raises UserError, with the line, on what cannot be read, on a missing text, on characters that
+    are not text, on values in the column `label` that are not labels, and when there are no rows.
     """
     known = dict(columns) if columns is not None else task.columns
     wanted = columns_of(task.text_fields, known)
@@ -36,13 +36,13 @@ def read_new_text(
     if labels is None and label is not None:
         legal = ", ".join(task.labels) or "numbers"
         raise UserError(
-            f"--label: the column '{label}' of {path} holds no labels of {task.name}. Legal: {legal}."
+            f"--label: the column '{label}' of {path} does not hold labels of {task.name}. Legal: {legal}."
         )
     return Split(rows.name, rows.idx, rows.texts, labels)
 
 
 def read_stream(stream: Iterable[bytes], task: Task) -> Split:
-    """Rows from standard input: a text a line, two with a tab between, or JSON objects with the task's texts."""
+    """Rows from standard input: one text per line (two with a tab between them), or JSON objects."""
     lines = iter(stream)
     first = next(lines, b"")
     names = columns_of(task.text_fields, task.columns)
@@ -64,7 +64,7 @@ def _has(path: Path, column: str) -> bool:
 
 
 def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
-    """Raw columns as an unlabelled split, every text of it checked."""
+    """Raw columns as a split without labels. Raises UserError when there are no rows, or a value is not a text."""
     if not len(raw):
         raise UserError(f"{raw.path} has no rows. Give a file with at least one.")
     for name in columns_of(task.text_fields, columns):
@@ -73,7 +73,7 @@ def _as_rows(raw: Raw, task: Task, columns: Mapping[str, str]) -> Split:
 
 
 def labels_of(values: Sequence[Any], task: Task) -> list[int] | list[float] | None:
-    """A column of labels in codes or numbers; None where any is not a label of the task."""
+    """A column of labels as class codes or numbers; None when any value is not a label of the task."""
     if task.regression:
         numbers = [number_of(value) for value in values]
         return None if None in numbers else [float(value) for value in numbers if value is not None]

@@ -1,4 +1,4 @@
-"""Rows of one's own: what task they make, their splits, and what must be known of them."""
+"""The user's own rows: the task that they define, their splits, and warnings about them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,8 @@ from petbench.tasks.rows.guess import class_names, columns_in, kind_of, same_col
 from petbench.tasks.rows.raw import Raw
 from petbench.tasks.splits import Split, Splits
 
-UNEVEN = 0.75  # share of the most frequent class that accuracy must be read beside
-NAMED = 6  # classes that a line names
+UNEVEN = 0.75  # share of the most frequent class above which a warning says to read macro-F1 beside accuracy
+NAMED = 6  # number of classes that a line names
 
 Say = Callable[[str], None]
 
@@ -23,10 +23,11 @@ Say = Callable[[str], None]
 def own_task(
     name: str, data: DataSpec, sample: Raw, read: Callable[[Task], Mapping[str, Raw]], say: Say
 ) -> Task:
-    """The task that rows make: its columns and kind as named or guessed, its labels as they are there. `say` gets
-    what was found, a line each. read: all rows in a task's columns.
+    """The task that rows define: columns and kind as named or guessed, labels as found.
 
-    Raises UserError where the label is missing, has one value, or has a class with a single row.
+    sample: the first rows with all columns. read: the function that reads all rows of a task's columns. `say` is called
+    with a line that says what was found. Raises UserError when a label is missing, when all labels are equal, and when
+    a class has a single row.
     """
     columns = columns_in(sample, data)
     task = Task(name=name, text_fields=columns.texts, label=columns.label, label_range=(0.0, 1.0))
@@ -59,11 +60,11 @@ def _with(task: Task, **fields: Any) -> Task:
 
 
 def _known_labels(raw: Raw, label: str) -> list[Any]:
-    """The labels of train; every row must have one."""
+    """The labels of train. Raises UserError for a row without a label."""
     values = raw.columns[label]
     for row, value in enumerate(values):
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise UserError(f"{raw.place(row)}: no label in '{label}'. Fill it, or take the row out.")
+            raise UserError(f"{raw.place(row)}: no label in '{label}'. Fill it in, or remove the row.")
         if isinstance(value, list | dict):
             raise UserError(
                 f"{raw.place(row)}: the label in '{label}' is a {type(value).__name__}, not one value."
@@ -83,7 +84,7 @@ def _in_words(kind: str, values: Sequence[Any]) -> str:
 
 
 def _number_task(task: Task, raws: Mapping[str, Raw]) -> Task:
-    """Range over all rows with labels; the scale that a head learns on is train's mean and deviation."""
+    """The task of a number: its range is that of all labels, its scale the mean and standard deviation of train's."""
     numbers: dict[str, list[float]] = {}
     for split, raw in raws.items():
         numbers[split] = []
@@ -92,7 +93,7 @@ def _number_task(task: Task, raws: Mapping[str, Raw]) -> Task:
             number = number_of(value)
             if number is None:
                 raise UserError(
-                    f"{raw.place(row)}: the label {value!r} in '{task.label}' is not a number. Mend it, or give "
+                    f"{raw.place(row)}: the label {value!r} in '{task.label}' is not a number. Correct it, or give "
                     "data.kind=classes."
                 )
             numbers[split].append(number)
@@ -121,15 +122,15 @@ def _require_classes(raw: Raw, label: str, names: Sequence[str]) -> None:
         more = f" (so have {len(single) - 1} more classes)" if len(single) > 1 else ""
         raise UserError(
             f"{raw.place(row)}: class '{single[0]}' has one row{more}, which cannot be both learnt and tested. Add "
-            "rows of it, put it into another class, or take the row out."
+            "rows of it, put it into another class, or remove the row."
         )
 
 
 def own_splits(task: Task, data: DataSpec, raws: Mapping[str, Raw], source: str, location: str) -> Splits:
-    """Raw columns as splits, with what a reader must know of them.
+    """Raw columns as splits, with warnings about them.
 
-    Raises UserError on a label that train has not, and on another number of rows than the task's YAML says (unless
-    `data.allow_partial`).
+    Raises UserError on a label that the task does not have, and on a number of rows other than the one in the task's
+    YAML (unless `data.allow_partial`).
     """
     parts = {}
     partial = [name for name, raw in raws.items() if task.rows.get(name, len(raw)) != len(raw)]
@@ -151,12 +152,12 @@ def own_splits(task: Task, data: DataSpec, raws: Mapping[str, Raw], source: str,
 
 
 def _without_labels(values: Sequence[Any]) -> bool:
-    """Whether a test split says that it has none: all empty, or -1 as the hub writes it."""
+    """Whether the label column of a test split means that it has no labels: all are empty, or -1 as on the hub."""
     return {name_of(value) for value in values} <= {"", "None", "-1"}
 
 
 def _require_known(task: Task, name: str, raw: Raw) -> None:
-    """Raise UserError for labels that the task has not: of guessed classes, those that train never has."""
+    """Raise UserError for labels that are not among the task's; if the classes were guessed, not among train's."""
     if task.regression:
         return
     strange = Counter(
@@ -168,19 +169,19 @@ def _require_known(task: Task, name: str, raw: Raw) -> None:
         raise UserError(
             f"{raw.place(row)}: label '{label}' ({count} rows of {name}) is not among "
             f"{'the labels' if name == 'train' else 'those of train'}: {', '.join(task.labels[:20])}. "
-            "Mend it, move rows of it to train, or take them out."
+            "Correct it, move rows of it to train, or remove them."
         )
 
 
 def notes_on(task: Task, parts: Mapping[str, Split]) -> list[str]:
-    """Empty texts, train rows that come again elsewhere, and classes of very different size."""
+    """Warnings on empty texts, on train rows that occur in another split, and on classes of very different size."""
     notes = [note for split in parts.values() for note in empty_text_notes(split)]
     train = parts["train"]
     seen = set(train.rows())
     for name, split in parts.items():
         if name != "train" and (again := sum(row in seen for row in split.rows())):
             notes.append(
-                f"{again} of {len(split)} {name} rows stand in train, too: scores on them are too high"
+                f"{again} of {len(split)} {name} rows are also in train: scores on them are too high"
             )
     if not task.regression and train.labels:
         counts = Counter(map(int, train.labels))

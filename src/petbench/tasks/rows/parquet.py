@@ -1,4 +1,4 @@
-"""Rows out of a Parquet file, row group by row group, class names included."""
+"""Read rows from a Parquet file in batches, with the class names that the file holds."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from petbench.tasks.rows.raw import Raw, no_column, with_names
 
 
 def read_parquet(path: Path, wanted: Sequence[str] | None, needs: str, most: int | None, told: Any) -> Raw:
-    """The wanted columns (see `files.read_file`), class codes as the names that `datasets` wrote into the file."""
+    """The wanted columns, as `files.read_file` describes; class codes become the names that `datasets` stored."""
     # pyarrow takes most of a second
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -22,7 +22,7 @@ def read_parquet(path: Path, wanted: Sequence[str] | None, needs: str, most: int
                 if name not in there:
                     raise no_column(str(path), name, there, needs)
                 if there.count(name) > 1:
-                    raise UserError(f"{path}: {there.count(name)} columns are called '{name}'. Leave one.")
+                    raise UserError(f"{path}: {there.count(name)} columns are called '{name}'. Keep one.")
             names = list(there if wanted is None else wanted)
             raw = Raw(str(path), {name: [] for name in names}, names=_class_names(file.schema_arrow))
             for batch in file.iter_batches(most or 65_536, columns=names):

@@ -1,4 +1,4 @@
-"""Where rows of one's own lie: a file, a folder or a package's; each split of them as raw columns, read once."""
+"""Find the user's own rows in a file, a folder or a package, and read each split once, as raw columns."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -12,8 +12,8 @@ from petbench.tasks.rows.columns import columns_of
 from petbench.tasks.rows.files import KINDS, read_file
 from petbench.tasks.rows.raw import Raw, require_texts
 
-SAMPLE = 1000  # rows that columns are guessed from
-SPLITS: Mapping[str, tuple[str, ...]] = {  # the names of files in a folder
+SAMPLE = 1000  # rows from which the columns are guessed
+SPLITS: Mapping[str, tuple[str, ...]] = {  # split -> names of its file in a folder, without ending
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
@@ -21,9 +21,9 @@ SPLITS: Mapping[str, tuple[str, ...]] = {  # the names of files in a folder
 
 
 def files_of(place: str) -> dict[str, Path]:
-    """Split -> file: one file is all train rows; a folder has train and perhaps validation and test.
+    """Split -> file. A single file holds train rows; a folder has a train file, and validation and test if it likes.
 
-    Raises UserError where there is nothing, or two files for a split.
+    Raises UserError when there is no such place or no train file, or when there are two files for a split.
     """
     path = package_folder(place) if place.startswith("package:") else Path(place)
     if path.is_file():
@@ -37,7 +37,7 @@ def files_of(place: str) -> dict[str, Path]:
         ]
         if len(there) > 1:
             shown = " and ".join(file.name for file in there)
-            raise UserError(f"data.file: {path} has {shown} for {split}. Leave one.")
+            raise UserError(f"data.file: {path} has {shown} for {split}. Keep one.")
         found |= {split: there[0]} if there else {}
     if "train" not in found:
         files = ", ".join(sorted(file.name for file in path.iterdir() if file.is_file())) or "no files"
@@ -49,7 +49,7 @@ def files_of(place: str) -> dict[str, Path]:
 
 
 def package_folder(place: str) -> Path:
-    """`package:<module>/<folder>` as a path. Raises UserError where the package is not installed."""
+    """`package:<module>/<folder>` as a path. Raises UserError when the package is not installed."""
     module, _, folder = place.removeprefix("package:").partition("/")
     try:
         found = find_spec(module)
@@ -69,12 +69,12 @@ def own_rows(task: Task, data: DataSpec) -> dict[str, Raw]:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """When a file was changed last (nanoseconds), and its size in bytes."""
+    """When a file was last changed (nanoseconds), and its size in bytes."""
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 
 
-@lru_cache(maxsize=2)  # a task's definition and its rows are read off the same file
+@lru_cache(maxsize=2)  # the same file is read for the task's definition and then for its rows
 def _read(
     files: tuple[tuple[str, str, int, int], ...], wanted: tuple[str, ...]
 ) -> tuple[tuple[str, Raw], ...]:

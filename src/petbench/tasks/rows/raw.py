@@ -1,4 +1,4 @@
-"""Raw columns: values as a file or a data set holds them, with the place of every row for messages."""
+"""Raw columns: the values of a file or data set before any check, with the place of every row for messages."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from typing import Any
 
 from petbench.errors import UserError
 
-# No tokenizer takes half a surrogate pair; a NUL is the mark of a file that is no UTF-8 text.
+# No tokenizer accepts half of a surrogate pair; a NUL means that the file is not UTF-8 text.
 _NO_TEXT = {"\0": "a NUL character", "\ud800-\udfff": "half of a surrogate pair"}
 
 
 @dataclass
 class Raw:
-    """Columns as read. lines: on which every row starts, or its number in a Parquet file. names: of the classes of a
-    column, where the file itself has them."""
+    """Columns as read. lines: the line on which each row starts, or the row's number in a Parquet file. names: column
+    -> class names, if the file itself has them."""
 
     path: str
     columns: dict[str, list[Any]]
@@ -32,18 +32,18 @@ class Raw:
 
 
 def with_names(codes: list[Any], names: Sequence[str] | None) -> list[Any]:
-    """Class codes as the names that the file or data set itself has for them; -1, no label, stays."""
+    """Class codes replaced by their names, if there are names; -1, which means no label, stays."""
     return [names[code] if code is not None and code >= 0 else code for code in codes] if names else codes
 
 
 def no_column(place: str, name: str, there: Sequence[str], needs: str) -> UserError:
-    """The error for a column that is not there."""
+    """The error for a missing column."""
     tail = f" {needs}." if needs else ""
     return UserError(f"{place}: no column '{name}'; there: {', '.join(there) or 'nothing'}.{tail}")
 
 
 def require_texts(raw: Raw, name: str) -> None:
-    """Raise UserError with the first row of a column that is not text, or holds characters that are not text."""
+    """Raise UserError for the first row of a column that is not a text, or has characters that are not text."""
     for row, text in enumerate(raw.columns[name]):
         if not isinstance(text, str):
             raise UserError(f"{raw.place(row)}: '{name}' is {_shown(text)}. Give a text in quotes.")
@@ -52,7 +52,7 @@ def require_texts(raw: Raw, name: str) -> None:
         if text.isascii() and "\0" not in text:
             continue
         if found := odd.search(text):
-            raise UserError(f"{raw.place(row)}: '{name}' holds {_named(found)}. Mend it.")
+            raise UserError(f"{raw.place(row)}: '{name}' holds {_named(found)}. Remove it.")
 
 
 def _named(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Read the official GLUE TSV files, each with its own header, as raw columns."""
+"""Read the official GLUE TSV files, which differ in their headers, as raw columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from petbench.config.task import Task
 from petbench.errors import UserError
 
-# Names of the columns in the official files, where they differ from the hub's.
+# Column names of the official files that differ from the hub's.
 _TEXT_HEADERS: dict[str, tuple[str, ...]] = {
     "mrpc": ("#1 String", "#2 String"),
     "mnli": ("sentence1", "sentence2"),
@@ -15,8 +15,8 @@ _TEXT_HEADERS: dict[str, tuple[str, ...]] = {
 _LABEL_HEADERS = {"mrpc": "Quality", "stsb": "score", "qqp": "is_duplicate", "mnli": "gold_label"}
 _COLA_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's train and dev files have no header
 
-# The official QQP files hold a few cut-off lines. The hub leaves them out, so they are left out here too;
-# the row count is checked afterwards. Every other task's files are whole: a cut-off line is an error there.
+# The official QQP files have a few truncated lines. The hub leaves them out, and so does this module; the number of
+# rows is checked afterwards. In the files of the other tasks a truncated line is an error.
 _HAS_CUT_LINES = ("qqp",)
 
 _MRPC_WHOLE = "msr_paraphrase_train.txt"  # train and validation together; dev_ids.tsv tells them apart
@@ -26,7 +26,7 @@ _FOLDERS = {"ax": ("ax", "diagnostic", "diagnostics"), "qnli": ("qnli", "qnliv2"
 
 @dataclass(frozen=True)
 class RawRows:
-    """Columns as read, with the line of every row for messages."""
+    """Columns as read, with the line number of every row for messages."""
 
     path: Path
     columns: dict[str, list[str]]
@@ -38,12 +38,12 @@ class RawRows:
 
 
 def folder_names(task: Task) -> tuple[str, ...]:
-    """Names of the task's folder in lower case without `-` and `_`: `sst2` stands for `SST-2`."""
+    """Names of the task's folder in lower case without `-` and `_`: `sst2` for `SST-2`."""
     return _FOLDERS.get(task.name, (task.name,))
 
 
 def file_names(task: Task, split: str) -> tuple[str, ...]:
-    """Names under which the official files hold a split, the first found is read."""
+    """The names that the official file of a split may have; the first that exists is read."""
     if task.name == "ax":
         return ("diagnostic.tsv", "ax.tsv", "test.tsv")
     stem = split.replace("validation", "dev")
@@ -55,7 +55,7 @@ def file_names(task: Task, split: str) -> tuple[str, ...]:
 
 
 def find_tsv(folder: Path, task: Task, split: str) -> Path | None:
-    """The file of a split, or None."""
+    """The official file of a split in the folder, or None."""
     for name in file_names(task, split):
         path = folder / name
         cut_by = folder / "dev_ids.tsv" if name == _MRPC_WHOLE else path
@@ -68,7 +68,7 @@ def read_tsv(path: Path, task: Task, split: str) -> RawRows:
     """One split from an official file: text fields, `label` (not for test splits) and `idx`, all as read.
 
     Quotes are text. `idx` is the row's number in the file. Raises UserError with file and line on broken
-    UTF-8, a line with another number of fields than the header, or a missing column.
+    UTF-8, on a line whose number of fields differs from the header's, and on a missing column.
     """
     lines = _decoded_lines(path)
     headerless = task.name == "cola" and split not in task.test
@@ -122,7 +122,7 @@ def _decoded_lines(path: Path) -> list[str]:
 def _split_fields(
     path: Path, body: list[tuple[int, str]], width: int, *, skip_cut: bool
 ) -> tuple[list[list[str]], list[int]]:
-    """Fields of every line, and the line numbers."""
+    """The fields of every line, and the line numbers."""
     rows, numbers = [], []
     for number, line in body:
         fields = line.split("\t")
@@ -131,7 +131,7 @@ def _split_fields(
         if len(fields) != width:
             raise UserError(
                 f"{path}, line {number}: {len(fields)} tab-separated fields, expected {width}. "
-                "Mend or replace the file."
+                "Correct or replace the file."
             )
         rows.append(fields)
         numbers.append(number)

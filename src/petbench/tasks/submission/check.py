@@ -1,4 +1,4 @@
-"""A checker of GLUE submissions: names, header, order, row counts, label strings."""
+"""Check a GLUE submission: names of the files, headers, order of rows, row counts and label strings."""
 
 import lzma
 import zipfile
@@ -9,20 +9,20 @@ from pathlib import Path
 from petbench.config.task import Task
 from petbench.tasks.glue import TASKS, rules_of
 
-LONGEST_LINE = 64  # bytes that a row may have; the longest right one has 40
+LONGEST_LINE = 64  # bytes that a row may have; the longest valid row has 40
 SHOWN_NAMES = 20
 HEADER = "index\tprediction"
 
 
 def official_counts() -> dict[str, int]:
-    """Rows of every file by stem."""
+    """File name without .tsv -> its official number of rows."""
     return {stem: t.rows[split] for t in TASKS.values() for split, stem in rules_of(t).files.items()}
 
 
 def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) -> list[str]:
-    """What is wrong with a zip, a line each (the first fault of every file); empty when it is right.
+    """The faults of a zip, one line each, at most one for every file; empty when the zip is valid.
 
-    counts: rows that each file must have, by stem; by default the official ones.
+    counts: file name without .tsv -> rows that it must have, if not the official number.
     """
     wanted = official_counts() | dict(counts or {})
     tasks = {stem: task for task in TASKS.values() for stem in rules_of(task).files.values()}
@@ -36,7 +36,7 @@ def check_submission(path: str | Path, counts: Mapping[str, int] | None = None) 
     except FileNotFoundError:
         return [f"there is no {path}"]
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        return [f"{path} is no readable zip: {error}"]
+        return [f"{path} is not a readable zip: {error}"]
     return problems
 
 
@@ -46,7 +46,7 @@ def _names(names: list[str], wanted: list[str]) -> Iterator[str]:
         if name not in names:
             yield f"{name} is missing"
         elif names.count(name) > 1:
-            yield f"{name} is there {names.count(name)} times"
+            yield f"{name} occurs {names.count(name)} times"
     unknown = [name for name in dict.fromkeys(names) if name not in wanted]
     if len(unknown) > SHOWN_NAMES:
         yield f"{len(unknown):,} entries do not belong there"
@@ -56,15 +56,15 @@ def _names(names: list[str], wanted: list[str]) -> Iterator[str]:
 
 
 def _entry(archive: zipfile.ZipFile, stem: str, task: Task, rows: int) -> list[str]:
-    """The first fault of one entry. It is unpacked up to the size that a right one can have, and no further."""
+    """The first fault of one entry. It is unpacked only up to the size that a valid entry can have."""
     info = archive.getinfo(f"{stem}.tsv")
     if info.flag_bits & 0x1:
         return [f"{stem}.tsv: is encrypted"]
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return [
-            f"{stem}.tsv: is packed in a way that few can read ({info.compress_type}); legal: stored, deflated"
+            f"{stem}.tsv: few programs can read its compression ({info.compress_type}); legal: stored, deflated"
         ]
-    most = LONGEST_LINE * (rows + 1) + 4096  # a few rows too many are said as such
+    most = LONGEST_LINE * (rows + 1) + 4096  # so that a few rows too many get a message that counts them
     with archive.open(info) as file:
         content = file.read(most + 1)
     if len(content) > most:

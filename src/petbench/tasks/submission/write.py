@@ -1,4 +1,4 @@
-"""The GLUE submission: eleven prediction files in one zip, gathered from finished runs."""
+"""Write a GLUE submission: eleven prediction files in one zip, gathered from finished runs."""
 
 import json
 import math
@@ -17,23 +17,23 @@ from petbench.tasks.submission.check import HEADER, check_submission
 
 WNLI_MAJORITY = 0  # not_entailment: 323 of WNLI's 635 train rows
 
-# A zip's bytes should depend on the predictions alone.
+# A fixed time, so that the bytes of a zip depend on the predictions alone.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of the zip: answers in row order, and where they come from. `stem` is the name without .tsv."""
+    """One file of the zip: its answers in row order and their origin. `stem` is the file's name without .tsv."""
 
     stem: str
     task: Task
     answers: Sequence[int | float]
-    origin: str  # for people: `run 3f2a…`, or what stood in for a run
+    origin: str  # for messages: `run 3f2a…`, or what replaced a run
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Eleven parts in the zip's order. `counts`: rows that each file must have. `notes`: what a person must know."""
+    """Eleven parts in the zip's order. `counts`: stem -> rows that the file must have. `notes`: lines for the user."""
 
     parts: tuple[Part, ...]
     counts: Mapping[str, int]
@@ -41,11 +41,11 @@ class Submission:
 
 
 def gather(runs: Sequence[str], results_dir: str | Path = "results") -> Submission:
-    """The parts that these runs (ids or folders, protocol=glue_test) predicted.
+    """The submission made of what these runs (ids or folders, protocol=glue_test) predicted.
 
-    AX comes from the mnli run. Without a wnli run, WNLI is its majority class, and a note says so. Nothing
-    else is filled in. Raises UserError on a run that is unfinished or of another protocol, on two runs of a
-    task, on a missing file, on rows that are not 0 to n-1 and on answers that are not labels.
+    AX comes from the mnli run. Without a wnli run, all WNLI answers are its majority class, and a note says so. Raises
+    UserError on a run that is unfinished or has another protocol, on two runs of a task, on a missing file, on rows
+    that are not 0 to n-1 and on answers that are not labels.
     """
     parts: dict[str, Part] = {}
     counts: dict[str, int] = {}
@@ -61,7 +61,7 @@ def gather(runs: Sequence[str], results_dir: str | Path = "results") -> Submissi
                 )
             path = folder / "predictions" / f"predict-{split}.jsonl"
             if not path.is_file():
-                continue  # named below, together with all others that are missing
+                continue  # `_check_whole` reports all missing files together
             parts[stem], changed = _part(path, stem, record)
             notes += changed
             counts[stem] = _wanted_rows(record, stem, split)
@@ -70,7 +70,7 @@ def gather(runs: Sequence[str], results_dir: str | Path = "results") -> Submissi
         rows = _toy_rows([record for _, record in records]) or task_named("wnli").rows["test"]
         parts["WNLI"] = Part("WNLI", task_named("wnli"), [WNLI_MAJORITY] * rows, "the majority class")
         counts["WNLI"] = rows
-        notes.append(f"WNLI: no run for it; all {rows} rows get the majority class of its train rows (0).")
+        notes.append(f"WNLI: no run was given; all {rows} rows get the majority class of its train rows (0).")
     _check_whole(parts)
     return Submission(tuple(parts[stem] for stem in STEMS), counts, tuple(notes))
 
@@ -94,7 +94,7 @@ def write_submission(submission: Submission, path: str | Path) -> Path:
 
 
 def tsv(part: Part) -> str:
-    """The text of one file: `index` and `prediction`, tab between; label strings, or three decimals."""
+    """The text of one file: `index`, a tab and `prediction`, which is a label string or has three decimals."""
     legal = rules_of(part.task).labels
     shown = [legal[int(a)] if legal else f"{a:.3f}" for a in part.answers]
     return "\n".join([HEADER, *(f"{row}\t{text}" for row, text in enumerate(shown))]) + "\n"
@@ -105,7 +105,7 @@ STEMS = tuple(stem for task in TASKS.values() for stem in rules_of(task).files.v
 
 
 def _files_of(task: Task) -> list[tuple[str, str]]:
-    """What a task's run predicts: (name of the part in the run, file's stem)."""
+    """What a run of a task predicts: pairs of the part's name in the run and the file's name without .tsv."""
     own = list(rules_of(task).files.items())
     return own + [(name, rules_of(TASKS[name]).files["test"]) for name in rules_of(task).also]
 
@@ -122,7 +122,7 @@ def _finished(run: str, results_dir: str | Path) -> tuple[Path, Record]:
             )
         if record.config.get("task", {}).get("glue", True) is None:
             raise UserError(
-                f"run {record.run_id} is of {record.task}, which is not a task of GLUE: the server knows no such file. "
+                f"run {record.run_id} is of {record.task}, which is not a GLUE task, so the server has no file for it. "
                 "`petbench predict` labels new rows with it."
             )
         if record.protocol != "glue_test":
@@ -145,7 +145,7 @@ def _part(path: Path, stem: str, record: Record) -> tuple[Part, list[str]]:
     missing = next((i for i in range(len(rows)) if i not in by_idx), None)
     if missing is not None:
         raise UserError(
-            f"{path}: {len(rows)} rows, but none with idx {missing}: rows are missing or doubled."
+            f"{path}: {len(rows)} rows, but none with idx {missing}: rows are missing or repeated."
         )
     answers = [by_idx[i] for i in range(len(rows))]
     wrong = [a for a in answers if not _legal(a, task)]
@@ -173,7 +173,7 @@ def _legal(answer: Any, task: Task) -> bool:
 
 
 def _wanted_rows(record: Record, stem: str, split: str) -> int:
-    """The official number of rows; for generated or partial data, what the run had."""
+    """The official number of rows; for generated or partial data, the number that the run had."""
     facts = record.provenance
     if record.is_toy or split in facts.data.partial:
         return facts.rows[f"predict/{split}"]
@@ -183,13 +183,13 @@ def _wanted_rows(record: Record, stem: str, split: str) -> int:
 
 
 def _toy_rows(records: Sequence[Record]) -> int | None:
-    """Rows of a generated test split, when a run used generated rows."""
+    """The number of rows of a generated test split, if a run used generated rows; otherwise None."""
     toy = [r for r in records if r.is_toy]
     return int(toy[0].config["data"]["toy_validation"]) if toy else None
 
 
 def _marks(records: Sequence[Record]) -> list[str]:
-    """Why the zip is not for the GLUE server, if it is not."""
+    """Notes that say why the zip may not be fit for the GLUE server."""
     notes = []
     toy = [r.task for r in records if r.is_toy]
     if toy:
@@ -201,7 +201,7 @@ def _marks(records: Sequence[Record]) -> list[str]:
 
 
 def _check_whole(parts: Mapping[str, Part]) -> None:
-    """Raise UserError that names every missing file and the run that would give it."""
+    """Raise UserError that names every missing file and the tasks whose runs would give them."""
     missing = [stem for stem in STEMS if stem not in parts]
     if not missing:
         return
