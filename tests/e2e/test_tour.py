@@ -33,7 +33,7 @@ def test_a_plan_runs_nothing_and_the_sweep_runs_nine(tour: Tour) -> None:
 def test_the_same_command_again_has_nothing_to_do(tour: Tour) -> None:
     line = next(line for line in commands("tour.md") if line.startswith(SWEEP) and "plan=" not in line)
     status, said, _ = ran(line)
-    assert status == 0 and "9 done before." in said
+    assert status == 0 and "9 of 9 runs are done already" in said and "Nothing to run." in said
 
 
 def test_the_answer_is_under_the_limit_and_ahead_of_the_head_alone(tour: Tour) -> None:
