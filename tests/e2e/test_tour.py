@@ -41,7 +41,7 @@ def test_the_answer_is_under_the_limit_and_ahead_of_the_head_alone(tour: Tour) -
     assert use and use[1] in ("krona", "lora") and int(use[2].replace(",", "")) <= 5_000
     status, told, _ = ran("petbench compare adapter=lora adapter=head_only --results-dir tour")
     assert status == 0 and "On sst2, lora is ahead of head_only by " in told
-    assert "Least true difference found with power .8" in tour.of("petbench power")[1]
+    assert "Smallest true difference detected with power 0.8" in tour.of("petbench power")[1]
     assert (tour.folder / "plain/model.safetensors").is_file()
 
 
