@@ -11,13 +11,13 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || e
 # One thread a worker: two that share the cores would each take several times as long.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts
-PAGE := src/petbench/report/page
+PAGE := src/petbench/report/page scripts/site/theme
 METHOD ?=
 GLUE ?= $(PETBENCH_GLUE)
 OUT ?= gpu_check_out
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu gpu-check conformance reliability smoke lint format types examples tables wheel ci clean
+.PHONY: help env lock weights demo test test-slow test-newest test-oldest test-gpu gpu-check conformance reliability smoke lint format types examples tables docs wheel ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,10 +87,13 @@ examples: weights ## make results/examples anew from real SST-2 rows: GLUE=DIR; 
 tables: env ## derive the committed tables again and fail on a difference
 	@if [ -d results/examples ]; then $(PETBENCH) report --check; else echo "no committed tables yet"; fi
 
+docs: env ## build the documentation site into build/site, offline; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 wheel: env ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
-ci: lint types tables test ## exactly what CI runs
+ci: lint types tables docs test ## exactly what CI runs
 
 clean: ## remove what was built; keeps environments and results
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs multirun results/smoke

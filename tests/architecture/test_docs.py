@@ -3,11 +3,22 @@
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from petbench.compose.expand import expand
 from petbench.config.tree import conf_dir, options
+from petbench.record.units import NOTHING
+from petbench.report.labels import KINDS, PROTOCOLS
+from petbench.report.layout import Standing
+from petbench.report.notes import COLLAPSED, LOST, MIXED
+from petbench.report.published.grid import MARKS
+from petbench.report.verdicts import Word
+from petbench.report.writers.numerals import COST_HEADS
+from petbench.report.writers.terminal import TOP
+from petbench.sweep.outcome import ENDS
+from petbench.sweep.status import State
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,6 +40,22 @@ def test_every_document_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = [path for path in (ROOT / "docs").rglob("*.md") if path.name != "README.md"]
     assert not [name(path) for path in pages if str(path.relative_to(ROOT / "docs")) not in index]
+
+
+def test_the_glossary_has_every_mark_and_word() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    marks = {TOP, COLLAPSED, LOST, MIXED, NOTHING, "≈", "●", "○"} | set(filter(None, MARKS.values()))
+    words = {
+        *MARKS,
+        *PROTOCOLS,
+        *KINDS.values(),
+        *get_args(Word),
+        *get_args(Standing),
+        *get_args(State),
+        *ENDS,
+    }
+    heads = {head.removesuffix(" merged") for head in COST_HEADS}
+    assert not sorted(word for word in marks | words | heads if word not in page)
 
 
 def choices(path: Path) -> list[tuple[str, str]]:

@@ -65,7 +65,7 @@ def test_the_lock_pins_what_the_packages_bring_themselves() -> None:
         try:
             lines = requires(package.name) or []
         except PackageNotFoundError:
-            continue  # of the extra docs
+            continue  # of the extra workspace
         for inner in map(Requirement, lines):
             if inner.marker is None or any(
                 inner.marker.evaluate({"extra": extra}) for extra in package.extras or {""}
@@ -145,7 +145,7 @@ def test_make_env_installs_from_the_lock(clone: Path, failing: str, call: str) -
     assert re.match(call, project[-1])
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "ci", "conformance", "smoke", "lint", "types"])
+@pytest.mark.parametrize("target", ["demo", "test", "ci", "conformance", "smoke", "lint", "types", "docs"])
 def test_a_target_that_needs_packages_makes_the_environment_first(clone: Path, target: str) -> None:
     done = make(clone, "--dry-run", target)
     assert done.returncode == 0, done.stderr

@@ -71,6 +71,10 @@ def test_the_readme_shows_the_two_commands_of_a_fresh_machine() -> None:
     assert {"make demo", "make test"} <= set(README)
 
 
+def test_the_readme_is_one_screen_and_a_half() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 75
+
+
 def test_the_readmes_block_of_quick_commands_runs_as_it_stands(tmp_path: Path) -> None:
     """In order, in one empty folder: what a reader would do."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

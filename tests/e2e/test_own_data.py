@@ -4,10 +4,7 @@ import csv
 import io
 import json
 import re
-import shlex
 from collections.abc import Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,48 +12,14 @@ import pytest
 import petbench
 from made_glue import REAL_GLUE
 from own_files import pairs, quality, stars, tickets
-from petbench.cli import run_command
+from page_tour import Tour, commands, ran, toured
 from petbench.config.sections import DataSpec
 from petbench.record import Record, read_records
 from petbench.tasks.glue import task_named
 from petbench.tasks.rows.load import load_splits
 from petbench.tasks.splits import Splits
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-data.md"
 NEW = [("the storm", "the river sells"), ("the table", "the box , again"), ("the dog", "the cat moves")]
-
-
-@dataclass
-class Tour:
-    """The folder of the tour, and what each command printed: status, standard output, standard error."""
-
-    folder: Path
-    said: dict[str, tuple[int, str, str]]
-
-    def of(self, start: str) -> tuple[int, str, str]:
-        (found,) = [said for line, said in self.said.items() if line.startswith(start)]
-        return found
-
-    def records(self, results: str) -> list[Record]:
-        return list(read_records(self.folder / results))
-
-
-def commands() -> list[str]:
-    """The lines of the page's block that is to be run."""
-    found = re.search(r"<!-- run:[^>]*-->\n```bash\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert found
-    return found[1].strip().splitlines()
-
-
-def ran(line: str) -> tuple[int, str, str]:
-    words = shlex.split(line)
-    for place, word in enumerate(words):
-        if word.endswith("/RUN"):
-            words[place] = str(sorted(Path(word).parent.iterdir())[0])
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = run_command(words[1:])
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +32,8 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tour]:
     stars(folder / "stars.parquet")
     with (folder / "new.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("subject", "mail"), *NEW])
-    with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PETBENCH_CACHE", str(folder / "cache"))
-        patch.setenv("COLUMNS", "200")
-        yield Tour(folder, {line: ran(line) for line in commands()})
+    with toured("own-data.md", folder) as made:
+        yield made
 
 
 def test_every_command_of_the_page_does_its_work(tour: Tour) -> None:
@@ -112,7 +73,9 @@ def test_tables_say_not_glue(tour: Tour) -> None:
 
 def test_a_copy_under_another_name_is_the_same_run(tour: Tour) -> None:
     (tour.folder / "copy.csv").write_bytes((tour.folder / "tickets.csv").read_bytes())
-    line = next(line for line in commands() if line.startswith("petbench train data.file=tickets.csv"))
+    line = next(
+        line for line in commands("own-data.md") if line.startswith("petbench train data.file=tickets.csv")
+    )
     status, said, _ = ran(line.replace("tickets.csv", "copy.csv"))
     assert status == 0 and "is done already" in said
     status, said, _ = ran(line.replace("data.file=tickets.csv", "data.file=copy.csv data.text=title"))

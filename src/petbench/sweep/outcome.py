@@ -13,8 +13,8 @@ from petbench.report.collapse import nothing_learnt
 from petbench.sweep.members import Cell
 from petbench.sweep.tables import settings_of
 
-_ORDER = ("done", "done before", "paused", "skipped", "failed", "diverged", "interrupted", "missing")
-_WELL = _ORDER[:4]
+ENDS = ("done", "done before", "paused", "skipped", "failed", "diverged", "interrupted", "missing")
+_WELL = ENDS[:4]
 _HEADS = ("method", "task", "model", "setting", "score", "of", "seeds", "collapsed")
 _COSTS = ("adapter params", "a step", "time")
 
@@ -82,7 +82,7 @@ def show_outcome(cells: Sequence[Cell]) -> None:
     for line in (*_collapses(cells), *_reasons(cells)):
         say(line)
     counts = Counter(ended(cell) for cell in cells)
-    say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=_ORDER.index)) + ".")
+    say(", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=ENDS.index)) + ".")
     for line in _next(cells, counts):
         say(line)
 
@@ -152,7 +152,7 @@ def _some(labels: Sequence[str]) -> str:
 def _next(cells: Sequence[Cell], counts: Counter[str]) -> list[str]:
     """The next commands."""
     folder = cells[0].spec.results_dir
-    if any(counts[state] for state in _ORDER[len(_WELL) :]):
+    if any(counts[state] for state in ENDS[len(_WELL) :]):
         return ["next: the same command runs again what is not done; `petbench status` shows every run."]
     done = [record for cell in cells if (record := cell.record) is not None and record.status == "done"]
     finals = [record for record in done if not record.is_trial]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from petbench.cli import run_command
-from petbench.commands.info import drawing, trained_parts
+from petbench.commands.info import drawing
+from petbench.commands.method_facts import trained_parts
 from petbench.config.tree import options
 
 
