@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from petbench.compose.expand import Member
+from petbench.compose.expand import Composed
 from petbench.compose.recipe import as_text
 from petbench.config.tree import key_of
 from petbench.errors import UserError
@@ -130,15 +130,15 @@ def as_overrides(setting: Setting) -> list[str]:
     return [f"++{key}={as_text(value)}" for key, value in setting]
 
 
-def is_tuned(members: Sequence[Member]) -> bool:
+def is_tuned(members: Sequence[Composed]) -> bool:
     """Whether the sweep asks for tuning (`sweep=tuned budget_runs=8`)."""
     return any("budget_runs" in member.values for member in members)
 
 
-def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
+def tuned_cells(members: Sequence[Composed]) -> list[TunedCell]:
     """The cells of a tuned sweep: members that differ only in the seed are one cell. Several seeds are its final seeds;
     a single seed is the first of `final_seeds` many. Raises UserError for counts that are not whole numbers."""
-    found: dict[tuple[str, ...], list[Member]] = {}
+    found: dict[tuple[str, ...], list[Composed]] = {}
     for member in members:
         own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
         found.setdefault(tuple(own), []).append(member)
