@@ -71,7 +71,7 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
 def _go_on(
     paused: Sequence[Cell], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
 ) -> list[Cell]:
-    """The better third of every cell's trials, from where they paused to their ends."""
+    """Train the better third of every cell's trials from where they paused to their ends; returns these members."""
     found = {cell.member.overrides: cell for cell in paused}
     going: list[Trial] = []
     for some in trials:
