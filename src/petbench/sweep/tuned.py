@@ -71,7 +71,7 @@ def run_tuned(composed: Sequence[Composed], start: Start, config_dir: str | None
 def _go_on(
     paused: Sequence[Member], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
 ) -> list[Member]:
-    """The better third of every cell's trials, from where they paused to their ends."""
+    """Train the better third of every cell's trials from where they paused to their ends; returns these members."""
     found = {member.composed.overrides: member for member in paused}
     going: list[Trial] = []
     for some in trials:
