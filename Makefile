@@ -88,7 +88,7 @@ tables: env ## derive the committed tables again and fail on a difference
 	@if [ -d results/examples ]; then $(PETBENCH) report --check; else echo "no committed tables yet"; fi
 
 docs: env ## build the documentation site into build/site, offline; a dead link fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	HF_HUB_OFFLINE=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 wheel: env ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

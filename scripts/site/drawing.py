@@ -1,4 +1,4 @@
-"""One layer of a model as boxes that wrap on a narrow screen: where adapters are, and what trains as it is."""
+"""One layer of a model as boxes that wrap on a narrow screen: where adapters are, and what is trained itself."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def draw(found: Placed) -> str:
         "</div>",
         f"<p>{' → '.join([*after, box('head', 'task head')])}</p>",
         '<p class="layer-key"><span class="place place-on">an adapter</span> '
-        '<span class="place place-trains">trains as it is</span> <span class="place">frozen</span></p>',
+        '<span class="place place-trains">is trained itself</span> <span class="place">frozen</span></p>',
         "</div>",
     ])  # fmt: skip
 
@@ -41,4 +41,4 @@ def _told(found: Placed) -> Iterator[str]:
     if found.roles:
         yield f"adapters on {', '.join(sorted(found.roles))}"
     words = {"norm": "norms", "bias": "biases", "all": "the whole body"}
-    yield f"trained as they are: {', '.join([*(words[part] for part in sorted(found.trained)), 'the task head'])}"
+    yield f"trained themselves: {', '.join([*(words[part] for part in sorted(found.trained)), 'the task head'])}"
