@@ -18,7 +18,7 @@ from pathlib import Path
 
 from petbench.compose.expand import expand
 from petbench.record import Headline, Point, Record, write_record
-from petbench.sweep.members import cells_of
+from petbench.sweep.members import members_of
 
 TARGET_SECONDS = 5.0
 
@@ -37,7 +37,7 @@ def members(folder: Path, glue: Path | None) -> list[str]:
 
 def make_records(argv: list[str], folder: Path) -> int:
     """A done record for every member; returns how many."""
-    cells = cells_of(expand([*argv, "model=minilm"]))
+    cells = members_of(expand([*argv, "model=minilm"]))
     for cell in cells:
         spec = cell.spec
         record = Record(

@@ -12,7 +12,8 @@ from typing import Any
 class Server(ThreadingHTTPServer):
     """`history`: rows by run id; `runs`: the variables of each run; `files`: names by path. `broken`: answers 400.
 
-    sweep: the YAML of a sweep; draws: the settings that its agents are still to be given, by run id.
+    sweep: the YAML of a sweep; draws: the settings that its agents are still to be given, by run id. views: what it
+    was asked to keep as a workspace or report.
     """
 
     daemon_threads = True
@@ -24,6 +25,7 @@ class Server(ThreadingHTTPServer):
         self.files: list[str] = []
         self.broken = False
         self.sweep = ""
+        self.views: list[dict[str, Any]] = []
         self.draws: dict[str, dict[str, Any]] = {}
 
     @property
@@ -97,6 +99,14 @@ class Handler(BaseHTTPRequestHandler):
             return {
                 "agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(self.commands(values))}
             }
+        if "upsertView" in asked["query"]:
+            self.server.views.append(values | {"spec": json.loads(values["spec"])})
+            return {"upsertView": {"view": {"id": "dmlldw==", "name": values["name"]}, "inserted": True}}
+        if "ProjectInternalId" in asked["query"]:
+            return {"project": {"id": "p", "internalId": "cHJvamVjdDox"}}
+        if "query GetProjects" in asked["query"]:
+            page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+            return {"models": {"pageInfo": page, "edges": []}}
         if "serverInfo" in asked["query"]:
             return {"serverInfo": {"features": []}}
         return {}

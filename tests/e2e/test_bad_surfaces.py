@@ -57,7 +57,7 @@ CHOICES = [
 ]  # fmt: skip
 TRUTHS = [
     "trainer.gradient_checkpointing", "trainer.bucket", "trainer.deterministic", "trainer.keep_resume_state",
-    "data.allow_partial", "logger.artifact", "plan", "retry", "adapter.train_norms",
+    "data.allow_partial", "logger.artifact", "logger.pictures", "plan", "retry", "adapter.train_norms",
 ]  # fmt: skip
 NUMBER = r"(got|holds) .*Legal: "
 CONFIG = [(path, value, NUMBER) for path in WHOLE for value in (-1, 1.5, NAN, "many", True, [1, 2])]

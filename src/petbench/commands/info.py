@@ -69,12 +69,13 @@ def _settings(name: str) -> Iterator[str]:
 
 
 def _presets(name: str) -> Iterator[str]:
+    """Other choices of `adapter=` that are the same method with other settings."""
     for other in presets_of(name):
         yield f"another preset of this method: adapter={other}  {about('adapter', other)}"
 
 
 def _published(name: str) -> Iterator[str]:
-    """The numbers that papers print for the method, and the command that makes ours."""
+    """The numbers that papers print for the method, and the commands that reproduce them."""
     for line in published_of(name):
         shown = ", ".join(f"{n.task} {n.value:g}" for n in line.numbers[:SHOWN_TASKS])
         more = ", …" if len(line.numbers) > SHOWN_TASKS else ""

@@ -1,6 +1,6 @@
-"""What is known of a choice of `adapter=`: docstring, settings, presets, published numbers, its place, its counts.
+"""The facts on a choice of `adapter=`: docstring, settings, presets, published numbers, place in a layer, counts.
 
-`petbench info` prints it, and the documentation site has a page of it for each method.
+`petbench info` prints them, and the documentation site has a page of them for each method.
 """
 
 import ast
@@ -18,7 +18,7 @@ from petbench.record import Params
 from petbench.report.published.numbers import Published, lookup, recipes, target
 
 METHODS = Path(__file__).resolve().parents[1] / "adapters" / "methods"
-PEFT = "peft"  # the method of every choice that is PEFT's
+PEFT = "peft"  # the `method` in the YAML of every PEFT method
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Printed:
 
 @dataclass(frozen=True)
 class Placed:
-    """A method on a backbone without weights. places: the roles that the backbone has; roles: those that carry an
-    adapter; trained: of `norm`, `bias`, `all`."""
+    """A method on a backbone without weights. places: the roles that the backbone has. roles: those that have an
+    adapter. trained: which parameters of the backbone train, some of `norm`, `bias`, `all`."""
 
     places: frozenset[str]
     roles: frozenset[str]
@@ -47,19 +47,19 @@ class Placed:
 
 
 def yaml_of(name: str) -> str:
-    """The text of a choice's YAML. Raises UserError for an unknown one."""
+    """The text of a choice's YAML. Raises UserError for an unknown choice."""
     return option_path("adapter", name).read_text(encoding="utf-8")
 
 
 def method_of(name: str) -> str:
-    """The method that a choice is a setting of."""
+    """The method that a choice sets; several choices may be presets of one method."""
     found = re.search(r"^method: *(\S+)", yaml_of(name), flags=re.MULTILINE)
     return found[1] if found else ""
 
 
 @cache
 def source_of(method: str) -> Path | None:
-    """The file that defines a method of petbench's own; None of another."""
+    """The file that defines one of petbench's own methods; None for another method."""
     named = re.compile(rf'^    name(: [^=]+)? = "{re.escape(method)}"', flags=re.MULTILINE)
     return next(
         (p for p in sorted(METHODS.glob("*.py")) if named.search(p.read_text(encoding="utf-8"))), None
@@ -67,7 +67,10 @@ def source_of(method: str) -> Path | None:
 
 
 def docstring_of(method: str) -> str:
-    """The docstring of the file that defines one of petbench's own methods, less its first line; else empty."""
+    """The docstring of the file that defines a method, without its first line; read without importing the file.
+
+    Empty for a method that is not petbench's own.
+    """
     path = source_of(method)
     if path is None:
         return ""
@@ -76,7 +79,7 @@ def docstring_of(method: str) -> str:
 
 
 def settings_of(name: str) -> list[str]:
-    """The lines of a YAML that a user can set, with their comments; not the method, not the citation."""
+    """The lines of a YAML that a user can set, with their comments: all but the method and the citation."""
     text = re.sub(r"^citation:.*\n(?:[ \n].*\n?)*", "", yaml_of(name), flags=re.MULTILINE)
     lines = text.splitlines()
     return [line for line in lines if line.strip() and not line.startswith(("#", "method:"))]
@@ -91,7 +94,7 @@ def presets_of(name: str) -> list[str]:
 
 
 def published_of(name: str) -> Iterator[Printed]:
-    """What papers print of a choice, from the recipes that hold their tables."""
+    """The numbers that papers print for a choice, from each recipe that has them."""
     for recipe in recipes():
         aim = target(recipe)
         for printed in aim.methods.get(name, ()) if aim.table else ():
@@ -102,12 +105,12 @@ def published_of(name: str) -> Iterator[Printed]:
 
 
 def recipes_with(name: str) -> list[str]:
-    """The recipes of which a choice is a row."""
+    """The recipes whose tables have a row for a choice."""
     return [recipe for recipe in recipes() if name in target(recipe).methods]
 
 
 def placed(spec: RunSpec) -> Placed:
-    """The method of a run on its backbone. Raises UserError if it has no place there."""
+    """The method of a run on its backbone. Raises UserError when it is impossible there."""
     from petbench.adapters.registry import method_named
     from petbench.models.load import resolve_form, skeleton
     from petbench.training.plan import plan
@@ -127,7 +130,7 @@ def placed(spec: RunSpec) -> Placed:
 
 
 def _roles_by_name(names: Iterable[str], layout: Layout) -> set[str]:
-    """The roles of the innermost sites whose modules these parameters are in: PEFT wraps modules where they are."""
+    """The roles of the innermost sites that contain these parameters: PEFT wraps the modules of the sites in place."""
     roles = set()
     for name in names:
         inside = [site for site in layout.all_sites if f".{site.module}." in f".{name}"]
@@ -143,14 +146,14 @@ def trained_parts(norms: Iterable[str], others: Iterable[str]) -> set[str]:
 
 
 def trains_at(role: str, trained: Collection[str]) -> bool:
-    """Whether a place of the backbone is trained itself, if only its bias."""
+    """Whether the backbone's own parameters with this role are trained, or at least their bias."""
     norm = role.endswith("norm")
     bias = "bias" in trained and not norm and role not in ("attention_context", "embedding")
     return role == "head" or "all" in trained or (norm and "norm" in trained) or bias
 
 
 def exported(spec: RunSpec) -> str:
-    """The type of PEFT's equal form of the method, on the run's backbone. Raises UserError if there is none."""
+    """The PEFT type that equals the method, tried on the run's backbone. Raises UserError when there is none."""
     from petbench.adapters.peft_form import Ranks
     from petbench.tuned.load import load_and_attach
 

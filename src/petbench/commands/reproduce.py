@@ -8,7 +8,7 @@ from petbench.adapters.registry import spec_of
 from petbench.commands.arguments import Arguments, folder
 from petbench.commands.reproduce_plan import show_recipe
 from petbench.commands.sweep import starter
-from petbench.compose.expand import Member, expand, recompose
+from petbench.compose.expand import Composed, expand, recompose
 from petbench.compose.hydra import search_path_override
 from petbench.compose.overrides import require_once
 from petbench.compose.recipe import AXES, START, Table, cell_of, table_of
@@ -21,7 +21,7 @@ from petbench.report.published.costs import costs_text
 from petbench.report.published.grid import grid_lines, verdict
 from petbench.report.published.numbers import COSTS, recipes, target
 from petbench.report.write import answers_in
-from petbench.sweep.members import Cell, validated
+from petbench.sweep.members import Member, validated
 from petbench.sweep.outcome import exit_status
 from petbench.sweep.sweep import sweep
 from petbench.training.prepare import start_id
@@ -51,7 +51,7 @@ def reproduce_main(argv: list[str]) -> int:
     return status
 
 
-def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
+def _show_beside(recipe: str, specs: Sequence[Member], left: str) -> None:
     """Print the asked part of the published table with our numbers, the reasons for a gap, and the verdict."""
     results_dir = Path(specs[0].spec.results_dir)
     records = list(read_records(results_dir))
@@ -67,7 +67,9 @@ def _show_beside(recipe: str, specs: Sequence[Cell], left: str) -> None:
     say(verdict(beside, left))
 
 
-def _where_it_fits(members: list[Member], overrides: Sequence[str], config_dir: str | None) -> list[Member]:
+def _where_it_fits(
+    members: list[Composed], overrides: Sequence[str], config_dir: str | None
+) -> list[Composed]:
     """The members, each without those `adapter.*` keys of the command line that its method lacks.
 
     `adapter.factor_shape=auto` is for methods that have a factor shape. A key that no method has stays: an error.
@@ -88,7 +90,7 @@ def _where_it_fits(members: list[Member], overrides: Sequence[str], config_dir: 
     return recompose(kept, config_dir)
 
 
-def _method(member: Member) -> str:
+def _method(member: Composed) -> str:
     return str(member.values["adapter"]["method"])
 
 
@@ -157,10 +159,10 @@ def _narrowed(only: Sequence[str]) -> dict[str, list[str]]:
     return wanted
 
 
-def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
+def _run(specs: Sequence[Member], table: Table, asked: Sequence[str], config_dir: str | None) -> int:
     """Run the members; one that starts from another run comes after it. Returns the exit status."""
     start = starter(asked, config_dir)
-    afresh = [cell.member for cell in specs if not cell.spec.init_from]
+    afresh = [cell.composed for cell in specs if not cell.spec.init_from]
     cells = sweep(afresh, start) if afresh else []
     ready, left_out = [], 0
     for cell in specs:
@@ -168,7 +170,7 @@ def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: 
             continue
         try:
             adapter_folder(cell.spec.init_from, cell.spec.results_dir)
-            ready.append(cell.member)
+            ready.append(cell.composed)
         except UserError:
             left_out += 1
             say(f"left out: {cell.label}: {_wanted_start(cell, table)}")
@@ -177,12 +179,12 @@ def _run(specs: Sequence[Cell], table: Table, asked: Sequence[str], config_dir: 
     return 1 if left_out else exit_status(cells)
 
 
-def _wanted_start(cell: Cell, table: Table) -> str:
+def _wanted_start(member: Member, table: Table) -> str:
     """Which run a member starts from, and what to do when that run is missing."""
-    place = cell_of(cell.member.overrides, {})
+    place = cell_of(member.composed.overrides, {})
     task = table.values(place).get(START)
-    which = f"the {task} run {cell.spec.init_from}" if task else f"run {cell.spec.init_from}"
+    which = f"the {task} run {member.spec.init_from}" if task else f"run {member.spec.init_from}"
     return (
-        f"it starts from {which}, which is not done in {cell.spec.results_dir}. "
+        f"it starts from {which}, which is not done in {member.spec.results_dir}. "
         "Run that first, or leave it out: init_from=null."
     )

@@ -3,34 +3,34 @@
 import os
 from collections.abc import Sequence
 
-from petbench.compose.expand import Member
+from petbench.compose.expand import Composed
 from petbench.compose.hydra import forgiving
 from petbench.compose.recipe import AXES, Table
 from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError
-from petbench.sweep.members import Cell, cells_of
+from petbench.sweep.members import Member, members_of
 from petbench.sweep.tables import say_what_is_left_out, what_is_left
 from petbench.tasks.rows.load import ENV_DIR
 from petbench.training.plan import plan
 from petbench.training.prepare import rows_of
 
 
-def show_recipe(members: Sequence[Member], specs: Sequence[Cell], table: Table) -> str:
+def show_recipe(members: Sequence[Composed], specs: Sequence[Member], table: Table) -> str:
     """Print a line for each method and setting, and what is left to run. Returns how long that takes, if known."""
     say(f"Plan: {len(specs)} runs of {table.recipe}")
     _show_settings(specs, table)
     return _show_left(members, specs)
 
 
-def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
+def _show_left(members: Sequence[Composed], specs: Sequence[Member]) -> str:
     """Print what is left to run. Ids, steps and times need the rows; if these cannot be read, the reason is printed."""
     reason = None
     tasks = {cell.spec.task.name: cell for cell in reversed(specs)}
     for cell in reversed(tasks.values()):
         try:
             rows_of(cell.spec)
-            cells = cells_of(members)  # tasks whose rows are missing are skipped
+            cells = members_of(members)  # tasks whose rows are missing are skipped
             say_what_is_left_out(cells)
             line = what_is_left(cells)
             say(line)
@@ -43,14 +43,14 @@ def _show_left(members: Sequence[Member], specs: Sequence[Cell]) -> str:
     return ""
 
 
-def _show_settings(specs: Sequence[Cell], table: Table) -> None:
+def _show_settings(specs: Sequence[Member], table: Table) -> None:
     """Print one line for the tasks that share a method's setting; parameters are counted on the meta device."""
     lines = Grid()
     for name in ("adapter", "model", "tasks", "seeds", "setting"):
         lines.add_column(name)
     for name in ("tuned params", "trainable"):
         lines.add_column(name, justify="right")
-    cells: dict[tuple[str, str, str], list[Cell]] = {}
+    cells: dict[tuple[str, str, str], list[Member]] = {}
     for cell in specs:
         spec = cell.spec
         cells.setdefault((spec.adapter.label, spec.model.label, _setting(cell, table)), []).append(cell)
@@ -69,8 +69,8 @@ def _show_settings(specs: Sequence[Cell], table: Table) -> None:
         say(f"not possible, {count} runs: {why}")
 
 
-def _setting(cell: Cell, table: Table) -> str:
+def _setting(member: Member, table: Table) -> str:
     """What the recipe's table sets for a member, in short: `lr=0.001 factor_shape=[32,24]`."""
     keys = {key for row in table.settings for key in row} - set(AXES)
-    own = (text.lstrip("+") for text in forgiving(cell.member.overrides))
+    own = (text.lstrip("+") for text in forgiving(member.composed.overrides))
     return " ".join(text.split(".", 1)[-1] for text in own if key_of(text) in {*keys, "init_from"})

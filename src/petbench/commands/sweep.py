@@ -15,8 +15,8 @@ from petbench.sweep.launch import launch, require_precision
 from petbench.sweep.trials import is_tuned
 
 if TYPE_CHECKING:  # all load torch
-    from petbench.compose.expand import Member
-    from petbench.sweep.members import Cell
+    from petbench.compose.expand import Composed
+    from petbench.sweep.members import Member
     from petbench.sweep.sweep import Start
 
 
@@ -27,8 +27,8 @@ def sweep_main(argv: list[str]) -> int:
     searched = bool(sweepers) and sweepers != ["basic"]
     with spinning():
         busy("composing the members of the sweep")
-        members = [] if searched else expand(overrides, flags.config_dir, _start_id)
-        check_members(member.values for member in members)
+        composed = [] if searched else expand(overrides, flags.config_dir, _start_id)
+        check_members(one.values for one in composed)
         busy("loading torch and transformers")
         from petbench.sweep.choose import is_choice
         from petbench.sweep.outcome import exit_status
@@ -37,37 +37,37 @@ def sweep_main(argv: list[str]) -> int:
         from petbench.sweep.tuned import run_tuned
     if searched:
         return exit_status(run_searched(overrides, flags.config_dir))
-    require_precision(overrides, [member.values for member in members], flags.config_dir)
+    require_precision(overrides, [one.values for one in composed], flags.config_dir)
     start = starter(overrides, flags.config_dir)
-    if is_choice(members):
-        return _choose(members, start, flags.config_dir)
-    if is_tuned(members):
-        return exit_status(run_tuned(members, start, flags.config_dir))
-    return exit_status(sweep(members, start))
+    if is_choice(composed):
+        return _choose(composed, start, flags.config_dir)
+    if is_tuned(composed):
+        return exit_status(run_tuned(composed, start, flags.config_dir))
+    return exit_status(sweep(composed, start))
 
 
-def _choose(members: "Sequence[Member]", start: "Start", config_dir: str | None) -> int:
+def _choose(composed: "Sequence[Composed]", start: "Start", config_dir: str | None) -> int:
     """`sweep=choose`: run the members, then print the answer of `petbench recommend` for their table."""
     from petbench.commands.recommend import say_answers
     from petbench.report.recommend import Limits
     from petbench.sweep.choose import run_choice
     from petbench.sweep.outcome import exit_status
 
-    cells = run_choice(members, start, config_dir)
-    done = [record for cell in cells if (record := cell.record) and record.status == "done"]
-    if done and not any(cell.spec.plan for cell in cells):
+    members = run_choice(composed, start, config_dir)
+    done = [record for member in members if (record := member.record) and record.status == "done"]
+    if done and not any(member.spec.plan for member in members):
         where = {key: (str(getattr(done[0], key)),) for key in ("task", "model", "protocol")}
-        say_answers(Path(cells[0].spec.results_dir), where, Limits())
-    return exit_status(cells)
+        say_answers(Path(members[0].spec.results_dir), where, Limits())
+    return exit_status(members)
 
 
 def starter(overrides: Sequence[str], config_dir: str | None = None) -> "Start":
     """A function that runs members with the launcher that the command line chose."""
     from petbench.sweep.member import member_job
 
-    def start(left: "Sequence[Cell]", began: float) -> None:
+    def start(left: "Sequence[Member]", began: float) -> None:
         job = partial(member_job, since=began)
-        launch(overrides, [cell.member.overrides for cell in left], job, config_dir)
+        launch(overrides, [member.composed.overrides for member in left], job, config_dir)
 
     return start
 

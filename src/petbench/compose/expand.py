@@ -25,14 +25,14 @@ def not_known(values: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Member:
+class Composed:
     """One member of a sweep before validation: its overrides and their composed values."""
 
     overrides: tuple[str, ...]
     values: dict[str, Any]
 
 
-def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not_known) -> list[Member]:
+def expand(argv: Sequence[str], config_dir: str | None = None, id_of: IdOf = not_known) -> list[Composed]:
     """All members of a run or sweep: several values of a key are multiplied out as Hydra's basic sweeper does.
 
     id_of: composed values -> run id, for recipes whose cells start from another cell's run.
@@ -87,7 +87,7 @@ def _with_cells(
     return with_starts(whole, members, table, choices, lambda some: values_of(some, config_dir), id_of)
 
 
-def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Member]:
+def recompose(members: Sequence[Sequence[str]], config_dir: str | None = None) -> list[Composed]:
     """The members with these overrides: one for each list, which has a single value for every key."""
     with hydra_errors(config_dir):
         GlobalHydra.instance().clear()
@@ -123,6 +123,6 @@ def without_sweeps(overrides: Sequence[str], loader: Any = None) -> list[str]:
     ]
 
 
-def _composed(members: Sequence[tuple[str, ...]], config_dir: str | None) -> list[Member]:
+def _composed(members: Sequence[tuple[str, ...]], config_dir: str | None) -> list[Composed]:
     values = values_of(members, config_dir)
-    return [Member(overrides, own) for overrides, own in zip(members, values, strict=True)]
+    return [Composed(overrides, own) for overrides, own in zip(members, values, strict=True)]

@@ -211,6 +211,7 @@ class LoggerSpec(Frozen):
     group: str | None = None
     tags: tuple[str, ...] = ()
     artifact: bool = False  # upload the adapter folder
+    pictures: bool = False  # draw plots/*.png in the run's folder without W&B too
 
 
 class TuningNote(Frozen):

@@ -76,14 +76,14 @@ class Cost(Part):
     peak_memory_bytes: Count | None = None
     adapter_bytes: Count | None = None
     lanes: Annotated[int, Field(ge=1)] = 1  # runs in one pass; above 1 all seconds are this run's share
-    lanes_padding: Share | None = None  # of the passes' tokens: what lanes padded to lie side by side
+    lanes_padding: Share | None = None  # share of the passes' tokens that pads lanes to equal shapes
     time_to_best_seconds: Amount | None = None
     latency_unmerged_ms: Amount | None = None
     latency_merged_ms: Amount | None = None
 
     @property
     def pass_seconds_median(self) -> float | None:
-        """A whole step of all lanes; `step_seconds_median` is one lane's share of it."""
+        """Seconds of a whole step of all lanes; `step_seconds_median` is one lane's share of it."""
         return None if self.step_seconds_median is None else self.step_seconds_median * self.lanes
 
     @property

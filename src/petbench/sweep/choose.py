@@ -7,11 +7,11 @@ of rows follow from the records of round 1, so the same command goes on where it
 
 from collections.abc import Sequence
 
-from petbench.compose.expand import Member, recompose
+from petbench.compose.expand import Composed, recompose
 from petbench.config.tree import key_of
 from petbench.console import say
 from petbench.errors import UserError
-from petbench.sweep.members import Cell, why_not
+from petbench.sweep.members import Member, why_not
 from petbench.sweep.sweep import Start, sweep
 from petbench.sweep.trials import TRIAL_SEED
 from petbench.training.plan import spec_from
@@ -25,22 +25,22 @@ FINALISTS, SEEDS = 3, 2
 TRIALS_SHARE = 0.3  # share of the time for round 2
 
 
-def is_choice(members: Sequence[Member]) -> bool:
+def is_choice(composed: Sequence[Composed]) -> bool:
     """Whether the sweep is `sweep=choose`."""
-    return any("minutes" in member.values for member in members)
+    return any("minutes" in one.values for one in composed)
 
 
-def run_choice(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
+def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | None) -> list[Member]:
     """Run the three rounds; returns the members of the last one. Methods named by the user replace the eight.
 
     Raises UserError when no method is possible on the model, or no run of round 1 finished.
     """
-    values = members[0].values
+    values = asked_for[0].values
     seconds = _minutes(values.get("minutes")) * 60
-    base = tuple(o for o in members[0].overrides if key_of(o) not in OWN_KEYS)
-    if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in members):
+    base = tuple(o for o in asked_for[0].overrides if key_of(o) not in OWN_KEYS)
+    if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in asked_for):
         raise UserError("sweep=choose compares methods only: give a single value for every key but adapter=.")
-    named = [o for m in members for o in m.overrides if key_of(o) == "adapter"]
+    named = [o for m in asked_for for o in m.overrides if key_of(o) == "adapter"]
     asked = list(dict.fromkeys(named or [f"adapter={name}" for name in METHODS]))
     composed = recompose([(*base, choice) for choice in asked], config_dir)
     left_out = {c: why for c, m in zip(asked, composed, strict=True) if (why := why_not(m.values))}
@@ -50,14 +50,14 @@ def run_choice(members: Sequence[Member], start: Start, config_dir: str | None) 
     if not choices:
         raise UserError(next(iter(left_out.values())))
 
-    def round_of(some: Sequence[str], rows: int | None, more: Sequence[tuple[str, ...]]) -> list[Cell]:
+    def round_of(some: Sequence[str], rows: int | None, more: Sequence[tuple[str, ...]]) -> list[Member]:
         cut = () if rows is None else (f"++data.max_train_examples={rows}",)
         return sweep(recompose([(*base, c, *cut, *m) for c in some for m in more], config_dir), start)
 
     trial = [(f"++seed={TRIAL_SEED}", CUT)]
     say(f"Round 1 of 3: {len(choices)} methods on {FIRST_ROWS} rows, as trials.")
     first = round_of(choices, FIRST_ROWS, trial)
-    if any(cell.spec.plan for cell in first):
+    if any(member.spec.plan for member in first):
         return first
     a_row, whole = _seconds_a_row(first), _train_rows(composed[asked.index(choices[0])])
     second = choices
@@ -66,7 +66,7 @@ def run_choice(members: Sequence[Member], start: Start, config_dir: str | None) 
         rows = _rows_for(seconds * TRIALS_SHARE, len(half), a_row, whole)
         say(f"Round 2 of 3: {len(half)} methods on {rows or 'all'} rows, as trials.")
         second = _best(round_of(half, rows, trial), half, FINALISTS)
-    rest = seconds * (1 - TRIALS_SHARE) - sum(cell.record.cost.seconds for cell in first if cell.record)
+    rest = seconds * (1 - TRIALS_SHARE) - sum(member.record.cost.seconds for member in first if member.record)
     rows = _rows_for(rest, len(second) * SEEDS, a_row, whole)
     say(f"Round 3 of 3: {len(second)} methods on {rows or 'all'} rows and {SEEDS} seeds.")
     return round_of(second, rows, [(f"++seed={seed}",) for seed in range(SEEDS)])
@@ -78,30 +78,30 @@ def _minutes(value: object) -> float:
     return float(value)
 
 
-def _best(cells: Sequence[Cell], choices: Sequence[str], most: int) -> list[str]:
+def _best(members: Sequence[Member], choices: Sequence[str], most: int) -> list[str]:
     """The choices with the highest selection scores, the smaller method first among equals."""
     scores = {}
-    for cell in cells:
-        record = cell.record
+    for member in members:
+        record = member.record
         if record is not None and record.status == "done" and record.selection_score is not None:
-            choice = next(o for o in cell.member.overrides if key_of(o) == "adapter")
+            choice = next(o for o in member.composed.overrides if key_of(o) == "adapter")
             scores[choice] = record.selection_score
     if not scores:
         raise UserError("sweep=choose: no run of the round finished, so nothing can be chosen.")
     return sorted(scores, key=lambda choice: (-scores[choice], choices.index(choice)))[:most]
 
 
-def _seconds_a_row(cells: Sequence[Cell]) -> float:
+def _seconds_a_row(members: Sequence[Member]) -> float:
     """Seconds per train row of the slowest method, including evaluation and loading."""
-    records = [record for cell in cells if (record := cell.record) and record.status == "done"]
+    records = [record for member in members if (record := member.record) and record.status == "done"]
     if not records:
         raise UserError("sweep=choose: no run of the first round finished, so nothing can be measured.")
     return max(record.cost.seconds + (record.cost.load_seconds or 0.0) for record in records) / FIRST_ROWS
 
 
-def _train_rows(member: Member) -> int:
+def _train_rows(composed: Composed) -> int:
     """The number of train rows without a limit."""
-    return len(prepare(spec_from(member.values)).rows.train)
+    return len(prepare(spec_from(composed.values)).rows.train)
 
 
 def _rows_for(seconds: float, runs: int, a_row: float, whole: int) -> int | None:

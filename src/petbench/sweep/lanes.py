@@ -1,4 +1,4 @@
-"""Lanes: members of a sweep that can share passes, in groups, and the rest one by one."""
+"""Lanes: run members of a sweep that can share forward and backward passes in groups, and the others one by one."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,10 +17,10 @@ from petbench.training.lanes.group import Group
 from petbench.training.plan import spec_from
 from petbench.training.prepare import Prepared, prepare
 
-# What lanes may have of their own: all else of a run's identity is the group's.
+# Keys that may differ between the lanes of a group; all other keys of a run's identity must be equal.
 OWN = ("seed", "optim", "recipe", "vary")
 OWN_OF_TRAINER = ("clip_norm", "select", "epochs", "max_steps")
-BIG_BATCH = 16  # rows of a batch from which on lanes gain little on a CPU, which is at its arithmetic bound
+BIG_BATCH = 16  # with batches of this size, lanes gain little on a CPU, which is then limited by arithmetic
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Job:
 
 
 def run_in_lanes(jobs: Sequence[Job], max_lanes: int, memory_fraction: float) -> list[Any]:
-    """What each job returned, in order.
+    """Run all jobs; returns what each of them returned, in order.
 
-    max_lanes: of one group. memory_fraction: of a GPU's memory that may be used; a group that needs more is halved.
-    Raises UserError for other numbers than can be, and Interrupted when a signal stopped the sweep.
+    max_lanes: most members of a group. memory_fraction: share of a GPU's memory that may be used; a group that needs
+    more is halved. Raises UserError for illegal numbers, and Interrupted when a signal stopped the sweep.
     """
     _check(max_lanes, memory_fraction)
     if torch.cuda.is_available():
@@ -61,7 +61,7 @@ def _check(max_lanes: int, memory_fraction: float) -> None:
 
 
 def _groups(jobs: Sequence[Job], max_lanes: int) -> list[list[int]]:
-    """Numbers of the jobs of each group, in the order of their first members."""
+    """The positions of the jobs of each group, in the order of the groups' first members."""
     found: dict[str, list[int]] = {}
     for number, job in enumerate(jobs):
         found.setdefault(_key(job) or f"alone {number}", []).append(number)
@@ -69,8 +69,8 @@ def _groups(jobs: Sequence[Job], max_lanes: int) -> list[list[int]]:
 
 
 def _key(job: Job) -> str | None:
-    """Equal for jobs that can share passes; None for one that cannot be prepared (its own run says why) or that has
-    nothing to share."""
+    """A key that is equal for jobs that can share passes; None for a job that cannot share any, or that cannot be
+    prepared (its own run says why)."""
     try:
         prepared = prepare(spec_from(plain_values(job.config)))
     except UserError:
@@ -97,7 +97,7 @@ def shared_by_lanes(prepared: Prepared) -> str:
 
 
 def _say_groups(jobs: Sequence[Job], groups: Sequence[Sequence[int]]) -> None:
-    """How many runs train together, which train alone and why, and where a CPU has a better way."""
+    """Print how many runs train together, how many alone and why, and whether another launcher suits a CPU better."""
     together = [len(group) for group in groups if len(group) > 1]
     if together:
         say(f"lanes: {sum(together)} runs train together ({', '.join(map(str, together))} at once).")
@@ -112,8 +112,8 @@ def _say_groups(jobs: Sequence[Job], groups: Sequence[Sequence[int]]) -> None:
         and first.batch_size >= BIG_BATCH
     ):
         say(
-            f"lanes: on a CPU batches of {first.batch_size} gain little by lanes; hydra/launcher=joblib runs members "
-            "on several cores."
+            f"lanes: on a CPU, lanes gain little with batches of {first.batch_size}; hydra/launcher=joblib runs "
+            "members on several cores."
         )
 
 
@@ -121,7 +121,7 @@ def _reasons(alone: Sequence[Job]) -> dict[str, int]:
     found: dict[str, int] = {}
     for job in alone:
         why = "no other member shares its passes"
-        with suppress(UserError):  # what cannot be prepared fails by itself
+        with suppress(UserError):  # a job that cannot be prepared reports that when it runs
             why = prepare(spec_from(plain_values(job.config))).plan.no_lanes or why
         found[why] = found.get(why, 0) + 1
     return found

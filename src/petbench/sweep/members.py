@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petbench.compose.expand import Member
+from petbench.compose.expand import Composed
 from petbench.config.spec import RunSpec
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
@@ -16,10 +16,10 @@ from petbench.training.prepare import Prepared, prepare, run_id_of
 
 
 @dataclass
-class Cell:
+class Member:
     """One validated member of a sweep. A finished run has no plan; a run that cannot be planned has no run id."""
 
-    member: Member
+    composed: Composed
     spec: RunSpec
     run_id: str = ""
     prepared: Prepared | None = None
@@ -74,29 +74,29 @@ class Cell:
             self.run_id = self.prepared.run_id
 
 
-def cells_of(members: Sequence[Member]) -> list[Cell]:
+def members_of(composed: Sequence[Composed]) -> list[Member]:
     """All members, validated; unfinished ones planned and their rows read. Members that are the same run occur once.
 
     Raises UserError with the config errors of all members in one message, or when no member can run at all.
     A member that is impossible for a reason of its own (such as its method on its model) is marked as skipped.
     """
-    cells: list[Cell] = []
+    members: list[Member] = []
     seen: set[str] = set()
-    for cell in validated(members):
+    for member in validated(composed):
         try:
-            _place(cell)
+            _place(member)
         except UserError as error:
-            cell.skipped = str(error)
-        if cell.skipped is None and cell.run_id in seen:
+            member.skipped = str(error)
+        if member.skipped is None and member.run_id in seen:
             continue
-        seen.add(cell.run_id)
-        cells.append(cell)
-    if cells and all(cell.skipped for cell in cells):
-        reasons = list(dict.fromkeys(cell.skipped or "" for cell in cells))
+        seen.add(member.run_id)
+        members.append(member)
+    if members and all(member.skipped for member in members):
+        reasons = list(dict.fromkeys(member.skipped or "" for member in members))
         raise UserError(
-            "\n".join(["no member of the sweep can run:", *reasons] if len(cells) > 1 else reasons)
+            "\n".join(["no member of the sweep can run:", *reasons] if len(members) > 1 else reasons)
         )
-    return cells
+    return members
 
 
 def why_not(values: dict[str, Any]) -> str | None:
@@ -108,31 +108,31 @@ def why_not(values: dict[str, Any]) -> str | None:
     return None
 
 
-def validated(members: Sequence[Member]) -> list[Cell]:
+def validated(composed: Sequence[Composed]) -> list[Member]:
     """All members, validated. Raises UserError with the config errors of all members in one message."""
-    cells: list[Cell] = []
-    problems: dict[str, list[Member]] = {}
-    for member in members:
+    members: list[Member] = []
+    problems: dict[str, list[Composed]] = {}
+    for one in composed:
         try:
-            cells.append(Cell(member, spec_from(member.values)))
+            members.append(Member(one, spec_from(one.values)))
         except UserError as error:
-            problems.setdefault(str(error), []).append(member)
+            problems.setdefault(str(error), []).append(one)
     if problems:
         lines = []
         for message, wrong in problems.items():
             more = f" (and {len(wrong) - 1} more members)" if len(wrong) > 1 else ""
             lines.append(f"{' '.join(o.lstrip('+') for o in wrong[0].overrides)}{more}\n{message}")
         raise UserError("\n".join(lines))
-    return cells
+    return members
 
 
-def _place(cell: Cell) -> None:
+def _place(member: Member) -> None:
     """Fill in the run id and the existing record; plan the run unless it has ended."""
-    run_id = run_id_of(cell.spec)
+    run_id = run_id_of(member.spec)
     if run_id is not None:
-        cell.run_id = run_id
-        cell.before = read_record(cell.folder)
-    if not cell.over or cell.spec.plan:
-        cell.prepared = prepare(cell.spec)
-        cell.run_id = cell.prepared.run_id
-        cell.before = read_record(cell.folder)
+        member.run_id = run_id
+        member.before = read_record(member.folder)
+    if not member.over or member.spec.plan:
+        member.prepared = prepare(member.spec)
+        member.run_id = member.prepared.run_id
+        member.before = read_record(member.folder)

@@ -9,12 +9,12 @@ from petbench.errors import UserError
 from petbench.record.units import measured
 from petbench.sweep.launch import search
 from petbench.sweep.member import member_job
-from petbench.sweep.members import Cell, cells_of
+from petbench.sweep.members import Member, members_of
 from petbench.sweep.outcome import show_outcome
 from petbench.sweep.trials import final_note, of_search
 
 
-def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
+def run_searched(overrides: list[str], config_dir: str | None) -> list[Member]:
     """Run a sweep whose sweeper chooses members by their selection scores: trials, which the report leaves out.
 
     One member is validated before the search starts. Raises UserError for a recipe, whose settings are fixed.
@@ -25,30 +25,30 @@ def run_searched(overrides: list[str], config_dir: str | None) -> list[Cell]:
             "Leave recipe= out and give its values, or `sweep=tuned` for a grid."
         )
     more = of_search(overrides)
-    cells_of(expand([*without_sweeps(overrides), *more], config_dir))
+    members_of(expand([*without_sweeps(overrides), *more], config_dir))
     launched = search(overrides, member_job, config_dir, more)
-    cells: list[Cell] = []
-    for member in recompose(launched, config_dir):
+    members: list[Member] = []
+    for composed in recompose(launched, config_dir):
         try:
-            cells += cells_of([member])
+            members += members_of([composed])
         except UserError as error:
             warn(str(error))
-    cells = list({cell.run_id: cell for cell in cells}.values())
-    for cell in cells:
-        cell.before = None  # the sweeper has asked for the run, whether it ran now or earlier
-    done = [(cell, record) for cell in cells if (record := cell.record) and record.status == "done"]
-    scored = [(score, cell) for cell, record in done if (score := record.selection_score) is not None]
-    if cells:
-        show_outcome(cells)
+    members = list({member.run_id: member for member in members}.values())
+    for member in members:
+        member.before = None  # the sweeper has asked for the run, whether it ran now or earlier
+    done = [(member, record) for member in members if (record := member.record) and record.status == "done"]
+    scored = [(score, member) for member, record in done if (score := record.selection_score) is not None]
+    if members:
+        show_outcome(members)
     if scored:
         score, best = max(scored, key=lambda pair: pair[0])
         left_out = ("seed", "tuning", "trainer.threads")
-        own = [o.lstrip("+") for o in best.member.overrides if key_of(o) not in left_out]
-        tried = [record for cell in cells if (record := cell.record)]
-        note = final_note(len(cells), tried).lstrip("+")
+        own = [o.lstrip("+") for o in best.composed.overrides if key_of(o) not in left_out]
+        tried = [record for member in members if (record := member.record)]
+        note = final_note(len(members), tried).lstrip("+")
         say(f"best on the selection rows: {best.run_id}, {measured(score)}: {' '.join(own)}")
         say(
             "These runs are trials, and `petbench report` leaves them out. To run the best setting on final seeds:"
         )
         say(f"  petbench train -m seed=0,1,2 {shlex.join([*own, note])}")
-    return cells
+    return members

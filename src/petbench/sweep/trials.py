@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from petbench.compose.expand import Member
+from petbench.compose.expand import Composed
 from petbench.compose.recipe import as_text
 from petbench.config.tree import key_of
 from petbench.errors import UserError
@@ -21,8 +21,8 @@ from petbench.record import Record
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed", "pruner")  # keys of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
-PAUSE = 1 / 3  # the share of a trial's steps at which `pruner=halving` compares
-KEPT = 3  # one trial of so many goes on
+PAUSE = 1 / 3  # the share of a trial's steps after which `pruner=halving` compares the trials
+KEPT = 3  # one of this many trials is trained to its end
 PAUSING = f"++tuning={{role:trial,pause:{PAUSE}}}"
 TRIAL_SEED = 1000  # the seed of trials of a Hydra sweeper; unlikely to be the seed of a final run
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
@@ -38,13 +38,13 @@ class Trial:
 
     @property
     def pausing(self) -> tuple[str, ...]:
-        """As `overrides`, but that the run pauses where `pruner=halving` looks."""
+        """As `overrides`, but the run pauses where `pruner=halving` compares the trials."""
         return *self.overrides[:-1], PAUSING
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The setting that the selection rows chose in a cell, of how many trials, and the records of these trials."""
+    """The setting that the selection rows chose in a cell, the number of trials, and those trials' records."""
 
     setting: Setting
     score: float  # mean over the setting's seeds
@@ -130,15 +130,15 @@ def as_overrides(setting: Setting) -> list[str]:
     return [f"++{key}={as_text(value)}" for key, value in setting]
 
 
-def is_tuned(members: Sequence[Member]) -> bool:
+def is_tuned(members: Sequence[Composed]) -> bool:
     """Whether the sweep asks for tuning (`sweep=tuned budget_runs=8`)."""
     return any("budget_runs" in member.values for member in members)
 
 
-def tuned_cells(members: Sequence[Member]) -> list[TunedCell]:
+def tuned_cells(members: Sequence[Composed]) -> list[TunedCell]:
     """The cells of a tuned sweep: members that differ only in the seed are one cell. Several seeds are its final seeds;
     a single seed is the first of `final_seeds` many. Raises UserError for counts that are not whole numbers."""
-    found: dict[tuple[str, ...], list[Member]] = {}
+    found: dict[tuple[str, ...], list[Composed]] = {}
     for member in members:
         own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
         found.setdefault(tuple(own), []).append(member)
@@ -174,11 +174,10 @@ def of_search(overrides: Sequence[str]) -> list[str]:
 
 
 def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
-    """The better third of a cell's trials, at least one, by their scores at the first evaluation from a third of
-    `steps` optimiser steps on.
+    """The better third of a cell's trials, at least one.
 
-    All are compared at that evaluation, also those that have trained further since. Trials without a score come last;
-    of equal ones the first tried comes first.
+    They are compared by their scores at the first evaluation after a third of `steps` optimiser steps, even if some
+    have trained further since. Trials without a score come last; of equal ones, the first tried comes first.
     """
     scores = [_score_at(record, PAUSE * steps) for record in records]
     order = sorted(range(len(trials)), key=lambda n: -scores[n])
@@ -186,13 +185,13 @@ def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int
 
 
 def _score_at(record: Record | None, step: float) -> float:
-    """The headline metric on the selection rows at the first evaluation from a step on; minus infinity without one."""
+    """The selection score at the first evaluation at or after a step; minus infinity when there is none."""
     curve = () if record is None or record.status not in ("done", "paused") else record.curve
     return next((point.score for point in curve if point.step >= step), float("-inf"))
 
 
 def pruner(values: dict[str, Any]) -> str | None:
-    """`halving` or None. Raises UserError for another word."""
+    """The sweep's pruner: `halving` or None. Raises UserError for any other value."""
     value = values.get("pruner")
     if value not in (None, "halving"):
         raise UserError(f"pruner: got {value!r}. Legal: halving, or null to train all trials to their end.")
@@ -200,13 +199,13 @@ def pruner(values: dict[str, Any]) -> str | None:
 
 
 def final_note(trials: int, records: Iterable[Record]) -> str:
-    """The override that notes in a final run what choosing its setting cost. records: of the trials that have one."""
+    """The override that notes in a final run what choosing its setting cost. records: those that the trials left."""
     steps, seconds = cost_of(records)
     return f"++tuning={{role:final,runs:{trials},steps:{steps},seconds:{seconds:.3f}}}"
 
 
 def cost_of(records: Iterable[Record]) -> tuple[int, float]:
-    """Optimiser steps up to the last evaluation, and seconds of training and evaluation."""
+    """The sums over records of optimiser steps up to the last evaluation, and of seconds of training and evaluation."""
     some = list(records)
     return sum(r.curve[-1].step for r in some if r.curve), sum(r.cost.seconds for r in some)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from petbench.compose.expand import Member, recompose
+from petbench.compose.expand import Composed, recompose
 from petbench.console import say, warn
 from petbench.errors import UserError
 from petbench.record import write_record
 from petbench.record.units import measured, seconds, whole
-from petbench.sweep.members import Cell, why_not
+from petbench.sweep.members import Member, why_not
 from petbench.sweep.sweep import Start, sweep
 from petbench.sweep.trials import (
     Chosen,
@@ -22,14 +22,14 @@ from petbench.sweep.trials import (
 from petbench.training.prepare import prepare
 
 
-def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -> list[Cell]:
+def run_tuned(composed: Sequence[Composed], start: Start, config_dir: str | None) -> list[Member]:
     """Run the trials of all cells, then the final runs with the chosen settings. Returns the members of both.
 
     Raises UserError when no cell has a trial that is possible.
     """
 
     cells, trials, left_out = [], [], []
-    for cell in tuned_cells(members):
+    for cell in tuned_cells(composed):
         try:
             trials.append(cell.trials(why_not))
             cells.append(cell)
@@ -38,17 +38,17 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
     if not cells:
         raise UserError("\n".join(left_out))
     say("\n".join([*(f"skipped: {line}" for line in left_out), f"Trials of {len(cells)} methods and tasks:"]))
-    halving = pruner(members[0].values) == "halving"
+    halving = pruner(composed[0].values) == "halving"
     first = [t.pausing if halving else t.overrides for some in trials for t in some]
     ran = sweep(recompose(first, config_dir), start)
-    if any(cell.spec.plan for cell in ran):
+    if any(member.spec.plan for member in ran):
         say(
             f"Then {sum(len(cell.seeds) for cell in cells)} final runs of the settings that the trials choose."
         )
         return ran
     if halving:
         ran += _go_on(ran, trials, start, config_dir)
-    found = {cell.member.overrides: cell.record for cell in ran}
+    found = {member.composed.overrides: member.record for member in ran}
     finals: list[tuple[str, ...]] = []
     failed = 0
     for cell, some in zip(cells, trials, strict=True):
@@ -69,16 +69,16 @@ def run_tuned(members: Sequence[Member], start: Start, config_dir: str | None) -
 
 
 def _go_on(
-    paused: Sequence[Cell], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
-) -> list[Cell]:
-    """The better third of every cell's trials, from where they paused to their ends."""
-    found = {cell.member.overrides: cell for cell in paused}
+    paused: Sequence[Member], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
+) -> list[Member]:
+    """Train the better third of every cell's trials from where they paused to their ends; returns these members."""
+    found = {member.composed.overrides: member for member in paused}
     going: list[Trial] = []
     for some in trials:
         own = [found.get(trial.pausing) for trial in some]
-        known = next(cell for cell in own if cell is not None)
+        known = next(member for member in own if member is not None)
         steps = prepare(known.spec).steps
-        going += better(some, [None if cell is None else cell.record for cell in own], steps)
+        going += better(some, [None if member is None else member.record for member in own], steps)
     say(f"{len(going)} of {sum(map(len, trials))} trials go on: the better third of every method and task.")
     return sweep(recompose([trial.overrides for trial in going], config_dir), start)
 
@@ -90,12 +90,12 @@ def _in_words(chosen: Chosen) -> str:
     return f"{setting} (selection {measured(chosen.score)}, {cost})"
 
 
-def _note_tuning(cell: Cell) -> None:
+def _note_tuning(member: Member) -> None:
     """Add the cost of tuning to the record of a final run that an earlier, ordinary sweep had already trained."""
-    record, note = cell.record, cell.spec.tuning
+    record, note = member.record, member.spec.tuning
     if record is None or record.status != "done" or note is None:
         return
     if record.provenance.tuning != note:
         say(f"{record.run_id} was done before; its record now carries the cost of tuning.")
         provenance = record.provenance.model_copy(update={"tuning": note})
-        write_record(record.model_copy(update={"provenance": provenance}), cell.spec.results_dir)
+        write_record(record.model_copy(update={"provenance": provenance}), member.spec.results_dir)

@@ -1,4 +1,4 @@
-"""The pictures of a run for W&B: its learning curve and, if the task has classes, its confusion matrix."""
+"""The pictures of a run, as files and for W&B: its learning curve and, where it has classes, its confusion matrix."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -24,13 +24,14 @@ def send_pictures(
     names: Sequence[str],
     labels: Sequence[float],
     answers: Sequence[int | float | None],
+    always: bool = False,
 ) -> None:
-    """Draw `plots/*.png` in the run's folder and log them, if the tracker has a W&B run.
+    """Draw `plots/*.png` in the run's folder and log them, if the tracker has a W&B run or `always` is set.
 
     names: the classes' names in code order; empty for a regression. labels, answers: of the headline score's rows.
     If a picture cannot be drawn, a warning is printed.
     """
-    if tracker.reference().get("mode") not in ("online", "offline"):
+    if not always and tracker.reference().get("mode") not in ("online", "offline"):
         return
     if not available():
         _say_missing()
@@ -54,7 +55,7 @@ def confusion(labels: Sequence[float], answers: Sequence[Any], classes: int) -> 
 @cache
 def _say_missing() -> None:
     """Warn that matplotlib is missing; once in a process, as a sweep has many runs."""
-    warn("no pictures in W&B: matplotlib is not installed. Run: pip install 'petbench[plot]'")
+    warn("no pictures of runs: matplotlib is not installed. Run: pip install 'petbench[plot]'")
 
 
 def _drawn(

@@ -58,7 +58,7 @@ def save(view: Any) -> str:
     try:
         return str((view.save() or view).url)
     except Exception as error:  # of whatever kind: the server, the key or the network
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise RunError(
             f"W&B refused the {type(view).__name__.lower()}: {reason}. `petbench doctor` says what can be reached."
         ) from error

@@ -82,11 +82,12 @@ def _record(session: Session, outcome: Outcome, tracker: Tracker) -> Record:
     date = datetime.now(UTC).replace(microsecond=0)
     record = finished_record(prepared, outcome, adapter, date, tracker.reference())
     tell(tracker, record)
-    if record.headline is not None and spec.logger.name == "wandb":
+    if record.headline is not None and main and (spec.logger.name == "wandb" or spec.logger.pictures):
         answered = outcome.scored[f"report/{record.headline.split}"]
         labels = answered.rows.labels or ()
         tracker.answers(session.task.labels, answered.rows.idx, labels, answered.answers)
-        send_pictures(tracker, record, prepared.folder, session.task.labels, labels, answered.answers)
+        classes, answers, always = session.task.labels, answered.answers, spec.logger.pictures
+        send_pictures(tracker, record, prepared.folder, classes, labels, answers, always)
     if spec.logger.artifact and main:
         with TemporaryDirectory() as public:
             publish(prepared.folder / "adapter", Path(public))

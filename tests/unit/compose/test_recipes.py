@@ -3,7 +3,7 @@
 import pytest
 
 from petbench.adapters.registry import spec_of
-from petbench.compose.expand import Member, expand, recompose
+from petbench.compose.expand import Composed, expand, recompose
 from petbench.compose.recipe import Table, table_of
 from petbench.config.spec import RunSpec, parse
 from petbench.config.tree import options
@@ -52,7 +52,7 @@ def table(recipe: str) -> Table:
     return found
 
 
-def members(recipe: str, *more: str) -> list[Member]:
+def members(recipe: str, *more: str) -> list[Composed]:
     """All cells of a recipe on its first seed, unless `more` names some."""
     found = table(recipe)
     axes = {"model": found.model, "adapter": found.adapter, "task": found.task, "seed": found.seed[:1]}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from petbench.compose.expand import Member, choice, expand
+from petbench.compose.expand import Composed, choice, expand
 from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Cost, Headline, Metrics, Point, Record
@@ -166,7 +166,7 @@ def test_values_are_written_in_hydras_grammar(value: Any, text: str) -> None:
     assert as_overrides((("adapter.x", value),)) == [f"++adapter.x={text}"]
 
 
-def members(*overrides: str) -> list[Member]:
+def members(*overrides: str) -> list[Composed]:
     return expand(["sweep=tuned", "data=toy", "model=tiny_bert", *overrides])
 
 

@@ -61,6 +61,15 @@ def test_without_wandb_nothing_is_drawn(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_as_files_without_wandb_where_they_are_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    send_pictures(Told(None), record(), tmp_path, ("no", "yes"), [0, 1, 1], [0, 1, 0], always=True)  # type: ignore[arg-type]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "learning_curve.png",
+        "confusion_matrix.png",
+    }
+
+
 def test_a_failing_picture_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra `plot`")
     (tmp_path / "plots").write_text("in the way")
