@@ -125,7 +125,7 @@ def test_steps_in_lanes_are_steps_alone(model: str, name: str, steps: int) -> No
             # What all keys of a row share moves all its attention scores alike: such a bias has no gradient but
             # rounding, and AdamW takes steps on that.
             of_keys = name == "bitfit" and KEYS.search(parameter)
-            assert gap < (1e-7 if of_keys else 1e-9), f"{parameter}: {gap:.1e}"
+            assert gap < (1e-5 if of_keys else 1e-9), f"{parameter}: {gap:.1e}"
 
 
 def test_every_method_is_one_of_the_cases() -> None:
