@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 class LanesLauncher(Launcher):
@@ -24,10 +24,8 @@ class LanesLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all members; they come back in order."""
-        from petbench.sweep.lanes import (
-            Job,
-            run_in_lanes,
-        )  # torch takes seconds, and Hydra reads this file always
+        # torch takes seconds, and Hydra reads this file always
+        from petbench.sweep.lanes import Job, run_in_lanes
 
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -36,7 +34,9 @@ class LanesLauncher(Launcher):
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
-            jobs.append(Job(config, partial(self._run, config)))
+            # Hydra's own node is no part of a run; `run_job` takes it off before the task, too.
+            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            jobs.append(Job(own, partial(self._run, config)))
         before = HydraConfig.instance().cfg
         try:
             return run_in_lanes(jobs, self.max_lanes, self.memory_fraction)
