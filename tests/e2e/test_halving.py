@@ -33,7 +33,9 @@ def test_halving(
     assert "2 of 6 trials go on: the better third of every method and task." in said
     assert "6 trials, 40 steps" in said, "a third of 6 × 12 steps, and the rest of two trials: 6 × 4 + 2 × 8"
     found = trials("results")
-    if launcher == "lanes":  # trials differ in learning rate and in scale, and lanes share all of the method's settings
+    if (
+        launcher == "lanes"
+    ):  # trials differ in learning rate and in scale, and lanes share all of the method's settings
         assert "lanes: 6 runs train together (3, 3 at once)." in said
     states = sorted(record["status"] for record in found.values())
     assert states == ["done", "done", *["paused"] * 4]

@@ -38,6 +38,8 @@ class TogetherAdapter(Adapter):
 
     def given(self) -> tuple[Tensor, ...] | None:
         """This adapter's matrices where they were made together; None: the adapter makes its own."""
+        if not all(isinstance(part, nn.Parameter) for part in self.parts()):
+            return None  # torch.func has put other values in the parameters' place for this call
         return self._together.matrices(self)
 
     def lowered(self, source: Tensor, like: Tensor) -> Tensor:

@@ -128,6 +128,15 @@ def test_steps_in_lanes_are_steps_alone(model: str, name: str, steps: int) -> No
             assert gap < (1e-5 if of_keys else 1e-9), f"{parameter}: {gap:.1e}"
 
 
+@pytest.mark.parametrize("name", ["krona", "lora", "kernel_mix", "houlsby"])
+def test_lanes_do_not_read_what_one_model_makes_for_all_its_adapters(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on CUDA, where adapters that are alike make their matrices together: of one lane's values, not of all."""
+    monkeypatch.setattr("petbench.adapters.together.bound_by_launches", lambda adapter: True)
+    test_steps_in_lanes_are_steps_alone("tiny_bert", name, 4)
+
+
 def test_every_method_is_one_of_the_cases() -> None:
     """A new method is found by the registry; `full` has no backbone to share."""
     tried = {method_named(str(choice("adapter", name)["method"])).name for name in natives()}
