@@ -7,12 +7,12 @@ cd "$(dirname "$0")/.."
 . scripts/uv.sh
 
 with_uv() {
-  get_uv && .venv/bin/uv pip install -q -p .venv/bin/python -c "$lock" --build-constraints "$lock" -e '.[dev]'
+  get_uv && .venv/bin/uv pip install -q -p .venv/bin/python -c "$lock" --build-constraints "$lock" -e '.[dev,workspace]'
 }
 with_pip() {
   echo "make_env: uv is not to be had or failed; using pip (slower)"
   # The second variable is what pip 25.3 and later read for packages that they build.
-  PIP_CONSTRAINT="$lock" PIP_BUILD_CONSTRAINT="$lock" .venv/bin/python -m pip install -q -e '.[dev]'
+  PIP_CONSTRAINT="$lock" PIP_BUILD_CONSTRAINT="$lock" .venv/bin/python -m pip install -q -e '.[dev,workspace]'
 }
 
 with_uv || with_pip

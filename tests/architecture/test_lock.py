@@ -125,10 +125,10 @@ def calls_of(clone: Path) -> list[str]:
     [
         (
             "never",
-            r"uv pip install .*-c constraints/lock\.txt --build-constraints constraints/lock\.txt -e \.\[dev\]",
+            r"uv pip install .*-c constraints/lock\.txt --build-constraints constraints/lock\.txt -e \.\[dev,workspace\]",
         ),
-        ("install -q -c", r"python -m pip install -q -e \.\[dev\] PIP_CONSTRAINT=constraints/lock\.txt"),
-        ("-p .venv", r"python -m pip install -q -e \.\[dev\] PIP_CONSTRAINT=constraints/lock\.txt"),
+        ("install -q -c", r"python -m pip install -q -e \.\[dev,workspace\] PIP_CONSTRAINT=constraints/lock\.txt"),
+        ("-p .venv", r"python -m pip install -q -e \.\[dev,workspace\] PIP_CONSTRAINT=constraints/lock\.txt"),
     ],
     ids=["with uv", "no uv to be had", "uv fails"],
 )
@@ -137,7 +137,7 @@ def test_make_env_installs_from_the_lock(clone: Path, failing: str, call: str) -
     assert done.returncode == 0, done.stderr
     calls = calls_of(clone)
     assert re.fullmatch(r"python -m pip install -q -c constraints/lock\.txt uv .*", calls[0])
-    project = [line for line in calls if "[dev]" in line]
+    project = [line for line in calls if "[dev,workspace]" in line]
     assert re.match(call, project[-1])
 
 
