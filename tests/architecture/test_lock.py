@@ -127,7 +127,10 @@ def calls_of(clone: Path) -> list[str]:
             "never",
             r"uv pip install .*-c constraints/lock\.txt --build-constraints constraints/lock\.txt -e \.\[dev,workspace\]",
         ),
-        ("install -q -c", r"python -m pip install -q -e \.\[dev,workspace\] PIP_CONSTRAINT=constraints/lock\.txt"),
+        (
+            "install -q -c",
+            r"python -m pip install -q -e \.\[dev,workspace\] PIP_CONSTRAINT=constraints/lock\.txt",
+        ),
         ("-p .venv", r"python -m pip install -q -e \.\[dev,workspace\] PIP_CONSTRAINT=constraints/lock\.txt"),
     ],
     ids=["with uv", "no uv to be had", "uv fails"],
