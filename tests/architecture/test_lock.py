@@ -125,7 +125,8 @@ def calls_of(clone: Path) -> list[str]:
     [
         (
             "never",
-            r"uv pip install .*-c constraints/lock\.txt --build-constraints constraints/lock\.txt -e \.\[dev,workspace\]",
+            r"uv pip install .*-c constraints/lock\.txt --build-constraints constraints/lock\.txt "
+            r"-e \.\[dev,workspace\]",
         ),
         (
             "install -q -c",
