@@ -35,7 +35,7 @@ class LanesLauncher(Launcher):
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
             # Hydra's own node is no part of a run; `run_job` takes it off before the task, too.
-            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             jobs.append(Job(own, partial(self._run, config)))
         before = HydraConfig.instance().cfg
         try:
