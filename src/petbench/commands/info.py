@@ -1,10 +1,11 @@
 """`petbench info METHOD`: formula, paper, settings, place, parameters, merging, export, published numbers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from petbench.commands.arguments import Arguments
 from petbench.commands.list import about
 from petbench.commands.method_facts import (
+    Placed,
     docstring_of,
     exported,
     method_of,
@@ -98,7 +99,7 @@ def _on(name: str, model: str) -> Iterator[str]:
     except UserError as error:
         yield f"on {model}: not possible: {error}"
         return
-    yield from drawing(found.roles, found.trained)
+    yield from drawing(found)
     params = found.params
     beside = f", {params.norm:,} parameters of norms" if params.norm else ""
     beside += f", {params.other:,} other parameters of the backbone" if params.other else ""
@@ -113,22 +114,19 @@ def _on(name: str, model: str) -> Iterator[str]:
         yield f"export: {error}"
 
 
-def drawing(roles: Iterable[str], trained: Iterable[str]) -> Iterator[str]:
-    """A drawing of one layer in a few lines; ● has an adapter, ○ is a trained part of the model.
-
-    trained: some of `norm`, `bias` (every bias) and `all` (the whole backbone).
-    """
-    roles, trained = set(roles), set(trained)
+def drawing(found: Placed) -> Iterator[str]:
+    """A drawing of one layer in a few lines; ● has an adapter, ○ is a trained part of the model."""
 
     def mark(role: str) -> str:
-        if role in roles:
+        if role in found.roles:
             return f"{role} ●"
-        return f"{role} ○" if trains_at(role, trained) else role
+        return f"{role} ○" if trains_at(role, found.trained) else role
 
-    block = " (around the whole block ●)" if "ffn_block" in roles else ""
+    block = " (around the whole block ●)" if "ffn_block" in found.roles else ""
+    last = ["final_norm", "head"] if "final_norm" in found.places else ["head"]
     attention = [f"{mark('query')}, {mark('key')}, {mark('value')}", *map(mark, _AFTER_ATTENTION)]
     yield f"  {mark('embedding')}"
     yield f"   ├─ attention: {' → '.join(attention)}"
     yield f"   ├─ ffn{block}: {mark('ffn_input')} → {mark('ffn_output')} → {mark('ffn_norm')}"
-    yield f"   └─ … every layer → {mark('final_norm')} → {mark('head')}"
+    yield f"   └─ … every layer → {' → '.join(map(mark, last))}"
     yield "  ● has an adapter, ○ is trained itself"

@@ -6,8 +6,9 @@ import pytest
 
 from petbench.cli import run_command
 from petbench.commands.info import drawing
-from petbench.commands.method_facts import trained_parts
+from petbench.commands.method_facts import Placed, trained_parts
 from petbench.config.tree import options
+from petbench.record import Params
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -100,9 +101,16 @@ def test_what_trains_as_it_is(norms: list[str], others: list[str], parts: set[st
     assert trained_parts(norms, others) == parts
 
 
-def test_the_drawing_marks_each_place() -> None:
-    text = "\n".join(drawing({"ffn_block"}, {"bias"}))
+@pytest.mark.parametrize(("places", "shown"), [({"query"}, False), ({"query", "final_norm"}, True)])
+def test_the_drawing_marks_each_place_and_shows_none_that_the_model_lacks(
+    places: set[str], shown: bool
+) -> None:
+    found = Placed(
+        frozenset(places), frozenset({"ffn_block"}), frozenset({"bias"}), 2, Params.model_construct(), False
+    )
+    text = "\n".join(drawing(found))
     assert "(around the whole block ●)" in text and "query ○" in text and "attention_norm ○" not in text
+    assert ("final_norm" in text) == shown
 
 
 def test_an_unknown_method_names_the_nearest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
