@@ -4,7 +4,7 @@
     python scripts/measure_choice.py --out quick --tasks mrpc --more data=toy model=tiny_bert --minutes 1
 
 Both train under the same settings and report on the same rows, which neither chose by. The grid is every method that
-`sweep=choose` knows, on all rows and three seeds; the answer's score is the grid's of that method, so that scores
+`sweep=choose` knows, on all rows and several seeds; the answer's score is the grid's of that method, so that scores
 compare. Writes OUT/choice.md.
 """
 
@@ -20,8 +20,6 @@ from statistics import fmean
 
 from petbench.record import read_records
 from petbench.sweep.choose import METHODS
-
-SEEDS = "0,1,2"
 
 
 def run(*words: str) -> float:
@@ -61,6 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=["cola", "sst2", "mrpc"])
     parser.add_argument("--minutes", default="30")
+    parser.add_argument("--seeds", default="0,1,2", help="of the grid")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--more", nargs="*", default=[], help="overrides of all runs")
     asked = parser.parse_args()
@@ -75,7 +74,7 @@ def main() -> None:
         seconds = run(
             "train", "sweep=choose", *base, adapters, f"results_dir={chosen}", "--minutes", asked.minutes
         )
-        whole = run("train", "-m", *base, adapters, f"seed={SEEDS}", f"results_dir={grid}")
+        whole = run("train", "-m", *base, adapters, f"seed={asked.seeds}", f"results_dir={grid}")
         use = answer(chosen).split(" ")[0]
         found = scores(grid)
         best = max(found, key=lambda method: found[method])

@@ -1,4 +1,4 @@
-"""Record what a person sees on a terminal, as plain text: a run, a sweep, Ctrl-C, resume, status, report, compare.
+"""Record what a terminal shows, as plain text: a run, a sweep, Ctrl-C, resume, status, report, compare, recommend.
 
     python scripts/record_terminal.py [--out recording.txt]
 
@@ -146,6 +146,7 @@ def main() -> None:
         tape.run("status")
         tape.run("report")
         tape.run("compare adapter=krona adapter=ia3")
+        tape.run("recommend results")
         tape.run("info krona")
         tape.run("list models")
         tape.run("reproduce recipe=krona_table1 plan=true --only adapter=krona,lora")
