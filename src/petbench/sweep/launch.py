@@ -25,6 +25,7 @@ from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.machine.gpus import present, usable
 from petbench.machine.signals import before_stopping
+from petbench.sweep.carry import Carrier, unpack
 from petbench.sweep.workers import stop_workers, worker
 
 Overrides = Sequence[str]
@@ -52,13 +53,14 @@ def launch(
         _ask_for_gpus(config.hydra.launcher, len(members))
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
-        task = _bound(task, config)
+        results_dir = Path(config.results_dir)
+        carrier = Carrier(_bound(task, config))
         for first in range(0, len(own), size):
             launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task, config=config
+                hydra_context=context, task_function=carrier, config=config
             )
             try:
-                with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                with carrier.marking(results_dir), before_stopping(partial(stop_workers, results_dir)):
                     results = launcher.launch(own[first : first + size], initial_job_idx=first)
             except (UserError, RunError):
                 raise
@@ -70,6 +72,8 @@ def launch(
             for result in results:
                 if result.status.name == "FAILED":  # Hydra raises the error only when the value is read
                     warn(f"{' '.join(result.overrides or [])}: {result._return_value!r}")
+                else:
+                    unpack(result._return_value, results_dir)
 
 
 def search(
