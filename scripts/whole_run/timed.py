@@ -2,8 +2,8 @@
 
     python scripts/whole_run/timed.py NOTES.json petbench|trainer ARGUMENTS…
 
-The functions named below are wrapped as soon as Python has loaded their module, so that nothing is imported earlier than
-otherwise. NOTES.json: part -> [wall seconds, CPU seconds of the process]; the time in a part that is called inside
+The functions named below are wrapped as soon as Python has loaded their module, so that nothing is imported earlier
+than otherwise. NOTES.json: part -> [wall seconds, CPU seconds of the process]; the time in a part that is called inside
 another counts for the inner one only.
 """
 

@@ -2,8 +2,8 @@
 
     python scripts/whole_run/trainer.py --rows FOLDER --model FOLDER --out FOLDER [--lr 2e-3] [--epochs 2] …
 
-FOLDER of rows: train.jsonl, selection.jsonl and report.jsonl, each line {"sentence": …, "label": 0 or 1}. The checkpoint
-with the best accuracy on the selection rows is kept, as petbench does; it prints its scores as JSON.
+FOLDER of rows: train.jsonl, selection.jsonl and report.jsonl, each line {"sentence": …, "label": 0 or 1}. The
+checkpoint with the best accuracy on the selection rows is kept, as petbench does; it prints its scores as JSON.
 """
 
 import argparse

@@ -28,7 +28,7 @@ MOST = 10_000  # rows in a file, about 400 bytes each; the oldest go first
 
 
 class Counted(Frozen):
-    """What the table says of one member: names, parameters by part, bytes of the trained values, lines below the table."""
+    """What the table says of one member; `bytes` of what trains, `notes` below the table."""
 
     model: str
     adapter: str

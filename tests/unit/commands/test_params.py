@@ -1,4 +1,4 @@
-"""`petbench params` keeps what it counted: equal to a count on the model, without torch, and only where values alone decide."""
+"""`petbench params` keeps what it counted: the same as counted on the model, and only where values alone decide it."""
 
 import json
 import subprocess
@@ -61,13 +61,19 @@ def test_the_table_with_its_notes_and_printed_percent_is_the_same(
     shown: Shown, not_counted: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     del shown  # its cache
-    for words in (["model=t5_base", "adapter=krona"], ["model=tiny_bert", "adapter=lora", "budget.params=500"]):
+    for words in (
+        ["model=t5_base", "adapter=krona"],
+        ["model=tiny_bert", "adapter=lora", "budget.params=500"],
+    ):
         assert run_command(["params", *words]) == 0
     first = capsys.readouterr().out
     assert "paper prints %" in first
     assert "budget" in first
     not_counted()
-    for words in (["model=t5_base", "adapter=krona"], ["model=tiny_bert", "adapter=lora", "budget.params=500"]):
+    for words in (
+        ["model=t5_base", "adapter=krona"],
+        ["model=tiny_bert", "adapter=lora", "budget.params=500"],
+    ):
         assert run_command(["params", *words]) == 0
     assert capsys.readouterr().out == first
 
@@ -85,7 +91,8 @@ def test_the_second_call_loads_neither_torch_nor_transformers(shown: Shown) -> N
 
 
 @pytest.mark.parametrize(
-    "change", ["adapter.factor_shape=[4,8]", "task=mnli", "task.form=head", "budget.params=2000", "model=tiny_t5"]
+    "change",
+    ["adapter.factor_shape=[4,8]", "task=mnli", "task.form=head", "budget.params=2000", "model=tiny_t5"],
 )
 def test_another_value_is_counted_anew(change: str, shown: Shown, not_counted: Callable[[], None]) -> None:
     shown(*KRONA)
