@@ -46,7 +46,7 @@ def test_every_method_is_recalled_as_it_was_counted(
     model: str, monkeypatch: pytest.MonkeyPatch, shown: Shown
 ) -> None:
     """The members that are possible on the model; those that are not are refused again."""
-    words = ("adapter=glob([a-z]*)", "model=" + model)
+    words = ("adapter=glob(*)", f"model={model}")
     first = shown(*words)
     assert len(first) > 20
     real, asked = petbench.training.plan.plan, []
