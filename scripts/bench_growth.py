@@ -24,7 +24,8 @@ ALL = (
     "adapter=krona,krona_b,krona_b_res,lora,peft/lora,peft/lokr,peft/dora,hadamard,ia3,bitfit,compacter,compacter_pp,"
     "houlsby,parallel_adapter,kernel_mix"
 )
-STEP = ("--what", "step", "--rounds", "5")
+STEP = ("--what", "step", "--rounds", "3")
+SMALL = ("model.weights=random", "--batch", "1", "--length", "32", *STEP)  # also for models that are large
 LENGTHS = (16, 32, 64, 128, 256)
 MODELS = ("tiny_bert", "t5_small", "minilm", "bert_base", "t5_base")
 SHAPES = "adapter.factor_shape=[2,192],[8,48],[24,16],[48,8],[192,2]"
@@ -32,22 +33,15 @@ SHAPES = "adapter.factor_shape=[2,192],[8,48],[24,16],[48,8],[192,2]"
 LARGE = ("adapter=krona,lora", "adapter=compacter,peft/lokr")
 
 MEASURED: dict[str, tuple[str, ...]] = {
-    "methods": (ALL, "model=minilm", "--batch", "16", "--length", "64", "--rounds", "5"),
+    "methods": (ALL, "model=minilm", "--batch", "8", "--length", "64", "--rounds", "5"),
     "t5_base": (SIDE_BY_SIDE, "model=t5_base", "model.weights=random", "--batch", "8", "--length", "64",
                 "--what", "step", "--rounds", "3"),
     **{
         f"length_{n}": (SIDE_BY_SIDE, "model=minilm", "--batch", "4", "--length", str(n), *STEP)
         for n in LENGTHS
     },
-    **{
-        f"model_{name}": (SIDE_BY_SIDE, f"model={name}", "model.weights=random", "--batch", "1", "--length", "32", *STEP)
-        for name in MODELS
-    },
-    **{
-        f"model_t5_large_{part}": (methods, "model=t5_large", "model.weights=random", "--batch", "1", "--length", "32",
-                                   *STEP)
-        for part, methods in enumerate(LARGE, 1)
-    },
+    **{f"model_{name}": (SIDE_BY_SIDE, f"model={name}", *SMALL) for name in MODELS},
+    **{f"model_t5_large_{part}": (methods, "model=t5_large", *SMALL) for part, methods in enumerate(LARGE, 1)},
     "factors": ("adapter=krona", SHAPES, "model=minilm", "--batch", "8", "--length", "64", *STEP),
 }  # fmt: skip
 
@@ -66,7 +60,9 @@ def main() -> None:
 def measured(name: str, arguments: Sequence[str]) -> Path:
     """Run `petbench bench` with these arguments in a process of its own and keep what it prints; returns the file."""
     command = [sys.executable, "-m", "petbench", "bench", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     path = FOLDER / f"{name}.json"
     write_text(path, done.stdout)
     return path

@@ -3,7 +3,7 @@
 python scripts/time_lanes.py                   all cases: a quarter of an hour on one idle core
 python scripts/time_lanes.py lanes_8x12        one of them: batch 8, at most 12 tokens a row
 
-Each case is kept as results/bench/NAME.json. A single case of your own: `petbench bench --lanes 8 --batch 8 --length 12`.
+Each case is kept as results/bench/NAME.json. A case of your own: `petbench bench --lanes 8 --batch 8 --length 12`.
 """
 
 import argparse
