@@ -74,7 +74,7 @@ def test_a_family_whose_rows_share_tensors_is_timed_one_by_one(
         (["--lanes", "1,x"], r"--lanes: got 'x'. Legal: a whole number from 1 to 1024"),
         (["--lanes", "2", "--what", "step"], "got --lanes and --what. Legal: one of them"),
         (
-            ["--lanes", "2", "seed=1"],
+            ["seed=1", "--lanes", "2"],
             "bench --lanes: got seed=1. Legal: --batch, --length, --rounds and --threads",
         ),
         (["model=tiny_bert,tiny_gpt2"], "got the models tiny_bert, tiny_gpt2. Legal: one model"),

@@ -70,7 +70,7 @@ def test_jobs_that_stay_apart_join_no_pass_and_cost_their_own_seconds(tmp_path: 
     records = Group(jobs, clock=lambda: float(next(ticks)), apart=2).run()
     assert [record.cost.lanes for record in records] == [2, 2, 1, 1]
     assert all(record.cost.step_seconds_median > 0 for record in records)  # of the clock that it was given
-    assert all(record.cost.step_seconds_median % 0.5 == 0 for record in records)
+    assert all(record.cost.step_seconds_median % 0.25 == 0 for record in records)
 
 
 @pytest.mark.parametrize(

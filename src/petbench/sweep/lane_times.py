@@ -1,12 +1,13 @@
 """Lane times: steps of single runs beside common passes of as many runs in lanes, on generated rows, in one process.
 
-It stands here and not in `measure`, because it trains whole runs as a sweep does.
+It stands here and not in `measure`, because it trains several runs as a sweep does.
 """
 
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +17,24 @@ import torch
 
 from petbench.config.spec import RunSpec
 from petbench.console import member_of_sweep
+from petbench.machine.clock import peak_memory_bytes, reset_peak_memory
 from petbench.measure.latency import Clock
-from petbench.record import Record
+from petbench.tracking.log import Fanout
+from petbench.training.fit import Fit
 from petbench.training.lanes.group import Group
 from petbench.training.lanes.lane import current
 from petbench.training.prepare import Prepared, prepare
-from petbench.training.run import run
+from petbench.training.scoring import Scorer
+from petbench.training.session import Together
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training a run cost. seconds: the median of its steps, its share of common passes in them."""
+
+    seconds: float
+    peak_bytes: int
+    together: Together
 
 
 def clock_of_runs(device: torch.device) -> Clock:
@@ -43,8 +56,8 @@ def lane_times(spec: RunSpec, counts: Sequence[int], clock: Callable[[], float])
     Raises what a run raises.
     """
     with TemporaryDirectory() as place, _quiet():
-        single = run(_ready(spec, 0, Path(place, "single")))
-        return [_row(spec, count, clock, Path(place, str(count)), _peak([single])) for count in counts]
+        single = _trained(_ready(spec, 0, Path(place, "single")))
+        return [_row(spec, count, clock, Path(place, str(count)), single.peak_bytes) for count in counts]
 
 
 @contextmanager
@@ -58,18 +71,18 @@ def _row(
     spec: RunSpec, count: int, clock: Callable[[], float], folder: Path, single_peak: int
 ) -> dict[str, Any]:
     ready = [_ready(spec, seed, folder / way) for way in ("lanes", "row") for seed in range(count)]
-    records = Group([partial(_in_its_lane, member) for member in ready], clock, apart=count).run()
-    lanes, row = records[:count], records[count:]
+    found = Group([partial(_trained, member) for member in ready], clock, apart=count).run()
+    lanes, row = found[:count], found[count:]
     return {
         "name": spec.adapter.label,
         "lanes": count,
-        "together": max(record.cost.lanes for record in lanes),
+        "together": max(one.together.lanes for one in lanes),
         "row_ms": _step_ms(row),
         "lanes_ms": _step_ms(lanes),
         "ratio": _step_ms(row) / _step_ms(lanes),
-        "padding": lanes[0].cost.lanes_padding or 0.0,
+        "padding": lanes[0].together.padding or 0.0,
         "single_peak_bytes": single_peak,
-        "lanes_peak_bytes": _peak(lanes),
+        "lanes_peak_bytes": max(one.peak_bytes for one in lanes),
     }
 
 
@@ -78,17 +91,19 @@ def _ready(spec: RunSpec, seed: int, folder: Path) -> Prepared:
     return prepare(spec.model_copy(update={"seed": seed, **places}))
 
 
-def _in_its_lane(ready: Prepared) -> Record:
+def _trained(ready: Prepared) -> Trained:
+    """Open and train a run, in its lane where it has one; nothing of it is scored or recorded."""
     with member_of_sweep(
         "", silent=True
     ):  # once more: a lane is a thread, which begins with a voice of its own
-        return run(ready, way=current())
+        session = current().open(ready, None)
+        fit = Fit(session, Scorer(session))
+        reset_peak_memory(session.accelerator.device)
+        fit.run(Fanout([]))
+        peak = peak_memory_bytes(session.accelerator.device)
+        return Trained(fit.clock.median() or 0.0, peak, session.together)
 
 
-def _step_ms(records: Sequence[Record]) -> float:
-    """One step of every run in milliseconds; in lanes each has its share of the pass."""
-    return 1000 * sum(record.cost.step_seconds_median or 0.0 for record in records)
-
-
-def _peak(records: Sequence[Record]) -> int:
-    return max(record.cost.peak_memory_bytes or 0 for record in records)
+def _step_ms(trained: Sequence[Trained]) -> float:
+    """One step of every run in milliseconds."""
+    return 1000 * sum(one.seconds for one in trained)

@@ -215,6 +215,8 @@ class Group:
 
     def _note(self, lanes: Sequence[Lane], batches: Sequence[dict[str, Tensor]]) -> None:
         """Count padding, and keep what records say of the group."""
+        if lanes[0].alone:
+            return  # no common pass
         sizes = [size_of(batch) for batch in batches]
         own = sum(rows * tokens for rows, tokens in sizes)
         self._own_tokens += own
