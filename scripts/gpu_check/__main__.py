@@ -58,6 +58,8 @@ def main() -> int:
     findings.section("methods on tiny_t5", lambda: runs.methods(findings, "tiny_t5", both))
     findings.section("methods on tiny_gpt2", lambda: runs.methods(findings, "tiny_gpt2", lower))
     findings.section("graphs", lambda: steps.graphs(findings))  # last: a failed capture can spoil the device
+    if findings.device == "cuda":
+        findings.section("runs with graphs", lambda: runs.graphs(findings))
     print(findings.table())
     bad = findings.bad()
     findings.keep("bad", bad)

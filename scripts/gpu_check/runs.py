@@ -190,3 +190,24 @@ def memory(findings: Findings) -> None:
         more = None if first is None or again is None else again / first
         on_device = findings.device == "cuda"  # of a CPU the whole process is measured
         findings.keep(f"peak of {name}", peaks, bad=more is None or (on_device and more > 1.02))
+
+
+def graphs(findings: Findings) -> None:
+    """The same runs with and without CUDA graphs: scores, seconds of a step, and what was said where there are none."""
+    for name in ("krona", "compacter", "kernel_mix", "peft/lora"):
+        if findings.seconds_left < 60:
+            return
+        row: dict[str, Any] = {}
+        for way in ("off", "auto"):
+            words = [f"adapter={name}", f"model={findings.large}", "model.weights=random", "model.tokenizer=built"]
+            words += [f"trainer.cuda_graph={way}", "trainer.precision=bf16"]
+            tag = f"graphs/{name.replace('/', '_')}-{way}"
+            status, record, said = train(findings, tag, *words, steps=60)
+            if status or record is None or record.headline is None:
+                row[way] = said[-300:]
+                continue
+            row[way] = {"score": record.headline.value, "ms": 1000 * (record.cost.step_seconds_median or 0.0)}
+            if "without graphs" in said:
+                row["why none"] = said[-300:]
+        told = [way for way in ("off", "auto") if isinstance(row[way], str)]
+        findings.keep(f"run with graphs {name}", row, bad=bool(told) or "why none" in row)

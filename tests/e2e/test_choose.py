@@ -53,7 +53,7 @@ def test_three_rounds_and_an_answer(chosen: Chosen) -> None:
         "Round 1 of 3: 4 methods on 256 rows" in text
         and "Round 3 of 3: 3 methods on all rows and 2 seeds" in text
     )
-    assert "Train it on all rows:" in text and "petbench train adapter=" in text
+    assert "The command of its runs, which saw all rows:" in text and "petbench train adapter=" in text
     records = list(read_records(chosen.folder / "r"))
     trials = [record for record in records if record.is_trial]
     assert all(record.is_cut and record.seed == 1000 for record in trials) and 4 <= len(trials) <= 7

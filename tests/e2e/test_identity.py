@@ -306,7 +306,7 @@ def test_a_sweep_runs_what_was_replaced_and_leaves_the_rest(
     other_weights(tmp_path / "b")
     capsys.readouterr()
     assert run_command(words) == 0
-    assert "1 of 2 runs are done already" in capsys.readouterr().out
+    assert "1 of 2 runs is done already" in capsys.readouterr().out
     records = list(read_records("results"))
     assert len(records) == 3 and {record.status for record in records} == {"done"}
 

@@ -107,6 +107,7 @@ def test_python_and_the_page_write_a_number_alike(
         (units.signed(0.012), "+1.2"),
         (units.signed(-0.012), "-1.2"), (units.percent(0.0731), "0.073"), (units.percent(1.0), "1.00"),
         (units.percent(100.0), "100"), (units.whole(110_592.0), "110,592"), (units.size(1_468_006), "1.4 MiB"),
+        (units.size(620_500_000), "592 MiB"),
         (units.size(12), "12 B"), (units.seconds(0.0123), "12.3 ms"), (units.seconds(0.9999), "1000 ms"),
         (units.seconds(45.0), "45.0 s"), (units.seconds(45.0, 0), "45 s"), (units.seconds(720.0, 0), "12 min"),
         (units.seconds(12_240.0, 0), "3.4 h"), (units.compact(110_592.0), "111 k"), (units.compact(0.0), "0"),

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(bool(build.missing()), reason=build.missing())
 PLACES = list(product(("tiny_bert", "tiny_t5", "tiny_gpt2"), ("bf16", "fp32")))
 REFUSED = {("head_only", "tiny_t5")}  # a text-to-text model has no head
 RUN = "krona,tiny_bert,bf16,trainer.max_steps=5,trainer.eval_every=5,trainer.log_every=5"
+GRAPH = "lora,tiny_bert,fp32,trainer.cuda_graph=auto,trainer.eval_every=2"
 RESUME = "resume,lora,tiny_bert,bf16,trainer.max_steps=4,trainer.eval_every=2,trainer.keep_resume_state=true"
 # BERT-base's twelve layers and twelve heads; counts do not depend on widths, so these are small.
 TWELVE = [
@@ -63,7 +64,7 @@ def sessions(cases: list[str], library: Path, place: Path) -> dict[str, dict[str
 
 @pytest.fixture(scope="module")
 def some(library: Path, place: Path) -> dict[str, dict[str, Any]]:
-    return sessions([*SOME, RUN, RESUME], library, place)
+    return sessions([*SOME, RUN, GRAPH, RESUME], library, place)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,11 @@ def test_batches_are_sent_without_waiting_one_step_ahead(some: dict[str, dict[st
 
 def test_the_clock_of_the_device_counts_every_step(some: dict[str, dict[str, Any]]) -> None:
     assert 0 < some[RUN]["seconds"] < 60
+
+
+def test_where_nothing_can_be_captured_a_run_goes_on_without_graphs(some: dict[str, dict[str, Any]]) -> None:
+    """This torch has no CUDA, so its graphs refuse."""
+    check(some[GRAPH])
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(some: dict[str, dict[str, Any]]) -> None:

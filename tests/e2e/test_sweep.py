@@ -70,7 +70,7 @@ def test_four_records_then_nothing_then_only_what_is_new(sweep: Sweep, tmp_path:
             text.count(f"{label}{record['run_id']} done: accuracy {100 * record['headline']['value']:.1f}")
             == 1
         )
-    for adapter, params in (("krona", "256"), ("lora", "2,048")):  # one line a setting, over its seeds
+    for adapter, params in (("krona", "512"), ("lora", "2,048")):  # one line a setting, over its seeds
         scores = [100 * r["headline"]["value"] for r in first.values() if r["adapter"] == adapter]
         (line,) = [line for line in text.splitlines() if line.startswith(f"│ {adapter} ") and " ± " in line]
         assert (

@@ -19,6 +19,8 @@ GROUPS = {
     "data": "data",
     "protocols": "protocol",
 }
+FIRST_LOOK = "for tests and a first look, with scores that mean nothing: tiny, random weights, no download"
+SAID_BY_HEAD = " For tests and a first look; its scores mean nothing."
 SMALL_ROWS = 10_000  # a task with fewer train rows is small: a laptop trains on it in minutes
 
 
@@ -42,7 +44,7 @@ def list_main(argv: list[str]) -> int:
             out.print(shown(head), style="bold")
         for name in some:
             out.print(f"{'  ' if head else ''}[cyan]{name:<{width}}[/cyan]  ", end="", markup=True)
-            out.print(shown(about(GROUPS[kind], name)))
+            out.print(shown(about(GROUPS[kind], name).removesuffix(SAID_BY_HEAD)))
     return 0
 
 
@@ -58,7 +60,7 @@ def _grouped(kind: str, names: list[str]) -> Iterator[tuple[str, list[str]]]:
 _ORDER = (
     "petbench's own", "PEFT's own", "from other packages",
     "small: minutes on a CPU with a small model", "large", "no train rows",
-    "encoders", "encoder-decoders", "decoders", "for tests and a first look: tiny, random weights, no download",
+    "encoders", "encoder-decoders", "decoders", FIRST_LOOK,
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def _head(kind: str, name: str) -> str:
     if kind == "models":
         text = path.read_text(encoding="utf-8")
         if "weights: random" in text:
-            return "for tests and a first look: tiny, random weights, no download"
+            return FIRST_LOOK
         found = re.search(r"model_type: *(\S+)", text)
         family = FAMILIES.get(found[1]) if found else None
         stacks = {tower.stack for tower in family.towers} if family else {"encoder"}

@@ -11,7 +11,7 @@ from petbench.commands.arguments import Arguments, path
 from petbench.compose.command import in_shell, overrides_of
 from petbench.console import say
 from petbench.errors import UserError
-from petbench.record import read_records
+from petbench.record import Record, read_records
 from petbench.record.units import points, seconds, signed
 from petbench.report.layout import Row
 from petbench.report.recommend import Answer, Limits, Step, mean, mergeable, recommend, served_latency
@@ -21,6 +21,7 @@ from petbench.report.write import answers_in, derive
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 MOST_NAMED = 12
 CUT_KEYS = ("data.max_train_examples", "task.train_examples", "task.sample_seed")
+AHEAD = "; alone it is ahead, which all pairs together do not show"
 
 
 def recommend_main(argv: list[str]) -> int:
@@ -124,7 +125,8 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
         lines.append("Larger methods, each compared with it alone (points more, 95% interval):")
         lines += [f"  {_step(step, keys)}" for step in answer.steps]
     lines += _left_out(answer)
-    lines.append("Train it on all rows:")
+    cut = any(_is_cut(answer.pick.entries[key].cell.done[0]) for key in keys)
+    lines.append("Train it on all rows:" if cut else "The command of its runs, which saw all rows:")
     return lines + [f"  {command}" for command in _commands(answer.pick, keys)]
 
 
@@ -142,7 +144,13 @@ def _step(step: Step, keys: list[str]) -> str:
     if found is not None:
         low, high = found.interval()
         gain += f" ({points(low)} to {points(high)})"
-    return f"{gain}: {_row(step.row, keys)}{'' if step.within else ', over the limits'}"
+    return f"{gain}: {_row(step.row, keys)}{'' if step.within else ', over the limits'}{AHEAD if _alone(step) else ''}"
+
+
+def _alone(step: Step) -> bool:
+    """Whether the larger method is ahead as long as nothing else is compared."""
+    found = step.judged.difference
+    return found is not None and found.interval()[0] > 0
 
 
 def _left_out(answer: Answer) -> list[str]:
@@ -170,6 +178,14 @@ def _commands(row: Row, keys: list[str]) -> list[str]:
         except UserError as error:
             found.append(f"({run.task}: no command, {error})")
     return found
+
+
+def _is_cut(run: Record) -> bool:
+    """Whether a run trained on a part of the rows."""
+    return any(
+        run.config.get(part, {}).get(name) is not None
+        for part, name in (key.split(".") for key in CUT_KEYS[:2])
+    )
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

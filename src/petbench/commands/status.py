@@ -117,7 +117,7 @@ def _as_it_is(sweep: Sweep, watch: Watch) -> Status:
 
 def _sweep_lines(sweep: Sweep, status: Status) -> list[RenderableType]:
     """The sweep's command and process, its progress bar, and the waiting runs."""
-    owner = f"({sweep.host}, process {sweep.pid}, since {clock(sweep.since)})"
+    owner = f"({sweep.host}, process {sweep.pid}, started {clock(sweep.since)})"
     waiting, left = status.of("waiting"), len(status.runs) - status.ended
     if len(status.of("stopped")) == left:
         words = f"stopped: {sweep.command} {owner}"

@@ -15,7 +15,7 @@ def params_table(rows: list[dict[str, Any]], title: str) -> Table:
     Keys of a row: adapter, params (as in a record), and optionally mergeable, bytes and paper_percent.
     """
     table = Grid(title=title, title_justify="left")
-    table.add_column("adapter")
+    table.add_column("method")
     for name in (
         "tuned params",
         "tuned %",

@@ -176,6 +176,7 @@ class TrainerSpec(Frozen):
     bucket: bool = True  # batches of rows of similar length, in a seeded order
     deterministic: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    cuda_graph: Literal["auto", "off"] = "off"  # auto: replay steps as CUDA graphs where they give the same
     threads: PositiveInt | None = None  # null: torch's default
     log_every: PositiveInt = 10
     progress: Literal["auto", "off"] = "auto"

@@ -50,6 +50,7 @@ NOT_IDENTITY: tuple[tuple[str, ...], ...] = (
     ("data", "source"),
     *(("data", key) for key in ("file", "hub", "text", "label", "kind")),
     ("trainer", "device"),
+    ("trainer", "cuda_graph"),
     ("trainer", "threads"),
     ("trainer", "log_every"),
     ("trainer", "progress"),

@@ -65,10 +65,10 @@ def percent(value: float | None) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in binary units: 1.4 MiB."""
+    """Bytes in binary units: 1.4 MiB, 592 MiB."""
     for unit in ("B", "KiB", "MiB"):
         if abs(value) < 1024:
-            return f"{fix(value, 0 if unit == 'B' else 1)} {unit}"
+            return f"{fix(value, 0 if unit == 'B' or abs(value) >= 100 else 1)} {unit}"
         value /= 1024
     return f"{fix(value)} GiB"
 

@@ -12,13 +12,13 @@ from petbench.tasks.glue import TASKS
 
 
 def nothing_learnt(record: Record, folder: Path) -> str | None:
-    """`collapsed: all 128 answers are 'entailment'; the majority class is 52.3`, or that the accuracy is below the
-    majority class; None for a run that learnt something. folder: the run's."""
+    """`collapsed: all 128 answers are 'entailment'; the majority class alone scores 52.3`, or that the accuracy is
+    below the majority class; None for a run that learnt something. folder: the run's."""
     if record.status != "done" or record.headline is None:
         return None
     share = majority(record)
     if record.collapsed:
-        beside = "" if share is None else f"; the majority class is {score(share)}"
+        beside = "" if share is None else f"; the majority class alone scores {score(share)}"
         return f"collapsed: {one_answer(record, folder) or 'the answers do not depend on the rows'}{beside}"
     accuracy = record.metrics.report.get(record.headline.split, {}).get("accuracy")
     if share is None or accuracy is None or accuracy >= share:

@@ -1,4 +1,4 @@
-"""The answer of a table in sentences: how many methods tie at the top of a column, and the cheapest of them."""
+"""The answer of a table in sentences: how many methods are not below the highest, and the smallest of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from petbench.report.recommend import price
 
 @dataclass(frozen=True)
 class Short:
-    """A text on one column, or on the mean over the tasks; `pick` (the cheapest) and `highest` are labels of rows."""
+    """A text on one column, or on the mean over the tasks; `pick` (the smallest) and `highest` are labels of rows."""
 
     where: str
     text: str
@@ -41,20 +41,20 @@ def _short(where: str, placed: Sequence[tuple[Row, Entry | Average]]) -> Short:
         return Short(where, text, highest.label, highest.label)
     judged = sum(it.standing != "none" for _, it in placed)
     pick = min(group, key=price)
-    cheapest = _cost(pick, values[pick.label])
+    smallest = _cost(pick, values[pick.label])
     if len(group) == 1:
         text = (
-            f"On {where}, {highest.label} is significantly better than all others ({judged - 1}): {cheapest}."
+            f"On {where}, {highest.label} is significantly better than all others ({judged - 1}): {smallest}."
         )
     elif len(group) == judged:
         text = (
-            f"On {where}, no two of the {judged} methods differ significantly; the cheapest is {pick.label}: "
-            f"{cheapest}. The highest is {score}; more seeds may show a difference."
+            f"On {where}, no two of the {judged} methods differ significantly; the smallest is {pick.label}: "
+            f"{smallest}. The highest is {score}; more seeds may show a difference."
         )
     else:
         text = (
-            f"On {where}, {len(group)} of {judged} methods tie: none is significantly below the highest, {score}. The "
-            f"cheapest of them is {pick.label}: {cheapest}."
+            f"On {where}, {len(group)} of {judged} methods are not significantly below the highest, {score}. The "
+            f"smallest of them is {pick.label}: {smallest}."
         )
     return Short(where, text, pick.label, highest.label)
 

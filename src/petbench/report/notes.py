@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isinf, sqrt
 from typing import Any
 
-from petbench.record.units import fix, score
+from petbench.record.units import fix, ratio, score
 from petbench.report.cells import COMPARED_VERSIONS, Cell
 from petbench.report.labels import differing, shown_paths
 from petbench.report.layout import Row
@@ -12,6 +12,9 @@ from petbench.report.settings import labelled, short, show
 from petbench.report.statistics.intervals import share_interval
 from petbench.report.statistics.moderation import Prior
 
+UNSTEADY = (
+    1.3  # slowest over fastest run of a method, from which on its times are said to be of a shared machine
+)
 COLLAPSED, LOST, MIXED = "†", "✗", "‡"  # marks in a cell, each followed by a number of runs or nothing
 
 
@@ -39,6 +42,8 @@ def _notes(cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prio
     what = "over seeds and rows" if on_rows else "over seeds, on these rows: no answers by row were stored"
     if "top" in standings:
         yield f"bold: the top group, not significantly below its column's highest; all pairs tested at 5% ({what})"
+    if _bold_below(rows):
+        yield "a row that is bold below one that is not: its runs scatter more, so less is known of it"
     if "level" in standings:
         yield f"a column without bold: no two rows differ significantly ({what})"
     errors = [100 * entry.rows_error for entry in entries if entry.rows_error is not None]
@@ -71,6 +76,19 @@ def _notes(cells: Sequence[Cell], rows: Sequence[Row], priors: Mapping[str, Prio
         yield "averages over k of m tasks are marked k/m; they are neither ranked nor compared"
 
 
+def _bold_below(rows: Sequence[Row]) -> bool:
+    """Whether in some column a row of the top group has a lower mean than one that is behind."""
+    for key in {key for row in rows for key in row.entries}:
+        there = [row.entries[key] for row in rows if key in row.entries]
+        means = {
+            standing: [e.summary.mean for e in there if e.summary is not None and e.standing == standing]
+            for standing in ("top", "behind")
+        }
+        if means["top"] and means["behind"] and min(means["top"]) < max(means["behind"]):
+            return True
+    return False
+
+
 def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
     """A note on the value toward which the cells' spreads are shrunk; a single note if all columns share the value."""
     known = {label: prior for label, prior in priors.items() if prior is not None}
@@ -79,8 +97,9 @@ def _priors(priors: Mapping[str, Prior | None]) -> Iterator[str]:
         where = "" if shared else f" on {label}"
         worth = "the same for all cells" if isinf(prior.d0) else f"worth {prior.d0:.1f} degrees of freedom"
         yield (
-            f"spread over seeds{where}: every cell's is shrunk toward {fix(100 * sqrt(prior.s0_squared), 2)} points, "
-            f"{worth} (empirical Bayes over {prior.cells} cells)"
+            f"± is as measured; intervals and tests use a spread{where} drawn toward "
+            f"{fix(100 * sqrt(prior.s0_squared), 2)} points, {worth} (empirical Bayes over {prior.cells} cells), so "
+            "they change with the methods in the table"
         )
 
 
@@ -106,6 +125,7 @@ def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
         found = {run.provenance.versions.get(package, "") for run in runs} - {""}
         if len(found) > 1:
             yield f"mixed in this table: {package} {', '.join(sorted(found))}"
+    yield from _unsteady(cells)
     devices = {run.device for run in runs} - {""}
     if len(devices) > 1:
         yield f"mixed in this table: devices {', '.join(sorted(devices))}; only times of one device are comparable"
@@ -117,6 +137,19 @@ def _mixed_across(cells: Sequence[Cell]) -> Iterator[str]:
     for path, values in sorted(settings.items()):
         if len(values) > 1:
             yield f"not all rows were trained alike: {short(path)} is {', '.join(sorted(values))}"
+
+
+def _unsteady(cells: Sequence[Cell]) -> Iterator[str]:
+    """How far the step times of one method lie apart, if that is more than a quiet machine shows."""
+    factors = []
+    for cell in cells:
+        steps = [run.cost.step_seconds_median for run in cell.done if run.cost.step_seconds_median]
+        factors += [max(steps) / min(steps)] if len(steps) > 1 else []
+    if factors and max(factors) > UNSTEADY:
+        yield (
+            f"times of one method differ up to {ratio(max(factors))}-fold between its runs, as on a shared machine: "
+            "they do not rank methods; petbench bench does"
+        )
 
 
 def _hidden_settings(cells: Sequence[Cell]) -> Iterator[str]:

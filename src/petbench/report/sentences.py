@@ -73,7 +73,7 @@ def _details(judged: Judged) -> list[str]:
         )
     parts = f"  standard error {points(found.se)}: seeds {points(sqrt(found.seeds_part))}"
     if found.rows_part is not None:
-        parts += f", rows {points(sqrt(found.rows_part))}"
+        parts += f", rows {points(sqrt(found.rows_part))}, less what both hold"
     runs = "" if not judged.a.n else f". {judged.a.n} and {judged.b.n} runs"
     least = judged.least
     if least is not None and judged.word != "equal":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any, Literal
 
 from petbench.errors import UserError
@@ -20,7 +20,7 @@ from petbench.report.statistics.difference import (
     holm,
     mean_difference,
 )
-from petbench.report.statistics.power import Design, endless_seeds, least_difference
+from petbench.report.statistics.power import detectable
 from petbench.report.statistics.shape import FEWEST_FOR_SHARE, Wins, disagrees, shape_p, wins
 
 SHARE = 0.8  # share of the level that the mean over all tasks gets
@@ -83,12 +83,9 @@ class Judged:
         found = self.difference
         if found is None or found.variance == 0:
             return None
-        m = found.m or 2
-        rows = (found.rows_part or 0.0) * m
-        n = max(2, round(2 / (1 / self.a.n + 1 / self.b.n))) if self.a.n and self.b.n else 2
-        each = max(found.variance - rows / m, 0.0) * n / 2
-        design = Design(n, m, each, rows, df_each=max(1.0, found.df / 2))
-        return least_difference(design), endless_seeds(design)
+        # A mean over tasks has no number of rows of its own, and so many that their spread is known.
+        of_rows = detectable(found.rows_part or 0.0, found.m - 1 if found.m else inf)
+        return detectable(found.variance, found.df), of_rows
 
 
 def pick(records: Sequence[Record], side: str) -> list[Cell]:

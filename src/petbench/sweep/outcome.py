@@ -16,7 +16,7 @@ from petbench.sweep.tables import settings_of
 ENDS = ("done", "done before", "paused", "skipped", "failed", "diverged", "interrupted", "missing")
 _WELL = ENDS[:4]
 _HEADS = ("method", "task", "model", "setting", "score", "of", "seeds", "collapsed")
-_COSTS = ("adapter params", "a step", "time")
+_COSTS = ("tuned params", "a step", "total time")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Setting:
         )
 
     def _costs(self) -> tuple[str, ...]:
-        params = next((record.params.adapter for record in self.done if record.params is not None), None)
+        params = next((record.params.tuned for record in self.done if record.params is not None), None)
         steps = [step for record in self.done if (step := record.cost.step_seconds_median) is not None]
         return (
             NOTHING if params is None else whole(params),

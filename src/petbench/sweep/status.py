@@ -25,6 +25,7 @@ from petbench.training.claim_file import CLAIM_FILE
 State = Literal["running", "waiting", "done", "paused", "failed", "stopped"]
 ORDER: tuple[State, ...] = ("running", "waiting", "done", "paused", "failed", "stopped")
 ENDED: tuple[State, ...] = ("done", "paused", "failed")  # paused: a trial that its sweep left where it stood
+LEAST_SECONDS = 60  # before a sweep without a finished run says how long it will take
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,12 @@ class Status:
         return self.ended + sum(run.part for run in self.of("running"))
 
     def seconds_left(self, since: float) -> float | None:
-        """Seconds until no run runs or waits, at the pace since `since`, when all of them waited; None before any
-        progress."""
+        """Seconds until no run runs or waits, at the pace since `since`, when all of them waited. None before the first
+        run is over or a minute has passed: until then most of the time went into starting."""
         left = sum(1 - run.part for run in self.runs if run.state in ("running", "waiting"))
-        return (time.time() - since) * left / self.moved if self.moved > 0 else None
+        passed = time.time() - since
+        known = self.moved >= 1 or (self.moved > 0 and passed >= LEAST_SECONDS)
+        return passed * left / self.moved if known else None
 
 
 @dataclass

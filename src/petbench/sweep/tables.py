@@ -155,9 +155,8 @@ def say_what_is_left_out(members: Sequence[Member]) -> None:
         ]
         if ids:
             names = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
-            say(
-                f"{len(ids)} of {len(members)} runs {words if state == 'failed' else 'are ' + words} ({names})."
-            )
+            verb = "" if state == "failed" else "is " if len(ids) == 1 else "are "
+            say(f"{len(ids)} of {len(members)} runs {verb}{words} ({names}).")
     trials = [
         member for member in over if member.before and member.before.is_trial and not member.spec.tuning
     ]

@@ -19,8 +19,9 @@ from petbench.tracking.log import Tracker, drop_after
 from petbench.tracking.wandb import SELECTION
 from petbench.training.feed import Feed
 from petbench.training.finite import finite
+from petbench.training.graph import graphed
 from petbench.training.guard import Guard
-from petbench.training.loop import train
+from petbench.training.loop import eager_pass, train
 from petbench.training.optim import make_optimizer, make_schedule
 from petbench.training.pause import pause
 from petbench.training.processes import averaged
@@ -139,9 +140,10 @@ class Fit:
             self.rate, self._graded = optimizer.param_groups[0]["lr"], progress.step
             guard.gradients(loss, optimizer)
 
+        go = graphed(self.session, eager_pass(self.accelerator, model, guard.loss), optimizer, self.note)
         going_on = partial(
-            train, self.accelerator, model, optimizer, schedule, clip_norm=spec.trainer.clip_norm,
-            clock=self.clock, on_loss=guard.loss, on_gradients=on_gradients, after_step=self._after_step,
+            train, self.accelerator, model, optimizer, schedule, go=go, clip_norm=spec.trainer.clip_norm,
+            clock=self.clock, on_gradients=on_gradients, after_step=self._after_step,
             on_step=self._observer(tracker, screen, optimizer, schedule),
         )  # fmt: skip
         while progress.step < stop:
@@ -150,7 +152,6 @@ class Fit:
                 return
             except TakeAgain as error:
                 self.note(f"step {progress.step + 1}: {error}")
-                optimizer.zero_grad(set_to_none=True)
                 continue
             except torch.OutOfMemoryError as error:
                 reason = str(error)

@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from petbench.machine.clock import StepClock
 
 MicroBatches = Sequence[tuple[float, dict[str, Tensor]]]  # (share of the step's examples, tensors)
+Pass = Callable[[dict[str, Tensor], float], Tensor]  # (tensors, share) -> the share of the loss, detached
+
+
+def eager_pass(accelerator: Accelerator, model: nn.Module, on_loss: Callable[[Tensor], None]) -> Pass:
+    """Forward and backward of a micro-batch, operation by operation. on_loss(part): before each backward pass."""
+
+    def go(batch: dict[str, Tensor], share: float) -> Tensor:
+        part: Tensor = model(**batch).loss * share
+        on_loss(part)
+        accelerator.backward(part)
+        return part.detach()
+
+    return go
 
 
 def train(
@@ -20,16 +33,16 @@ def train(
     schedule: Any,
     batches: Iterable[MicroBatches],
     *,
+    go: Pass,
     clip_norm: float | None,
     clock: StepClock,
-    on_loss: Callable[[Tensor], None],
     on_gradients: Callable[[Tensor], None],
     after_step: Callable[[], None],
     on_step: Callable[[Tensor], None],
 ) -> None:
     """One optimiser step for every item of `batches`, which holds the step's micro-batches.
 
-    on_loss(part): before each backward pass. on_gradients(loss): after the step's last one, before clipping.
+    go: adds a micro-batch's gradients. on_gradients(loss): after the step's last one, before clipping.
     after_step(): the method's own part of a step, before gradients are cleared; the clock still runs.
     on_step(loss): after each step, with the clock stopped. loss is the step's mean, left on the device, so
     that only a caller who reads it waits for it.
@@ -46,10 +59,7 @@ def train(
         for number, (share, batch) in enumerate(micro_batches, start=1):
             last = number == len(micro_batches)
             with nullcontext() if last else accelerator.no_sync(model):
-                part = model(**batch).loss * share
-                on_loss(part)
-                accelerator.backward(part)
-            loss += part.detach()
+                loss += go(batch, share)
         on_gradients(loss)
         if clip_norm is not None:
             accelerator.clip_grad_norm_(trained, clip_norm)

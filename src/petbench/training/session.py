@@ -93,6 +93,13 @@ class Session:
         return is_time
 
     @property
+    def captures(self) -> bool:
+        """Whether the passes of training become CUDA graphs."""
+        trainer, one = self.spec.trainer, self.accelerator.num_processes == 1
+        wanted = trainer.cuda_graph == "auto" and self.accelerator.device.type == "cuda"
+        return wanted and one and not trainer.gradient_checkpointing
+
+    @property
     def together(self) -> Together:
         """How the run trained."""
         return ALONE

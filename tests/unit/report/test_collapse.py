@@ -19,9 +19,9 @@ def kept(folder: Path, answers: list[float]) -> None:
     ("task", "value", "report", "answers", "line"),
     [
         ("rte", 0.477, {"accuracy": 0.477}, [0.0] * 128,
-         "collapsed: all 128 answers are 'entailment'; the majority class is 52.3"),
+         "collapsed: all 128 answers are 'entailment'; the majority class alone scores 52.3"),
         ("rte", 0.477, {"accuracy": 0.477}, None,
-         "collapsed: the answers do not depend on the rows; the majority class is 52.3"),
+         "collapsed: the answers do not depend on the rows; the majority class alone scores 52.3"),
         ("rte", 0.9, {"accuracy": 0.9}, [0.0, 1.0], None),
         ("rte", 0.5, {"accuracy": 0.5}, [0.0, 1.0],
          "accuracy 50.0 is below the majority class, 52.3: little was learnt"),

@@ -55,10 +55,10 @@ def test_the_answer_names_what_recommend_recommends() -> None:
     assert short.pick == answer.pick.label and short.highest == table.rows[0].label
     ties = sum(entry.standing == "top" for row in table.rows for entry in row.entries.values())
     assert short.text.startswith(
-        f"On sst2, {ties} of 40 methods tie: none is significantly below the highest, full 83.5."
+        f"On sst2, {ties} of 40 methods are not significantly below the highest, full 83.5."
     )
     assert (
-        f"The cheapest of them is {short.pick}: {answer.pick.costs.tuned.high:,.0f} tuned parameters"
+        f"The smallest of them is {short.pick}: {answer.pick.costs.tuned.high:,.0f} tuned parameters"
         in short.text
     )
 

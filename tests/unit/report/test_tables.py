@@ -120,10 +120,10 @@ def test_from_ten_cells_on_the_table_says_how_seeds_scatter(make) -> None:
         make(f"m{n}", seed=s, value=0.8 + generator.normal(0, 0.01)) for n in range(12) for s in range(3)
     ]
     table = table_of(records)
-    notes = [note for note in table.notes if note.startswith("spread over seeds")]
+    notes = [note for note in table.notes if note.startswith("± is as measured")]
     assert len(notes) == 1 and "empirical Bayes over 12 cells" in notes[0]
     few = table_of([record for record in records if record.adapter in ("m0", "m1")])
-    assert not [note for note in few.notes if note.startswith("spread over seeds")]
+    assert not [note for note in few.notes if note.startswith("± is as measured")]
 
 
 def test_a_collapse_is_counted_and_the_mean_of_the_rest_is_said(make) -> None:

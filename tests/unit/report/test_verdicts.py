@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from petbench.commands.compare import compare_main
 from petbench.errors import UserError
@@ -57,6 +58,10 @@ def test_open_says_what_could_have_been_seen(make) -> None:
     assert judged.word == "open" and judged.least is not None
     least, endless = judged.least
     assert least > 0.03 and endless == 0  # no answers were kept, so rows are not known
+    found = judged.difference
+    assert found is not None  # at that difference the very test that was made has power 0.8
+    bar = stats.t.ppf(0.975, found.df)
+    assert stats.nct.sf(bar, found.df, least / found.se) == pytest.approx(0.8, abs=0.002)
     assert f"a true difference of {100 * least:.1f} or more would be detected (power 0.8)" in said(
         two(make, [0.80, 0.82, 0.78], [0.79, 0.81, 0.77])
     )

@@ -12,7 +12,7 @@ from petbench.cli import run_command
 from petbench.record import Record, write_record
 from petbench.sweep import ledger
 from petbench.sweep.bar import bar
-from petbench.sweep.status import Status, Watch, label_of
+from petbench.sweep.status import RunState, Status, Watch, label_of
 from petbench.training.claim import claimed
 
 CONFIG = """
@@ -75,6 +75,9 @@ def test_states_progress_and_the_time_left(tmp_path: Path) -> None:
     }  # fmt: skip
     assert alone.runs[1].said == "no memory left"
     assert Status(()).seconds_left(since) is None
+    resumed = Status((RunState("a", "", "running", 0.25), RunState("b", "", "waiting")))
+    assert resumed.seconds_left(since) is None, "half a minute of starting says nothing about the pace"
+    assert resumed.seconds_left(time.time() - 70) == pytest.approx(490, rel=0.1)
 
 
 def test_progress_by_epochs_and_a_label_from_the_config(tmp_path: Path) -> None:

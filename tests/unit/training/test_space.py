@@ -11,6 +11,7 @@ from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.config.spec import parse
+from petbench.record.units import size
 from petbench.tasks.encode import token_cache
 from petbench.training.claim import claimed
 from petbench.training.prepare import prepare
@@ -39,7 +40,7 @@ def test_a_run_says_what_it_needs_where_less_is_free(
     warn_of_space(prepared)
     assert asked == [tmp_path]  # the nearest folder that is there
     said = capsys.readouterr().err
-    mib = f"{needed / 2**20:.1f} MiB"
+    mib = size(needed)
     assert (f"run {prepared.run_id} needs up to {mib} in {tmp_path}/new/one, and" in said) == (share < 1)
 
 

@@ -39,7 +39,7 @@ function bytes(v) {
   if (nil(v)) return "–";
   let rest = v;
   for (const unit of ["B", "KiB", "MiB"]) {
-    if (Math.abs(rest) < 1024) return `${fix(rest, unit === "B" ? 0 : 1)} ${unit}`;
+    if (Math.abs(rest) < 1024) return `${fix(rest, unit === "B" || Math.abs(rest) >= 100 ? 0 : 1)} ${unit}`;
     rest /= 1024;
   }
   return `${fix(rest)} GiB`;

@@ -1,4 +1,4 @@
-// Which methods are shown: the first ten of the order, all, or picked ones; families; and the address of a view.
+// Which methods are shown: the first ten of the order with the answer's, all, or picked ones; families; the address of a view.
 "use strict";
 const MANY = 12,
   TOP = 10; // with more than MANY methods, the page at first shows only the first TOP of the order
@@ -7,9 +7,10 @@ const taskNamesOfAll = [...new Set(D.tables.flatMap((t) => t.tasks.map((k) => k.
 S.mode = used.length > MANY ? "top" : "all";
 
 function topOf(t) {
-  // The first methods in the table's order, and the yardsticks.
+  // The first methods in the table's order, those that the answer names, and the yardsticks.
   return (S.tops[t] ??= new Set([
     ...[...new Set(ordered(t, D.tables[t].rows).map((r) => r.method))].slice(0, TOP),
+    ...D.tables[t].rows.filter((r) => D.answer[t].some((a) => a.pick === r.label)).map((r) => r.method),
     ...Object.keys(YARD).filter((m) => used.includes(m)),
   ]));
 }
@@ -50,7 +51,7 @@ function drawChips() {
     .join("");
   const shown = used.filter(anywhereShown).length,
     off = S.hideTasks.size;
-  const modes = [...(used.length > MANY ? [["top", `First ${TOP}`]] : []), ["all", `All ${used.length}`], ["none", "None"]];
+  const modes = [...(used.length > MANY ? [["top", `First ${TOP} and the answer`]] : []), ["all", `All ${used.length}`], ["none", "None"]];
   const now = S.mode === "some" ? (shown ? "" : "none") : S.mode;
   $("modes").innerHTML = modes
     .map(([key, text]) => `<button type="button" data-mode="${key}" aria-pressed="${now === key}">${text}</button>`)

@@ -203,7 +203,7 @@ function drawTable(t) {
     `data-t="${t}"`,
   )}</div></div>
     <div class="scroll" tabindex="0" role="region" aria-label="Scores of ${esc(table.name)}"><table class="sticky">
-    <thead><tr class="groups"><td></td><th colspan="${tasks.length + (table.average_of ? 1 : 0) + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost, median over runs</th>` : ""}</tr>
+    <thead><tr class="groups"><td></td><th colspan="${tasks.length + (table.average_of ? 1 : 0) + (ranked ? 1 : 0)}">Score ×${D.scale}, mean over seeds</th>${costs.length ? `<th class="gap" colspan="${costs.length}">Size and cost of a run</th>` : ""}</tr>
     <tr>${head(t, "label", "Method", "", order)}${narrow() ? meanHead + taskHeads : taskHeads + meanHead}
     ${costs.map(([key, text, small], i) => head(t, key, text, small, order, i ? "" : "gap")).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div>${rest}${toggle}<ul class="foot">${notes.join("")}</ul>${folded.length ? `<details class="foot"><summary>${many(folded.length, "more note")}</summary><ul>${folded.join("")}</ul></details>` : ""}</div>`;
 }

@@ -44,7 +44,7 @@ function drawYards(marks, yards, at, from, to, lowest) {
         `<line class="yard" x1="${from}" x2="${to}" y1="${at(v).toFixed(1)}" y2="${at(v).toFixed(1)}"/><text class="yard" x="${from + 4}" y="${(at(v) - 4).toFixed(1)}">${esc(name)} ${score(v)}</text>`,
       );
   const below = yards.filter(([, v]) => v < lowest).map(([name, v]) => `${name} ${score(v)}`);
-  return below.length ? `lines below the axis: ${below.join(", ")}` : "";
+  return below.length ? `below the plot: ${below.join(", ")}` : "";
 }
 function tradeOff(points, width, x, label, yards) {
   const height = 330,
@@ -125,7 +125,7 @@ const CHARTS = [
   {
     id: "pareto",
     title: "Score against parameters",
-    hint: "Up and left is better. Filled marks are on the Pareto front of the means; thin bars are 95% intervals.",
+    hint: "Up and left is better. Filled marks are on the Pareto front of the means; thin bars are 95% intervals, cut at the frame.",
     controls(t, s) {
       s.x ??= "tuned";
       return (
@@ -238,7 +238,7 @@ const CHARTS = [
   {
     id: "seeds",
     title: "Seed scatter",
-    hint: "One mark for each seed; the bar is the 95% interval, the tick the mean. Hollow marks are collapsed runs.",
+    hint: "One mark for each seed; the bar is the 95% interval, cut at the frame, the tick the mean. Hollow marks are collapsed runs.",
     controls(t) {
       return taskChoice(this, t, taskNames(t));
     },

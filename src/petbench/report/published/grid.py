@@ -14,7 +14,7 @@ def grid_lines(beside: Beside) -> Iterator[str]:
     """The lines of the table, for every model: the paper's numbers; below each, if we have runs, ours and the gap."""
     aim = beside.target
     models = dict.fromkeys(line.theirs.model for line in beside.lines)
-    yield f"{beside.recipe}: {aim.paper}, {aim.table or 'no table'} ({', '.join(models or aim.models)})"
+    yield f"{beside.recipe}, as published: {aim.paper}, {aim.table or 'no table'} ({', '.join(models or aim.models)})"
     if any(line.ours is not None for line in beside.lines):
         yield "theirs; below it ours and the gap: ! differs; ? cannot tell (our runs scatter, or there is only one)"
     if not beside.lines:

@@ -22,7 +22,6 @@ class Design:
     rows: int
     seeds_variance: float
     rows_variance: float = 0.0
-    df_each: float | None = None  # degrees of freedom of seeds_variance; None: seeds − 1
 
     @property
     def variance(self) -> float:
@@ -33,25 +32,29 @@ class Design:
     def df(self) -> float:
         """Satterthwaite's degrees of freedom, as in the test (`difference`)."""
         each = self.seeds_variance / self.seeds
-        f = self.df_each if self.df_each is not None else self.seeds - 1
         rows = self.rows_variance / self.rows
-        below = 2 * each**2 / f + (rows**2 / (self.rows - 1) if rows else 0.0)
+        below = 2 * each**2 / (self.seeds - 1) + (rows**2 / (self.rows - 1) if rows else 0.0)
         return max(1.0, self.variance**2 / below) if below else inf
 
 
-def least_difference(design: Design, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest true difference (score units) that the two-sided t test detects with this power.
+def detectable(variance: float, df: float, level: float = LEVEL, power: float = POWER) -> float:
+    """The smallest true difference δ (score units) that the two-sided t test detects with this power, where the
+    difference of two means has this variance (score²) with df degrees of freedom.
 
     Solves P(|T(df, δ/se)| > t(1 − level/2, df)) = power for δ, with T of the noncentral t distribution; δ/se is
     accurate to 1e-4.
     """
-    return sqrt(design.variance) * _noncentrality(_rounded(design.df), level, power)
+    return sqrt(variance) * _noncentrality(_rounded(df), level, power)
+
+
+def least_difference(design: Design, level: float = LEVEL, power: float = POWER) -> float:
+    """The smallest true difference (score units) that a comparison of this design detects with this power."""
+    return detectable(design.variance, design.df, level, power)
 
 
 def endless_seeds(design: Design, level: float = LEVEL, power: float = POWER) -> float:
     """The smallest difference for infinitely many seeds on as many rows, from the rows' part alone."""
-    rows = design.rows_variance / design.rows
-    return sqrt(rows) * _noncentrality(_rounded(float(design.rows - 1)), level, power) if rows else 0.0
+    return detectable(design.rows_variance / design.rows, design.rows - 1, level, power)
 
 
 def seeds_needed(design: Design, wanted: float, level: float = LEVEL, power: float = POWER) -> int | None:
@@ -62,22 +65,17 @@ def seeds_needed(design: Design, wanted: float, level: float = LEVEL, power: flo
     if wanted <= endless_seeds(design, level, power):
         return None
     low, high = 1, 2  # `low` seeds are too few
-    while least_difference(_with(design, high), level, power) > wanted:
+    while least_difference(replace(design, seeds=high), level, power) > wanted:
         low, high = high, 2 * high
         if high > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        if least_difference(_with(design, middle), level, power) > wanted:
+        if least_difference(replace(design, seeds=middle), level, power) > wanted:
             low = middle
         else:
             high = middle
     return high
-
-
-def _with(design: Design, seeds: int) -> Design:
-    more = None if design.df_each is None else design.df_each + seeds - design.seeds
-    return replace(design, seeds=seeds, df_each=more)
 
 
 def _rounded(df: float) -> float:
@@ -98,9 +96,8 @@ def _noncentrality(df: float, level: float, power: float) -> float:
     bar = t.ppf(1 - level / 2, df)
 
     def lacking(delta: float) -> float:
-        found = float(nct.sf(bar, df, delta) + nct.cdf(-bar, df, delta))
-        return (
-            1.0 if isnan(found) else found
-        ) - power  # SciPy has no value where the power is 1 to all digits
+        # SciPy has no value for some tails: the upper one is whole there, and nothing is left in the lower one.
+        upper, lower = float(nct.sf(bar, df, delta)), float(nct.cdf(-bar, df, delta))
+        return (1.0 if isnan(upper) else upper) + (0.0 if isnan(lower) else lower) - power
 
-    return float(brentq(lacking, 0.0, bar + 4, xtol=1e-4))
+    return float(brentq(lacking, 0.0, 4 * bar + 4, xtol=1e-4))

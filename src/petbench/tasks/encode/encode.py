@@ -162,6 +162,11 @@ def collate(encoded: Encoded, indices: Sequence[int], pad_id: int) -> "dict[str,
     return tensors
 
 
+def filling(name: str, pad_id: int) -> int:
+    """What further columns of a batch's tensor hold."""
+    return {"input_ids": pad_id, "labels": IGNORED}.get(name, 0)
+
+
 def _tokenised(
     split: Split, wording: Wording, form: Form, tokenizer: Any, max_length: int
 ) -> token_cache.Arrays:

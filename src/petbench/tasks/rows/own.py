@@ -78,7 +78,10 @@ def _in_words(kind: str, values: Sequence[Any]) -> str:
         numbers = [number for value in values if (number := number_of(value)) is not None]
         low, high = (f"{end:g}" for end in (min(numbers, default=0.0), max(numbers, default=0.0)))
         return f"a number from {low} to {high}, {len(counts):,} different"
-    shown = [f"{name} {count / len(values):.0%}" for name, count in counts.most_common(NAMED)]
+    shown = [
+        f"{repr(name) if ',' in name else name} {count / len(values):.0%}"
+        for name, count in counts.most_common(NAMED)
+    ]
     more = f", {len(counts) - NAMED} more" if len(counts) > NAMED else ""
     return f"{len(counts)} classes: {', '.join(shown)}{more}"
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from petbench.tasks.encode.encode import IGNORED
+from petbench.tasks.encode.encode import IGNORED, filling
 
 MOST_PADDING = 0.25  # of a pass; lanes that would make more are split into groups of like length
 
@@ -19,7 +19,7 @@ def side_by_side(batches: Sequence[Batch], pad_id: int) -> Batch:
     A lane with fewer rows has its first one again in their place: real tokens, which no loss and no answer is read of.
     """
     rows = max(map(rows_of, batches))
-    return {name: torch.cat([_filled(b[name], rows, width, _fill(name, pad_id)) for b in batches])
+    return {name: torch.cat([_filled(b[name], rows, width, filling(name, pad_id)) for b in batches])
             for name, width in _widths(batches).items()}  # fmt: skip
 
 
@@ -82,10 +82,6 @@ def _widths(batches: Sequence[Batch]) -> dict[str, int | None]:
         name: max(batch[name].shape[1] for batch in batches) if tensor.dim() == 2 else None
         for name, tensor in batches[0].items()
     }
-
-
-def _fill(name: str, pad_id: int) -> int:
-    return {"input_ids": pad_id, "labels": IGNORED}.get(name, 0)
 
 
 def _filled(tensor: Tensor, rows: int, width: int | None, fill: int) -> Tensor:

@@ -209,5 +209,9 @@ class LaneSession(Session):
         return self.lane.stand.saving
 
     @property
+    def captures(self) -> bool:
+        return False  # the group's passes are not a run's own
+
+    @property
     def together(self) -> Together:
         return ALONE if self.lane.alone else self.lane.stand.together

@@ -1,6 +1,6 @@
 """The statistics against SciPy, statsmodels and plain loops, and the figures they must hold, in short."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 from math import inf
 
 import numpy as np
@@ -14,7 +14,7 @@ from petbench.report.statistics.difference import Side, difference, holm, residu
 from petbench.report.statistics.expected_best import Trial, expected_best
 from petbench.report.statistics.intervals import share_interval, summary
 from petbench.report.statistics.moderation import Prior, fit_prior, moderated
-from petbench.report.statistics.power import Design, endless_seeds, least_difference, seeds_needed
+from petbench.report.statistics.power import Design, detectable, endless_seeds, least_difference, seeds_needed
 from petbench.report.statistics.shape import disagrees, shape_p, wins
 from petbench.report.statistics.theirs import beside
 
@@ -192,6 +192,9 @@ def test_power_is_the_noncentral_ts() -> None:
     delta = least_difference(design)
     t = stats.t.ppf(0.975, 4)
     assert stats.nct.sf(t, 4, delta / design.variance**0.5) == pytest.approx(0.8, abs=0.002)
+    for df, wanted in product((1.0, 1.2, 1.5, 2.0, 8.0, 50.0), (0.8, 0.95)):
+        bar, least = stats.t.ppf(0.975, df), detectable(1.0, df, power=wanted)
+        assert stats.nct.sf(bar, df, least) == pytest.approx(wanted, abs=0.002), df
     kind = Design(3, 872, 0.008**2, 0.3**2)
     assert least_difference(kind) > delta and endless_seeds(kind) > 0
     rates = [least_difference(Design(n, 872, 0.008**2)) for n in (3, 5, 10, 20)]
