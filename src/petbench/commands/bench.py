@@ -16,7 +16,6 @@ from petbench.console import print_table, say, warn
 from petbench.errors import UserError
 
 DEFAULT = "adapter=krona,lora,bitfit,peft/lora"
-PARTS = "step,latency,memory"
 MOST_LANES = 1024
 
 
@@ -29,11 +28,11 @@ def bench_main(argv: list[str]) -> int:
         "model.weights=random.",
     )
     parser.add_argument("overrides", nargs="*", help="such as adapter=krona,lora model=minilm")
-    parser.add_argument("--what", help=f"some of {PARTS.replace(',', ', ')} (default: all)")
+    parser.add_argument("--what", help="some of step, latency, memory (default: all)")
     parser.add_argument(
         "--lanes",
         type=_counts,
-        help="such as 1,2,4,8,16: whole runs in a row against as many in lanes, for each number",
+        help="such as 1,2,4,8,16: steps of single runs against passes of as many runs in lanes, for each number",
     )
     parser.add_argument("--batch", type=whole(1, 65_536), default=32)
     parser.add_argument("--length", type=whole(1, 65_536), default=64, help="tokens of a training row")
@@ -57,12 +56,17 @@ def bench_main(argv: list[str]) -> int:
     import torch  # torch takes seconds
 
     from petbench.machine.devices import choose_device
+    from petbench.measure.bench import PARTS
     from petbench.measure.setting import setting
 
+    parts = parsed.what.split(",") if parsed.what else list(PARTS)
+    if not set(parts) <= set(PARTS):
+        raise UserError(f"--what: got '{parsed.what}'. Legal: {', '.join(PARTS)}, joined by commas.")
     torch.set_num_threads(parsed.threads)
     specs = _specs(parsed)
     device = choose_device(specs[0].trainer.device)
-    shape, clock, rows = (_lanes if parsed.lanes else _methods)(parsed, specs, device)
+    measured = _lanes(parsed, specs, device) if parsed.lanes else _methods(parsed, parts, specs, device)
+    shape, clock, rows = measured
     made = setting(argv, device, clock) | {"model": specs[0].model.label, "shape": shape, "rows": rows}
     if parsed.json:
         print(json.dumps(made, indent=1))
@@ -155,15 +159,13 @@ def _without_files(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update={"model": spec.model.model_copy(update={"tokenizer": "built"})})
 
 
-def _methods(parsed: Namespace, specs: list[RunSpec], device: Any) -> tuple[dict[str, int], str, list[Any]]:
+def _methods(
+    parsed: Namespace, parts: list[str], specs: list[RunSpec], device: Any
+) -> tuple[dict[str, int], str, list[Any]]:
     """Shape, clock and rows of methods beside the bare backbone."""
-    from petbench.measure.bench import PARTS as KNOWN
     from petbench.measure.bench import Shape, measure
     from petbench.measure.latency import clock_of
 
-    parts = (parsed.what or PARTS).split(",")
-    if not set(parts) <= set(KNOWN):
-        raise UserError(f"--what: got '{parsed.what}'. Legal: {', '.join(KNOWN)}, joined by commas.")
     shape = Shape(batch=parsed.batch, length=parsed.length, rounds=parsed.rounds)
     return asdict(shape), clock_of(device).name, measure(specs, shape, parts, device)
 
