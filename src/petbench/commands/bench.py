@@ -148,7 +148,8 @@ def _names(members: list[Composed]) -> list[str]:
     common = set(members[0].overrides).intersection(*(member.overrides for member in members))
     own = ([o for o in member.overrides if o not in common] for member in members)
     return [
-        " ".join(o.removeprefix("adapter.") for o in mine if not o.startswith("adapter=")) for mine in own
+        " ".join(o.lstrip("+").removeprefix("adapter.") for o in mine if not o.startswith("adapter="))
+        for mine in own
     ]
 
 
