@@ -41,7 +41,7 @@ AXES = (
     Axis("lanes", "Lanes", "lanes_8x12.json", "lanes", "runs in a row, as a multiple of lanes"),
     Axis("length", "Tokens of a row", "length_*.json", "a row's tokens"),
     Axis("model", "Step of the bare backbone, ms", "model_*.json", "the bare backbone's step"),
-    Axis("factors", "Trained parameters", "factors.json", "trained parameters"),
+    Axis("factors", "Rows of A, columns of A", "factors.json", "the rows of A, whose entries stay as many,"),
 )
 METHODS = ("krona", "lora", "compacter", "peft/lora", "peft/lokr", "peft/dora")
 
@@ -57,14 +57,16 @@ def bare(made: Made) -> float:
 
 
 def lines_of(axis: Axis, folder: Path) -> dict[str, list[Point]]:
-    """The points of each method, from the smallest x on; methods in the order of METHODS."""
+    """The points of each method that has two or more, from the smallest x on; methods in the order of METHODS."""
     found: dict[str, list[Point]] = {name: [] for name in METHODS}
     for made in read(folder, axis.names):
         for row in made["rows"]:
             name = row["name"].split()[0]
             if name in found:
                 found[name].append(_point(axis.name, made, row))
-    return {name: sorted(points, key=lambda point: point.x) for name, points in found.items() if points}
+    return {
+        name: sorted(points, key=lambda point: point.x) for name, points in found.items() if len(points) > 1
+    }
 
 
 def _point(axis: str, made: Made, row: Mapping[str, Any]) -> Point:
@@ -74,7 +76,8 @@ def _point(axis: str, made: Made, row: Mapping[str, Any]) -> Point:
         return Point(made["shape"]["length"], str(made["shape"]["length"]), row["step_ratio"])
     if axis == "model":
         return Point(bare(made), made["model"], row["step_ratio"])
-    return Point(row["trainable"], row["name"].partition("factor_shape=")[2], row["step_ratio"])
+    shape = row["name"].partition("factor_shape=")[2]
+    return Point(json.loads(shape)[0], shape, row["step_ratio"])
 
 
 def slope(points: Sequence[Point]) -> float:

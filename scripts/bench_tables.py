@@ -119,7 +119,7 @@ def lanes(files: Path) -> str:
 def lanes_table(paths: Sequence[Path]) -> str:
     """One line for each case and number of lanes."""
     head = ["method", "batch", "tokens", "lanes", "a step of each run, ms", "a pass of all, ms", "ratio", "padding",
-            "peak of one run, MB", "peak of lanes, MB"]  # fmt: skip
+            "peak of one run, MB", "peak of lanes and twins, MB"]  # fmt: skip
     table = []
     for made in (json.loads(path.read_text(encoding="utf-8")) for path in paths):
         for row in made["rows"]:

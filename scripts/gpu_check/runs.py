@@ -199,7 +199,12 @@ def graphs(findings: Findings) -> None:
             return
         row: dict[str, Any] = {}
         for way in ("off", "auto"):
-            words = [f"adapter={name}", f"model={findings.large}", "model.weights=random", "model.tokenizer=built"]
+            words = [
+                f"adapter={name}",
+                f"model={findings.large}",
+                "model.weights=random",
+                "model.tokenizer=built",
+            ]
             words += [f"trainer.cuda_graph={way}", "trainer.precision=bf16"]
             tag = f"graphs/{name.replace('/', '_')}-{way}"
             status, record, said = train(findings, tag, *words, steps=60)

@@ -23,7 +23,7 @@ LANES = {
     "together": ("in one pass", "{}"),
     "padding": ("padding", "{:.1%}"),
     "single_peak_bytes": ("peak of one run, bytes", "{:,}"),
-    "lanes_peak_bytes": ("peak of lanes, bytes", "{:,}"),
+    "lanes_peak_bytes": ("peak of lanes and twins, bytes", "{:,}"),
 }
 
 
