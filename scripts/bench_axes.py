@@ -108,6 +108,13 @@ def words(axis: Axis, lines: Mapping[str, Sequence[Point]], folder: Path) -> str
         said.append(
             f"The cheapest A is {least.label} ({least.y:.3f}), the dearest {most.label} ({most.y:.3f})."
         )
+    if axis.name != "lanes":
+        apart = max(
+            abs(m["rows"][0]["step_ratio"] - m["rows"][-1]["step_ratio"]) for m in read(folder, axis.names)
+        )
+        said.append(
+            f"The two bare backbones of a run differ by up to {apart:.3f}, which a difference must exceed."
+        )
     return " ".join(said)
 
 

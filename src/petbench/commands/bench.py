@@ -65,9 +65,10 @@ def bench_main(argv: list[str]) -> int:
     torch.set_num_threads(parsed.threads)
     specs = _specs(parsed)
     device = choose_device(specs[0].trainer.device)
+    made = setting(argv, device)
     measured = _lanes(parsed, specs, device) if parsed.lanes else _methods(parsed, parts, specs, device)
     shape, clock, rows = measured
-    made = setting(argv, device, clock) | {"model": specs[0].model.label, "shape": shape, "rows": rows}
+    made |= {"clock": clock, "model": specs[0].model.label, "shape": shape, "rows": rows}
     if parsed.json:
         print(json.dumps(made, indent=1))
         return 0

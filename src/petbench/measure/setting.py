@@ -12,10 +12,10 @@ import torch
 from petbench.machine.provenance import device_name, git_state, versions
 
 
-def setting(argv: Sequence[str], device: torch.device, clock: str) -> dict[str, Any]:
+def setting(argv: Sequence[str], device: torch.device) -> dict[str, Any]:
     """The command (its arguments: argv), the date (UTC), the versions of packages, petbench's commit and whether it had
-    changes, the machine with its load of the last minute (processes that ran or waited, where the system tells), and
-    the name of the clock."""
+    changes, and the machine with its load of the last minute (processes that ran or waited, where the system tells).
+    Asked before the numbers are taken: the checkout may change meanwhile."""
     machine = {
         "processor": device_name(torch.device("cpu")),
         "cores": os.cpu_count(),
@@ -31,5 +31,4 @@ def setting(argv: Sequence[str], device: torch.device, clock: str) -> dict[str, 
         "packages": versions(),
         "petbench": git_state(),
         "machine": machine,
-        "clock": clock,
     }
