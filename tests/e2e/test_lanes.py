@@ -62,6 +62,17 @@ def weights(folder: Path, record: Record) -> dict[str, torch.Tensor]:
     return load_file(folder / "runs" / record.run_id / "adapter/adapter.safetensors")
 
 
+def test_jobs_that_stay_apart_join_no_pass_and_cost_their_own_seconds(tmp_path: Path) -> None:
+    jobs = [
+        partial(tried, prepared(tmp_path / way, "adapter=bitfit", *own)) for way in "ab" for own in LANES[:2]
+    ]
+    ticks = iter(range(10**9))
+    records = Group(jobs, clock=lambda: float(next(ticks)), apart=2).run()
+    assert [record.cost.lanes for record in records] == [2, 2, 1, 1]
+    assert all(record.cost.step_seconds_median > 0 for record in records)  # of the clock that it was given
+    assert all(record.cost.step_seconds_median % 0.25 == 0 for record in records)
+
+
 @pytest.mark.parametrize(
     "common",
     [

@@ -91,8 +91,9 @@ def test_the_yardstick_passes_gradients_in_every_family(model: str) -> None:
     for form in forms:
         (member,) = expand([f"model={model}", "adapter=lora", f"task.form={form}"])
         specs = [plan(parse(member.values, spec_of)).spec]
-        rows = {row["name"]: row for row in measure(specs, SMALL, ["step", "memory"], CPU)}
-        assert list(rows) == [BARE, "lora", AGAIN]
+        rows = {row["name"]: row for row in measure(specs, SMALL, ["step", "latency", "memory"], CPU)}
+        assert list(rows) == [BARE, "lora", "lora merged", AGAIN]
+        assert all(row["latency_ratio"] > 0 for row in rows.values())
         # A matrix costs two operations a weight and token forward, as many for the gradient of its input, and
         # none for its own: a backward pass that reached no layer would be missing here.
         assert rows["lora"]["operations"] > rows[BARE]["operations"] == rows[AGAIN]["operations"]
@@ -150,9 +151,27 @@ def test_the_command_prints_json_and_refuses_unknown_parts(capsys: pytest.Captur
         torch.set_num_threads(before)
     shown = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in shown["rows"]] == [BARE, "krona", "ia3", AGAIN]
+    assert shown["command"] == "petbench bench adapter=krona,ia3 model=tiny_bert --what memory --json"
+    assert (shown["machine"]["threads"], shown["clock"]) == (1, "CPU time of one thread")
+    assert {"torch", "transformers", "peft", "petbench"} <= shown["packages"].keys()
+    assert shown["petbench"].keys() == {"commit", "dirty"}
     assert all("step_ms" not in row for row in shown["rows"])
     assert run_command(["bench", "--what", "speed"]) == 2
     assert "got 'speed'. Legal: step, latency, memory, joined by commas." in capsys.readouterr().err
+
+
+def test_settings_of_one_method_have_a_name_each(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    shapes = "adapter.factor_shape=[8,4],[2,16]"
+    try:
+        assert (
+            run_command(["bench", "adapter=krona", shapes, "model=tiny_bert", "--what", "memory", "--json"])
+            == 0
+        )
+    finally:
+        torch.set_num_threads(before)
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]]
+    assert names == [BARE, "krona factor_shape=[8,4]", "krona factor_shape=[2,16]", AGAIN]
 
 
 def test_a_model_of_the_hub_is_measured_with_random_weights_and_no_file(

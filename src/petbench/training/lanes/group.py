@@ -30,9 +30,18 @@ class Group:
     train meet again. A lane that ends, well or not, leaves the others as they are.
     """
 
-    def __init__(self, jobs: Sequence[Callable[[], Any]]) -> None:
-        self._stand = Stand()
-        self.lanes = [Lane(job, self._stand) for job in jobs]
+    def __init__(
+        self,
+        jobs: Sequence[Callable[[], Any]],
+        clock: Callable[[], float] = time.perf_counter,
+        apart: int = 0,
+    ) -> None:
+        """clock: seconds that the lanes' costs are counted in, of all threads of this process. apart: how many of the
+        last jobs go into no common pass, so that passes are timed beside single steps in the same rounds."""
+        self._stand, self._clock = Stand(), clock
+        self.lanes = [Lane(job, self._stand, clock) for job in jobs]
+        for lane in self.lanes[len(jobs) - apart :]:
+            lane.alone = True
         self.most = len(jobs)  # lanes of one pass; fewer once a device had no room for them
         self._own_tokens = self._all_tokens = 0  # of training passes: without and with what lanes padded
 
@@ -121,21 +130,21 @@ class Group:
         batches = [lane.request.batch for lane in lanes if isinstance(lane.request, Loss)]
         going: list[Lane] = []
         try:
-            began = time.perf_counter()
+            began = self._clock()
             with self._acting(lanes, max(map(rows_of, batches))) as host:
                 host.model.train()
                 found = self._losses(_session(lanes[0]), batches)
-                seconds = (time.perf_counter() - began) / len(lanes)
+                seconds = (self._clock() - began) / len(lanes)
                 for lane, loss in zip(lanes, found, strict=True):
                     lane.go_on(loss, seconds=seconds)
                 del found, loss
                 going = [lane for lane in lanes if isinstance(lane.request, Backward)]
-                began = time.perf_counter()
+                began = self._clock()
                 if going:
                     torch.autograd.backward([_part(lane) for lane in going])
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
-                seconds = (time.perf_counter() - began) / max(1, len(going))
+                seconds = (self._clock() - began) / max(1, len(going))
         except Exception as error:
             failure: Exception | None = error.with_traceback(None)  # the traceback holds the step's tensors
         else:
@@ -160,14 +169,14 @@ class Group:
         """One reply a row of lanes that all wait for answers. Where that fails they wait on, for smaller passes."""
         asked = [lane.request for lane in lanes if isinstance(lane.request, Answers)]
         batches = [request.batch for request in asked]
-        session, rows, began = _session(lanes[0]), max(map(rows_of, batches)), time.perf_counter()
+        session, rows, began = _session(lanes[0]), max(map(rows_of, batches)), self._clock()
         try:
             with torch.no_grad(), self._acting(lanes, rows) as host, session.accelerator.autocast():
                 replies = asked[0].answerer(host.model.eval(), side_by_side(batches, session.pad_id))
         except Exception as error:
             self._failed(lanes, error.with_traceback(None))
             return
-        seconds = (time.perf_counter() - began) / len(lanes)
+        seconds = (self._clock() - began) / len(lanes)
         for number, (lane, batch) in enumerate(zip(lanes, batches, strict=True)):
             own: list[Reply] = replies[number * rows : number * rows + rows_of(batch)]
             lane.go_on(own, seconds=seconds)
@@ -206,6 +215,8 @@ class Group:
 
     def _note(self, lanes: Sequence[Lane], batches: Sequence[dict[str, Tensor]]) -> None:
         """Count padding, and keep what records say of the group."""
+        if lanes[0].alone:
+            return  # no common pass
         sizes = [size_of(batch) for batch in batches]
         own = sum(rows * tokens for rows, tokens in sizes)
         self._own_tokens += own

@@ -67,8 +67,12 @@ class Stand:
 class Lane(Solo):
     """A run that goes on when its group lets it."""
 
-    def __init__(self, job: Callable[[], Any], stand: Stand) -> None:
-        """job: the whole run, which opens its weights through the lane that `current` gives."""
+    def __init__(
+        self, job: Callable[[], Any], stand: Stand, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """job: the whole run, which opens its weights through the lane that `current` gives. clock: the group's, in
+        seconds."""
+        self.clock = clock
         self.stand = stand
         self.session: Session | None = None  # once it is open
         self.alone = False  # its batches go into no common pass
@@ -104,18 +108,18 @@ class Lane(Solo):
 
     def ask(self, request: Request) -> Any:
         """Hand over and wait."""
-        began = time.perf_counter()
+        began = self.clock()
         self.request = request
         self._up.put(None)
         answer, error, seconds = self._down.get()
-        self._lost += time.perf_counter() - began - seconds
+        self._lost += self.clock() - began - seconds
         if error is not None:
             raise error
         return answer
 
     def now(self) -> float:
         """Seconds that were this lane's: its own work, and its share of what is done for several at once."""
-        return time.perf_counter() - self._lost
+        return self.clock() - self._lost
 
     def open(self, prepared: Prepared, claim: Claim | None) -> Session:
         """As a run by itself is opened; what it asks of its model goes to the group."""
