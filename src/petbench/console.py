@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
@@ -32,19 +32,28 @@ def names_a_secret(name: str) -> bool:
 
 def secret_in(text: str) -> str | None:
     """The environment variable whose secret value the text contains; None when it contains none."""
-    held = (n for n, value in os.environ.items() if len(value) >= _SHORTEST_SECRET and value in text)
-    return next(filter(names_a_secret, held), None)
+    return next((name for name, value in _secrets().items() if value in text), None)
+
+
+def _secrets() -> dict[str, str]:
+    """The secret values of the environment by their variables."""
+    long = ((name, value) for name, value in os.environ.items() if len(value) >= _SHORTEST_SECRET)
+    return {name: value for name, value in long if names_a_secret(name)}
 
 
 def without_secrets(value: Any) -> Any:
     """A text, or plain values at any depth, with each secret value replaced by the name of its variable."""
+    return _hidden(value, _secrets())  # read once: a record holds a hundred texts
+
+
+def _hidden(value: Any, secrets: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        while (name := secret_in(value)) is not None:
-            value = value.replace(os.environ[name], f"<{name}>")
+        for name, secret in secrets.items():
+            value = value.replace(secret, f"<{name}>")
         return value
     if isinstance(value, dict):
-        return {key: without_secrets(inside) for key, inside in value.items()}
-    return [without_secrets(inside) for inside in value] if isinstance(value, list | tuple) else value
+        return {key: _hidden(inside, secrets) for key, inside in value.items()}
+    return [_hidden(inside, secrets) for inside in value] if isinstance(value, list | tuple) else value
 
 
 def shown(text: str) -> str:

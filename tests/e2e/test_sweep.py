@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -204,6 +205,18 @@ def test_a_ready_sweep_needs_no_flag(sweep: Sweep, tmp_path: Path) -> None:
     status, text = sweep("sweep=seeds", "adapter=krona", "plan=true")
     assert status == 0
     assert "3 runs to train" in text  # seeds 0, 1, 2; 3 and 4 are done
+
+
+def test_a_run_after_one_that_trained_the_backbone_is_as_alone(sweep: Sweep, tmp_path: Path) -> None:
+    """Nothing of a run is left in the next one of the process: weights, head and scores are equal bit for bit."""
+    assert sweep("adapter=full,krona", "seed=0,1")[0] == 0
+    together = records(tmp_path)
+    shutil.rmtree(tmp_path / "results")
+    assert run_command(["train", *TINY, "adapter=krona", "seed=1"]) == 0
+    assert run_command(["train", *TINY, "adapter=full", "seed=1"]) == 0
+    for run_id, alone in records(tmp_path).items():
+        for part in ("metrics", "adapter_sha256", "best"):
+            assert together[run_id][part] == alone[part], (alone["adapter"], part)
 
 
 @pytest.mark.skipif(find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="needs petbench[joblib]")

@@ -107,6 +107,17 @@ def test_the_last_checkpoint_can_be_reported() -> None:
     assert last.best.step == 20
 
 
+def test_rows_that_choose_and_are_reported_are_answered_once_an_evaluation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under glue_dev they are the same; their answers are those of the evaluation that chose the checkpoint."""
+    asked, answer = [], Scorer.answer
+    monkeypatch.setattr(Scorer, "answer", lambda self, rows: asked.append(rows.name) or answer(self, rows))
+    record = train("adapter=krona", "protocol=glue_dev", "trainer.max_steps=4", "trainer.eval_every=2")
+    assert asked == ["validation", "validation"]
+    assert record.metrics.report == {"validation": record.metrics.selection}
+
+
 def test_a_linear_probe_is_never_the_best_of_hadamard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores that fall: the head's stage has the highest, and the best is the first of the adapter's own stage."""
     scores = count(start=-1)

@@ -84,9 +84,10 @@ class Together:
         return self._cast[1]
 
     def _begin(self, model: Any, arguments: Any) -> None:
-        # Under gradient checkpointing, a layer that runs again must not use tensors of the first forward pass.
-        again = is_checkpointing(model)
-        self._armed = torch.is_grad_enabled() and not again and bound_by_launches(self._adapters[0])
+        # Under gradient checkpointing, a layer that runs again must not use tensors of the first forward pass. It is
+        # asked last: the answer walks through all modules.
+        pays = torch.is_grad_enabled() and bound_by_launches(self._adapters[0])
+        self._armed = pays and not is_checkpointing(model)
 
     def _end(self, model: Any, arguments: Any, output: Any) -> None:
         self._armed, self._cast = False, None

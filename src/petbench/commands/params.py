@@ -1,15 +1,20 @@
 """`petbench params`: parameters by part, without weights, data or network."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petbench.commands.arguments import Arguments, folder
+from petbench.commands.counted import Counted, Memory
 from petbench.commands.tables import params_table
 from petbench.compose.expand import expand
 from petbench.compose.overrides import require_once
 from petbench.console import print_table, say
 from petbench.errors import UserError
 from petbench.report.published.percents import printed_percent
+
+if TYPE_CHECKING:  # it loads torch
+    from petbench.config.spec import RunSpec
+    from petbench.training.plan import Plan
 
 
 def params_main(argv: list[str]) -> int:
@@ -44,28 +49,36 @@ def params_main(argv: list[str]) -> int:
 
 def _rows(members: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """One row for each member. Of several members, one that is impossible on its model gives a line of text instead."""
-    from petbench.training.plan import plan, spec_from
-
+    memory = Memory(members[0].values["cache_dir"])
     rows, skipped = [], []
     for member in members:
-        spec = spec_from(member.values)
-        try:
-            found = plan(spec)
-        except UserError as error:
-            if len(members) == 1:
-                raise
-            skipped.append(f"{spec.adapter.label}: not possible on {spec.model.label}: {error}")
-            continue
-        params = found.params
-        row = {
-            "model": spec.model.label,
-            "adapter": spec.adapter.label,
-            "params": params.model_dump(),
-            "mergeable": found.mergeable,
-            "bytes": 4 * params.trainable,
-            "notes": found.notes,
-        }
-        if (printed := printed_percent(spec.model.label, spec.adapter.method, params)) is not None:
-            row["paper_percent"] = printed
-        rows.append(row)
+        row = memory.recall(member.values)
+        if row is None:
+            from petbench.adapters.registry import method_named
+            from petbench.training.plan import plan, spec_from
+
+            spec = spec_from(member.values)
+            try:
+                row = _row(spec, plan(spec))
+            except UserError as error:
+                if len(members) == 1:
+                    raise
+                skipped.append(f"{spec.adapter.label}: not possible on {spec.model.label}: {error}")
+                continue
+            memory.take(member.values, row, type(method_named(row.method)).__module__)
+        printed = printed_percent(row.model, row.method, row.params)
+        rows.append(row.model_dump() | ({} if printed is None else {"paper_percent": printed}))
+    memory.keep()
     return rows, skipped
+
+
+def _row(spec: "RunSpec", found: "Plan") -> Counted:
+    return Counted(
+        model=spec.model.label,
+        adapter=spec.adapter.label,
+        method=spec.adapter.method,
+        params=found.params,
+        mergeable=found.mergeable,
+        bytes=4 * found.params.trainable,
+        notes=found.notes,
+    )

@@ -29,12 +29,12 @@ def values_of(members: Sequence[Sequence[str]], config_dir: str | None = None) -
     Raises what Hydra and OmegaConf raise; see `compose.hydra_errors`.
     """
     roots = conf_roots(config_dir)
-    split = [_split(overrides, roots) for overrides in members]
-    shared = set.intersection(*(set(values) for _, values in split)) if split else set()
-    configs = _composed(dict.fromkeys(choices for choices, _ in split), roots)
+    halves = [split(overrides, roots) for overrides in members]
+    shared = set.intersection(*(set(values) for _, values in halves)) if halves else set()
+    configs = _composed(dict.fromkeys(choices for choices, _ in halves), roots)
     bases: dict[Choices, _Base] = {}
     out = []
-    for choices, values in split:
+    for choices, values in halves:
         if choices not in bases:
             bases[choices] = _Base(configs[choices], [text for text in values if text in shared])
         out.append(bases[choices].values([text for text in values if text not in shared]))
@@ -60,7 +60,7 @@ def preset_of(overrides: Sequence[str], roots: Sequence[Path]) -> Any:
     If only petbench's own files are read, plain values are left out, as they cannot change these; a user's file may
     refer to any value (`params: {optim.lr: ${lrs}}`).
     """
-    choices, values = _split(overrides, roots)
+    choices, values = split(overrides, roots)
     if not _only_shipped(choices, roots) or any(
         key_of(text).startswith(("recipe", "table")) for text in values
     ):
@@ -154,7 +154,7 @@ class _Base:
 
     def _put(self, plain: Any, text: str) -> bool:
         """Set one value in plain values; False, without setting it, if OmegaConf might do something else."""
-        value = _parsed(text).value()
+        value = parsed(text).value()
         *parents, leaf = key_of(text).split(".")
         simple = value is None or isinstance(value, bool | int | float) or type(value) is str
         if not simple or (type(value) is str and "$" in value):
@@ -169,7 +169,7 @@ class _Base:
         return True
 
 
-def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The overrides in two parts: choices of groups (and what must stay with them), and plain values."""
     if any(o.startswith("~") or (o.startswith("+") and not o.startswith("++")) for o in overrides):
         return tuple(overrides), ()  # these depend on the overrides before them: Hydra gets all of them
@@ -179,12 +179,13 @@ def _split(overrides: Sequence[str], roots: Sequence[Path]) -> tuple[tuple[str, 
 
 def _with(config: Any, overrides: Sequence[str]) -> Any:
     """The config with values set as Hydra sets those of a command line after it has composed the groups."""
-    ConfigLoaderImpl._apply_overrides_to_config([_parsed(text) for text in overrides], config)
+    ConfigLoaderImpl._apply_overrides_to_config([parsed(text) for text in overrides], config)
     return config
 
 
 @cache
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """An override as Hydra reads it."""
     return OverridesParser.create().parse_override(text)
 
 

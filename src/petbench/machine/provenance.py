@@ -15,6 +15,7 @@ VERSIONED = (
 )  # fmt: skip
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of the packages that a number depends on, and of Python."""
     found = {"python": platform.python_version()}

@@ -12,7 +12,7 @@ from petbench.models.made_up import made_up
 from petbench.tuned.attach import Tuned
 
 LENGTH = 10  # tokens of the row, as in KronA's measurement
-WARM_UP, TIMED = 10, 40  # rounds at the end of a run; `petbench bench` takes 150 and 200
+WARM_UP, TIMED = 5, 20  # rounds at the end of a run; `petbench bench` takes 150 and 200
 
 
 @dataclass(frozen=True)

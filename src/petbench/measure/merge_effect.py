@@ -12,7 +12,8 @@ from petbench.record import Merge
 from petbench.tasks.encode.encode import Encoded, collate
 from petbench.tuned.attach import Tuned
 
-ROWS = 64  # enough to see a flipped label, few enough to cost nothing
+ROWS = 64  # enough to see a flipped label, few enough to cost little
+BATCH = 16  # of rows of like lengths: one long row does not pad all the others
 
 
 @torch.no_grad()
@@ -24,15 +25,21 @@ def merge_effect(tuned: Tuned, backbone: Backbone, encoded: Encoded, labels: lis
     if not tuned.method.mergeable(tuned.spec, tuned.layout):
         return Merge(mergeable=False)
     device = next(tuned.model.parameters()).device
-    rows = list(range(min(ROWS, len(encoded))))
-    pad_id = backbone.tokenizer.pad_token_id
-    batch = {k: v.to(device) for k, v in collate(encoded, rows, pad_id).items() if k != "labels"}
+    rows = sorted(range(min(ROWS, len(encoded))), key=lambda row: encoded.lengths[row])
+    batches = [
+        collate(encoded, rows[start : start + BATCH], backbone.tokenizer.pad_token_id)
+        for start in range(0, len(rows), BATCH)
+    ]
 
     def logits() -> Tensor:
         tuned.model.eval()
+        return torch.cat([answers(batch) for batch in batches])
+
+    def answers(batch: dict[str, Tensor]) -> Tensor:
+        inputs = {k: v.to(device) for k, v in batch.items() if k != "labels"}
         if backbone.form == "text":
-            return label_scores(tuned.model, batch, labels)
-        return tuned.model(**batch).logits.float()
+            return label_scores(tuned.model, inputs, labels)
+        return tuned.model(**inputs).logits.float()
 
     before = logits()
     tuned.merge()

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf, open_dict
 
 from petbench.compose.expand import without_sweeps
 from petbench.compose.hydra import CONFIG_NAME, forgiving, hydra_errors, search_path_override
+from petbench.compose.sweep_loader import SweepLoader
 from petbench.config.paths import at_home
 from petbench.config.plugins import Plugin, launcher_of
 from petbench.config.tree import conf_dir
@@ -24,6 +25,7 @@ from petbench.console import warn
 from petbench.errors import RunError, UserError
 from petbench.machine.gpus import present, usable
 from petbench.machine.signals import before_stopping
+from petbench.sweep.carry import Carrier, unpack
 from petbench.sweep.workers import stop_workers, worker
 
 Overrides = Sequence[str]
@@ -51,13 +53,14 @@ def launch(
         _ask_for_gpus(config.hydra.launcher, len(members))
         own = [own_overrides(member, share.threads) for member in members]
         size = share.jobs or len(own)
-        task = _bound(task, config)
+        results_dir = Path(config.results_dir)
+        carrier = Carrier(_bound(task, config))
         for first in range(0, len(own), size):
             launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task, config=config
+                hydra_context=context, task_function=carrier, config=config
             )
             try:
-                with before_stopping(partial(stop_workers, Path(config.results_dir))):
+                with carrier.marking(results_dir), before_stopping(partial(stop_workers, results_dir)):
                     results = launcher.launch(own[first : first + size], initial_job_idx=first)
             except (UserError, RunError):
                 raise
@@ -69,6 +72,8 @@ def launch(
             for result in results:
                 if result.status.name == "FAILED":  # Hydra raises the error only when the value is read
                     warn(f"{' '.join(result.overrides or [])}: {result._return_value!r}")
+                else:
+                    unpack(result._return_value, results_dir)
 
 
 def search(
@@ -180,10 +185,14 @@ def gpu_share(gpus: int, at_once: int) -> float:
 
 
 def _tidy(config: Any, argv: Overrides) -> None:
-    """Replace submitit's default folder, which would create an empty folder called `%j`."""
+    """Replace submitit's default folder, which would create an empty folder called `%j`; ask a Ray cluster that runs
+    already for no object store, which the launcher's default does and Ray refuses."""
     key = "hydra.launcher.submitit_folder"
     if "submitit_folder" in config.hydra.launcher and not any(a.startswith(f"{key}=") for a in argv):
         config.hydra.launcher.submitit_folder = "${hydra.sweep.dir}/.submitit"
+    init = _at(config.hydra.launcher, "ray.init")
+    if init is not None and init.get("address") and "object_store_memory" not in init:
+        OmegaConf.update(init, "object_store_memory", None, force_add=True)
 
 
 def cores() -> int:
@@ -207,4 +216,5 @@ def _engine(argv: Overrides, config_dir: str | None) -> Iterator[tuple[Any, Any]
                 with_log_configuration=False,
             )
             config.results_dir = at_home(str(config.results_dir))  # Hydra creates its own folder in it
-            yield config, HydraContext(config_loader=engine.config_loader, callbacks=Callbacks(config))
+            loader = SweepLoader(engine.config_loader.get_search_path(), config_dir)
+            yield config, HydraContext(config_loader=loader, callbacks=Callbacks(config))

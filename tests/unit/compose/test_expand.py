@@ -1,15 +1,19 @@
 """Members are composed as Hydra itself would compose each of them, however they were put together."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from petbench.compose import many
 from petbench.compose.expand import expand, recompose, without_sweeps
+from petbench.compose.sweep_loader import SweepLoader
 from petbench.config.tree import conf_dir
 from petbench.errors import UserError
 
@@ -135,3 +139,36 @@ def test_a_sweep_of_ones_own_may_read_any_value_of_the_line(
     )
     members = expand(["sweep=mine", "adapter=krona", "task=rte", *more], str(tmp_path))
     assert [member.values["optim"]["lr"] for member in members] == rates
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_loader_of_a_sweep_gives_what_hydras_own_gives(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Hydra's own part: a launcher's folders and a run's W&B group are read from it."""
+    command = COMMANDS[name].replace("'b c'", "'b\x00c'").split()
+    members = expand([word.replace("\x00", " ") for word in command])
+    plain = ConfigLoaderImpl._load_configuration_impl
+    composed: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        composed.append(1)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+        engine = GlobalHydra.instance().hydra
+        assert engine is not None
+        master = engine.compose_config("config", [], RunMode.MULTIRUN, with_log_configuration=False)
+        loader = SweepLoader(engine.config_loader.get_search_path())
+        composed.clear()
+        ours = [loader.load_sweep_config(master, list(member.overrides)) for member in members]
+        mine = len(composed)
+        for member, our in zip(members, ours, strict=True):
+            own = engine.config_loader.load_sweep_config(master, list(member.overrides))
+            assert OmegaConf.to_container(our) == OmegaConf.to_container(own), member.overrides
+            assert OmegaConf.is_struct(our) == OmegaConf.is_struct(own)
+    if name == "groups and values":
+        assert (mine, len(members)) == (4, 8)  # a composition for each method and task, none for a seed
+    assert not pickle.loads(pickle.dumps(loader))._composed  # not sent to a launcher's processes

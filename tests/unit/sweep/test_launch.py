@@ -122,3 +122,14 @@ def test_a_launcher_is_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert share_of(launcher, 100, 16) == Share(threads=4)
     finally:
         plugins.cache_clear()
+
+
+def test_a_ray_cluster_that_runs_is_asked_for_no_object_store() -> None:
+    """The launcher's default asks for one, and Ray then refuses to join the cluster."""
+    found = {}
+    for address in (None, "auto"):
+        launcher = {"_target_": RAY, "ray": {"init": {"address": address}, "remote": {}}}
+        config = OmegaConf.create({"hydra": {"launcher": launcher}})
+        launch._tidy(config, [])
+        found[address] = config.hydra.launcher.ray.init.setdefault("object_store_memory", 7)
+    assert found == {None: 7, "auto": None}
