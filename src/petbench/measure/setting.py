@@ -16,7 +16,7 @@ def setting(argv: Sequence[str], device: torch.device) -> dict[str, Any]:
     """The command (its arguments: argv), the date (UTC), the versions of packages, petbench's commit and whether it had
     changes, and the machine with its load of the last minute (processes that ran or waited, where the system tells).
     Asked before the numbers are taken: the checkout may change meanwhile."""
-    machine = {
+    machine: dict[str, Any] = {
         "processor": device_name(torch.device("cpu")),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
