@@ -1,6 +1,6 @@
 """Measures how a step grows: with the tokens of a row, the size of the model, and the shape of KronA's factors.
 
-python scripts/bench_growth.py                         all of it: half an hour on one idle core
+python scripts/bench_growth.py                         all of it: an hour on one idle core
 python scripts/bench_growth.py length_64 model_minilm  some of it
 
 Each name is one call of `petbench bench`, which is kept as results/bench/NAME.json; `scripts/bench_tables.py` makes the
@@ -24,7 +24,7 @@ ALL = (
     "adapter=krona,krona_b,krona_b_res,lora,peft/lora,peft/lokr,peft/dora,hadamard,ia3,bitfit,compacter,compacter_pp,"
     "houlsby,parallel_adapter,kernel_mix"
 )
-STEP = ("--what", "step", "--rounds", "3")
+STEP = ("--what", "step", "--rounds", "7")
 SMALL = ("model.weights=random", "--batch", "1", "--length", "32", *STEP)  # also for models that are large
 LENGTHS = (16, 32, 64, 128, 256)
 MODELS = ("tiny_bert", "t5_small", "minilm", "bert_base", "t5_base")
@@ -33,9 +33,9 @@ SHAPES = "adapter.factor_shape=[2,192],[8,48],[24,16],[48,8],[192,2]"
 LARGE = ("adapter=krona,lora", "adapter=compacter,peft/lokr")
 
 MEASURED: dict[str, tuple[str, ...]] = {
-    "methods": (ALL, "model=minilm", "--batch", "8", "--length", "64", "--rounds", "5"),
+    "methods": (ALL, "model=minilm", "--batch", "32", "--length", "64", "--rounds", "9"),
     "t5_base": (SIDE_BY_SIDE, "model=t5_base", "model.weights=random", "--batch", "8", "--length", "64",
-                "--what", "step", "--rounds", "3"),
+                "--what", "step", "--rounds", "5"),
     **{
         f"length_{n}": (SIDE_BY_SIDE, "model=minilm", "--batch", "4", "--length", str(n), *STEP)
         for n in LENGTHS
