@@ -17,7 +17,9 @@ WORDS = [
     "sweep=choose",
     "data.file=tickets.csv",
     "model=tiny_bert",
-    "trainer.max_steps=4",
+    "trainer.max_steps=60",
+    "trainer.eval_every=60",
+    "optim.lr=2e-2",
     "results_dir=r",
 ]
 WORDS += ["adapter=head_only,ia3,krona,lora", "--minutes", "5"]
@@ -60,6 +62,26 @@ def test_three_rounds_and_an_answer(chosen: Chosen) -> None:
     finals = [record for record in records if not record.is_trial]
     assert len(finals) == 6 and {record.seed for record in finals} == {0, 1}
     assert all(record.config["data"]["max_train_examples"] is None for record in finals)
+
+
+def test_where_nothing_is_learnt_there_is_no_answer(chosen: Chosen) -> None:
+    """Four steps: all rows get one answer, so scores rank nothing, and more rows are tried as long as there are any."""
+    words = [word for word in WORDS if not word.startswith(("trainer.max_steps", "results_dir"))]
+    with chdir(chosen.folder):
+        status, text = said(*words, "trainer.max_steps=4", "trainer.select=last", "results_dir=short")
+    assert status == 0
+    assert "Round 1 of 3: 4 methods on 512 rows" in text and "Round 3" not in text
+    assert "No answer within 5 minutes: on 512 rows 0 of 4 methods give more than one answer" in text
+    assert text.endswith("The same command goes on with more time: --minutes 10.")
+
+
+def test_a_collapsed_method_is_never_the_answer(chosen: Chosen) -> None:
+    records = [record for record in read_records(chosen.folder / "r") if not record.is_trial]
+    learnt = {record.adapter for record in records if not record.collapsed}
+    use = chosen.first[1].partition("Use ")[2].split(" ")[0]
+    assert use in learnt
+    if learnt != {record.adapter for record in records}:
+        assert "nothing learnt: no better than one answer for all rows" in chosen.first[1]
 
 
 def test_the_same_command_runs_nothing_anew(chosen: Chosen) -> None:

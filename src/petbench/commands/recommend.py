@@ -101,7 +101,11 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
             f"No answer: scores of {names} have no common mean. Choose a task: --where task=NAME.",
         ]
     if answer.pick is None:
-        return [*lines, "No answer: no method has two finished runs under these limits.", *_left_out(answer)]
+        return [
+            *lines,
+            "No answer: no method has two finished runs that learnt something under these limits.",
+            *_left_out(answer),
+        ]
     keys, tasks = answer.keys, answer.columns
     where = tasks[0].label if len(tasks) == 1 else f"the mean of {len(tasks)} tasks"
     lines.append(f"Use {_row(answer.pick, keys)} on {where}.")

@@ -55,7 +55,7 @@ def _choose(composed: "Sequence[Composed]", start: "Start", config_dir: str | No
 
     members = run_choice(composed, start, config_dir)
     done = [record for member in members if (record := member.record) and record.status == "done"]
-    if done and not any(member.spec.plan for member in members):
+    if any(not record.is_trial for record in done) and not any(member.spec.plan for member in members):
         where = {key: (str(getattr(done[0], key)),) for key in ("task", "model", "protocol")}
         say_answers(Path(members[0].spec.results_dir), where, Limits())
     return exit_status(members)

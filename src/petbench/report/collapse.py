@@ -26,6 +26,15 @@ def nothing_learnt(record: Record, folder: Path) -> str | None:
     return f"accuracy {score(accuracy)} is below the majority class, {score(share)}: little was learnt"
 
 
+def learnt(record: Record) -> bool:
+    """Whether a finished run does better than one answer for all rows, as far as its report rows tell."""
+    share = majority(record)
+    if record.headline is None or record.collapsed:
+        return False
+    accuracy = record.metrics.report.get(record.headline.split, {}).get("accuracy")
+    return share is None or accuracy is None or accuracy > share
+
+
 def majority(record: Record) -> float | None:
     """The share of the most frequent label among the report rows; None for a regression."""
     if record.headline is None:

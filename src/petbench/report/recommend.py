@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from petbench.report.cells import Cell
+from petbench.report.collapse import learnt
 from petbench.report.layout import Column, Row, Span, Table
 from petbench.report.sides import Read
 from petbench.report.standings import Verdict, judge_average, judge_column, verdict_of
@@ -81,7 +82,7 @@ def recommend(table: Table, limits: Limits, read: Read) -> Answer:
     left_out: dict[str, LeftOut] = {}
     able: list[Row] = []
     for row in table.rows if wanted else ():
-        why = _unfit(row, keys) or _beyond(row, limits)
+        why = _unfit(row, keys) or _beyond(row, limits) or _idle(row, keys)
         if why:
             left_out[row.label] = why
         else:
@@ -119,6 +120,14 @@ def _unfit(row: Row, keys: Sequence[str]) -> LeftOut | None:
     if min(runs) == 0:
         return LeftOut("no finished run" if len(keys) == 1 else "not all tasks")
     return LeftOut("a single run, which says nothing about the spread") if min(runs) < FEWEST_RUNS else None
+
+
+def _idle(row: Row, keys: Sequence[str]) -> LeftOut | None:
+    """A row whose runs learnt nothing on any task: a wide interval does not make it as good as others."""
+    runs = [run for key in keys for run in row.entries[key].cell.done]
+    return (
+        None if any(map(learnt, runs)) else LeftOut("nothing learnt: no better than one answer for all rows")
+    )
 
 
 def _beyond(row: Row, limits: Limits) -> LeftOut | None:
