@@ -15,11 +15,10 @@ from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import DiskError
-from petbench.record import Record, read_record
+from petbench.record import RESUME_FILE, Record, read_record
 from petbench.training.claim import claimed
 from petbench.training.claim_file import CLAIM_FILE, this_process
 from petbench.training.prepare import prepare
-from petbench.training.resume import RESUME_FILE
 from petbench.training.run import run
 from petbench.tuned import checkpoint
 

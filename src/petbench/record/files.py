@@ -11,6 +11,7 @@ from petbench.files import write_json
 from petbench.record.record import SCHEMA_VERSION, Record
 
 RECORD_FILE = "record.json"
+RESUME_FILE = "resume.safetensors"  # the state that a stopped run goes on from
 
 
 def run_folder(results_dir: str | Path, run_id: str) -> Path:

@@ -12,9 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from petbench.files import replacing
-from petbench.record import RECORD_FILE, run_folder
+from petbench.record import RECORD_FILE, RESUME_FILE, run_folder
 from petbench.training.claim_file import CLAIM_FILE
-from petbench.training.resume import RESUME_FILE
 
 Folder = dict[str, bytes]  # path below a run's folder -> content
 

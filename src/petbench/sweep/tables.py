@@ -9,7 +9,7 @@ from petbench.console import Grid, print_table, say
 from petbench.errors import UserError
 from petbench.machine.devices import choose_device
 from petbench.machine.provenance import device_name
-from petbench.record import read_records
+from petbench.record import RESUME_FILE, read_records
 from petbench.record.units import seconds, size
 from petbench.sweep.estimate import Estimate, Measured
 from petbench.sweep.members import Member
@@ -133,7 +133,7 @@ def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:
 
 def _planned_state(member: Member) -> str:
     if member.before is None:
-        return "resume" if (member.folder / "resume.safetensors").is_file() else "new"
+        return "resume" if (member.folder / RESUME_FILE).is_file() else "new"
     if member.over:
         return member.before.status
     return (

@@ -13,10 +13,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from petbench.errors import UserError
+from petbench.record import RESUME_FILE
 from petbench.tuned.checkpoint import load_tensors, save_tensors
 from petbench.tuned.content import refuse_another
-
-RESUME_FILE = "resume.safetensors"
 
 
 @dataclass

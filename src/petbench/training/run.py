@@ -16,14 +16,23 @@ from petbench.errors import Diverged, NotHere, Paused, RunError, UserError
 from petbench.files import half_written, write_text
 from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
-from petbench.record import RECORD_FILE, Cost, Point, Provenance, Record, Status, read_record, write_record
+from petbench.record import (
+    RECORD_FILE,
+    RESUME_FILE,
+    Cost,
+    Point,
+    Provenance,
+    Record,
+    Status,
+    read_record,
+    write_record,
+)
 from petbench.tracking.log import METRICS
 from petbench.training.claim import LOCK_FILE, Busy, Claim, claimed, owner
 from petbench.training.claim_file import CLAIM_FILE
 from petbench.training.draws import draws
 from petbench.training.pause import stays_paused
 from petbench.training.prepare import Prepared
-from petbench.training.resume import RESUME_FILE
 from petbench.training.session import SOLO, Solo
 from petbench.training.space import warn_of_space
 from petbench.training.told import tell_again

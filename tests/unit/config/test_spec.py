@@ -49,6 +49,7 @@ OTHERS: dict[str, Any] = {
     "trainer.precision": "bf16",
     "trainer.device": "cpu",
     "trainer.progress": "off",
+    "trainer.cuda_graph": "auto",
     "optim.schedule": "constant",
     "eval.decode": "generate",
     "logger.name": "none",
@@ -132,7 +133,7 @@ def test_what_is_no_identity_is_the_list_that_the_design_names() -> None:
     left_out = {".".join(path) for path in NOT_IDENTITY}
     assert left_out == {
         "results_dir", "cache_dir", "plan", "retry", "tuning", "logger", "adapter.name", "model.label", "model.known",
-        "data.dir", "data.source", "trainer.device", "trainer.threads", "trainer.log_every",
+        "data.dir", "data.source", "trainer.device", "trainer.cuda_graph", "trainer.threads", "trainer.log_every",
         "trainer.progress", "trainer.keep_resume_state",
         # Rows of one's own are told by their digest, and their task by that of its definition.
         "data.file", "data.hub", "data.text", "data.label", "data.kind", *(f"task.{key}" for key in DEFINED),

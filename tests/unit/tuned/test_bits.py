@@ -14,8 +14,8 @@ from petbench.compose.expand import expand
 from petbench.config.spec import parse
 from petbench.errors import RunError, UserError
 from petbench.export.write import merge_to_folder
-from petbench.record import Record, write_record
-from petbench.training.resume import RESUME_FILE, BrokenState, Progress, load_resume, save_resume
+from petbench.record import RESUME_FILE, Record, write_record
+from petbench.training.resume import BrokenState, Progress, load_resume, save_resume
 from petbench.tuned.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
