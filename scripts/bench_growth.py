@@ -12,7 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from petbench.files import write_text
@@ -48,13 +48,18 @@ MEASURED: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(MEASURED)}")
-    chosen = parser.parse_args().names or list(MEASURED)
-    if unknown := sorted(set(chosen) - MEASURED.keys()):
-        parser.error(f"got {', '.join(unknown)}. Legal: {', '.join(MEASURED)}")
-    for name in chosen:
+    for name in asked_for(__doc__, MEASURED):
         print(measured(name, MEASURED[name]), flush=True)
+
+
+def asked_for(about: str, cases: Mapping[str, Sequence[str]]) -> list[str]:
+    """The cases that the command line names; all of them where it names none. Exit 2 for another name."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(cases)}")
+    chosen: list[str] = parser.parse_args().names or list(cases)
+    if unknown := sorted(set(chosen) - cases.keys()):
+        parser.error(f"got {', '.join(unknown)}. Legal: {', '.join(cases)}")
+    return chosen
 
 
 def measured(name: str, arguments: Sequence[str]) -> Path:

@@ -9,24 +9,16 @@ error of a score on as many rows. Writes OUT/halving.md.
 """
 
 import argparse
-import subprocess
-import sys
 from math import sqrt
 from pathlib import Path
 
+from measure_choice import run
 from petbench.adapters.registry import spec_of
 from petbench.config.spec import parse
 from petbench.record import Record, read_records
 from petbench.training.prepare import prepare
 
 METHODS = ("krona", "lora", "compacter")
-
-
-def run(*words: str) -> None:
-    """One command of petbench. Ends the script where it fails."""
-    done = subprocess.run([sys.executable, "-m", "petbench", *words])
-    if done.returncode:
-        sys.exit(f"petbench {' '.join(words)}: exit {done.returncode}")
 
 
 def trials(folder: Path) -> list[Record]:

@@ -6,9 +6,7 @@ python scripts/time_lanes.py lanes_8x12        one of them: batch 8, at most 12 
 Each case is kept as results/bench/NAME.json. A case of your own: `petbench bench --lanes 8 --batch 8 --length 12`.
 """
 
-import argparse
-
-from bench_growth import measured
+from bench_growth import asked_for, measured
 from bench_tables import lanes_table
 
 MODEL = ("adapter=krona", "model=minilm", "trainer.precision=fp32")
@@ -21,11 +19,7 @@ CASES: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(CASES)}")
-    chosen = parser.parse_args().names or list(CASES)
-    if unknown := sorted(set(chosen) - CASES.keys()):
-        parser.error(f"got {', '.join(unknown)}. Legal: {', '.join(CASES)}")
+    chosen = asked_for(__doc__, CASES)
     print(lanes_table([measured(name, CASES[name]) for name in chosen]))
 
 

@@ -10,7 +10,9 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 WITH_FLAGS = [
-    path.name for path in sorted(SCRIPTS.glob("*.py")) if "argparse" in path.read_text(encoding="utf-8")
+    path.name
+    for path in sorted(SCRIPTS.glob("*.py"))
+    if any(word in path.read_text(encoding="utf-8") for word in ("argparse", "asked_for"))
 ]
 
 
