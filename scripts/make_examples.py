@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from petbench.record import ANSWERS_FILE
+from petbench.record import ANSWERS_FILE, RECORD_FILE, read_records
 
 PEFT = (
     "peft/adalora,peft/boft,peft/dora,peft/fourierft,peft/ia3,peft/ln_tuning,peft/loha,peft/lokr,peft/lora,"
@@ -24,6 +24,7 @@ PEFT = (
 SETTING = (
     "task=sst2 model=minilm data.dir=glue data.max_train_examples=4000 trainer.epochs=1 trainer.threads=1"
 )
+ENDED = ("done", "failed", "diverged")
 COMMANDS = tuple(
     f"-m seed={seed} adapter={adapters} {SETTING}" for seed in range(5) for adapters in ("glob(*)", PEFT)
 )
@@ -36,19 +37,28 @@ def petbench(*arguments: str, folder: Path) -> None:
     subprocess.run(command, cwd=folder, check=True, env=environment | {"OMP_NUM_THREADS": "1"})
 
 
-def keep_records(runs: Path, out: Path, work: Path) -> None:
-    """Replace `out/runs` by the records of `runs`, on one line each and without the path of the work folder, and
-    their answers as they are."""
+def link_glue(glue: Path, work: Path) -> None:
+    """Name the data folder `glue` in the work folder, so that no record holds where it lies."""
+    work.mkdir(parents=True, exist_ok=True)
+    if not (link := work / "glue").exists():
+        link.symlink_to(glue.resolve())
+
+
+def keep_records(work: Path, out: Path) -> None:
+    """Replace `out` by the records of the runs that ended in `work/results`, on one line each and without the path of
+    the work folder, and the answers of all but trials as they are."""
     shutil.rmtree(out, ignore_errors=True)
-    for record in sorted(runs.glob("*/record.json")):
-        place = out / "runs" / record.parent.name
+    for record in read_records(work / "results"):
+        if record.status not in ENDED:
+            continue
+        ran, place = work / "results" / "runs" / record.run_id, out / "runs" / record.run_id
         place.mkdir(parents=True)
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = json.loads((ran / RECORD_FILE).read_text(encoding="utf-8"))
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))  # as written, less the spaces
         text = text.replace(f"{work}/", "")  # a run remembers its folders by their whole path
-        (place / "record.json").write_text(text + "\n", encoding="utf-8")
-        if (answers := record.with_name(ANSWERS_FILE)).is_file():
-            shutil.copy(answers, place)
+        (place / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+        if (ran / ANSWERS_FILE).is_file() and not record.is_trial:
+            shutil.copy(ran / ANSWERS_FILE, place)
 
 
 def main() -> None:
@@ -59,13 +69,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/examples"))
     options = parser.parse_args()
     work, out = options.work.resolve(), options.out.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    link = work / "glue"
-    if not link.exists():
-        link.symlink_to(options.glue.resolve())
+    link_glue(options.glue, work)
     for command in COMMANDS:
         petbench("train", *command.split(), folder=work)
-    keep_records(work / "results" / "runs", out, work)
+    keep_records(work, out)
     petbench("report", str(out), "--tables-only", "--cite", "--out", str(out.parent / "tables"), folder=out)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from page_tour import DOCS, Tour, commands, ran, toured
 
+VERDICTS = ("It is the ", "It is significantly", "No two of the ", "Larger methods", "  +", "  -")
 SWEEP = "petbench train -m adapter=krona,lora,head_only seed=0,1,2 task=sst2"
 
 
@@ -46,11 +47,16 @@ def test_the_answer_is_under_the_limit_and_ahead_of_the_head_alone(tour: Tour) -
 
 
 def test_what_the_page_shows_is_what_is_printed(tour: Tour) -> None:
-    """By the first word of every line: numbers and verdicts are those of a machine."""
+    """By the first word of every line: numbers are those of a machine. So is what `recommend` says below its answer:
+    scores that differ in the last step of training may carry another verdict, and another list of larger methods."""
     page = (DOCS / "tour.md").read_text(encoding="utf-8")
     shown = "\n".join(re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
     printed = {first_word(line) for said in tour.said.values() for line in said[1].splitlines()}
-    missing = [line for line in shown.splitlines() if first_word(line) not in printed]
+    missing = [
+        line
+        for line in shown.splitlines()
+        if not line.startswith(VERDICTS) and first_word(line) not in printed
+    ]
     assert shown.count("\n") > 15 and not missing
 
 

@@ -1,0 +1,95 @@
+"""Makes results/findings by real commands: for each question of docs/findings.md a folder of records and tables.
+
+python scripts/make_findings.py QUESTION… --glue DIR [--work outputs/findings]
+
+One question is half an hour to four hours on two cores. Runs are kept in the work folder and skipped by the next call,
+so it can be stopped, and a second call beside it shares the runs. Seeds come last, so that a stop leaves all methods
+with equally many. `--keep` takes into the repository what is there, without training.
+"""
+
+import argparse
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from numpy.random import default_rng
+
+from make_examples import SETTING as SST2
+from make_examples import keep_records, link_glue, petbench
+
+ROWS = {"train": 4_000, "validation": 1_000, "test": 20_000}  # of SST-2's train rows, no text twice
+RATES = "adapter.tuning.search={optim.lr:[5e-4,1e-3,2e-3,3e-3,5e-3,1e-2,2e-2,3e-2]}"
+PAIR = (  # 9,216 adapter parameters each, scale 1, norms trained
+    "adapter=krona adapter.scale=1",
+    "adapter=lora adapter.rank=1 adapter.alpha=1 adapter.train_norms=true",
+)
+TASKS = (
+    SST2,
+    "data.file=rows model=minilm trainer.epochs=1 trainer.threads=1",
+    *(
+        f"task={task} model=minilm data.dir=glue trainer.epochs=2 trainer.threads=1"
+        for task in ("mrpc", "stsb", "cola")
+    ),
+)
+BUDGETS = (  # the least for which a method has a size: Compacter 23,120 parameters, Kernel-mix 152,064
+    "adapter=krona,lora,compacter,pfeiffer budget.params=25000",
+    "adapter=krona,lora,compacter,pfeiffer budget.params=50000",
+    "adapter=krona,lora,pfeiffer,kernel_mix budget.params=160000",
+    "adapter=hadamard,bitfit",
+)
+QUESTIONS = {
+    "kronecker": [
+        f"sweep=tuned budget_runs=8 {method} {RATES} {task} seed={seeds}"
+        for seeds in ("0,1,2,3", "4,5,6,7", "8,9,10,11")
+        for task in TASKS
+        for method in PAIR
+    ],
+    "budgets": [f"sweep=tuned budget_runs=4 {methods} {SST2} seed=0,1,2,3,4" for methods in BUDGETS],
+    "layers": [
+        f"-m adapter=hadamard,ln_tuning adapter.layers=last:1,last:2,last:3,last:4,last:5,all {SST2} seed={seed}"
+        for seed in range(5)
+    ],
+    "rows": [
+        "sweep=low_resource adapter=compacter_pp,full task=sst2 task.train_examples=100,500,1000,4000 model=minilm "
+        f"data.dir=glue trainer.max_steps=125 trainer.threads=1 seed={seed}"
+        for seed in range(5)
+    ],
+    "shapes": [f"sweep=shapes adapter=krona {SST2} seed={seed}" for seed in range(5)],
+}
+
+
+def cut_rows(source: Path, out: Path) -> None:
+    """Split SST-2's train rows into a folder of rows that train, select and report; texts are there once."""
+    table = pyarrow.parquet.read_table(source / "sst2" / "train.parquet", columns=["sentence", "label"])
+    first = dict(zip(reversed(table["sentence"].to_pylist()), range(len(table) - 1, -1, -1), strict=True))
+    order = default_rng(0).permutation(sorted(first.values()))
+    out.mkdir()
+    for name, count in ROWS.items():
+        taken, order = order[:count], order[count:]
+        pyarrow.parquet.write_table(table.take(pyarrow.array(taken)), out / f"{name}.parquet")
+
+
+def main() -> None:
+    """Train, keep the records and the answers, derive the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "questions", nargs="+", choices=QUESTIONS, metavar="QUESTION", help=", ".join(QUESTIONS)
+    )
+    parser.add_argument("--glue", type=Path, required=True, metavar="DIR", help="folder with sst2/, mrpc/, …")
+    parser.add_argument("--work", type=Path, default=Path("outputs/findings"), help="where it trains")
+    parser.add_argument("--out", type=Path, default=Path("results/findings"))
+    parser.add_argument("--keep", action="store_true", help="train nothing; keep what is there")
+    options = parser.parse_args()
+    for question in options.questions:
+        work, out = options.work.resolve() / question, options.out.resolve() / question
+        link_glue(options.glue, work)
+        if not (work / "rows").is_dir():
+            cut_rows(options.glue, work / "rows")
+        for command in [] if options.keep else QUESTIONS[question]:
+            petbench("train", *command.split(), folder=work)
+        keep_records(work, out)
+        petbench("report", str(out), "--tables-only", "--cite", "--out", str(out / "tables"), folder=out)
+
+
+if __name__ == "__main__":
+    main()
