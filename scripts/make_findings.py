@@ -31,12 +31,18 @@ TASKS = (
         for task in ("mrpc", "stsb", "cola")
     ),
 )
-BUDGETS = (  # the least for which a method has a size: Compacter 23,120 parameters, Kernel-mix 152,064
-    "adapter=krona,lora,compacter,pfeiffer budget.params=25000",
-    "adapter=krona,lora,compacter,pfeiffer budget.params=50000",
-    "adapter=krona,lora,pfeiffer,kernel_mix budget.params=160000",
-    "adapter=hadamard,bitfit",
-)
+SIZED = {  # a budget sets the size; only learning rates are tried
+    "krona": "adapter=krona adapter.scale=1",
+    "lora": "adapter=lora adapter.rank=8",
+    "compacter": "adapter=compacter adapter.bottleneck_dim=24 adapter.phm_dim=4",
+    "pfeiffer": "adapter=pfeiffer adapter.bottleneck_dim=24",
+    "kernel_mix": "adapter=kernel_mix",
+}
+BUDGETS = {  # Compacter has no size below 23,120 parameters, Kernel-mix none below 152,064
+    25_000: ("krona", "lora", "compacter", "pfeiffer"),
+    50_000: ("krona", "lora", "compacter", "pfeiffer"),
+    160_000: ("krona", "lora", "pfeiffer", "kernel_mix"),
+}
 QUESTIONS = {
     "kronecker": [
         f"sweep=tuned budget_runs=8 {method} {RATES} {task} seed={seeds}"
@@ -44,7 +50,14 @@ QUESTIONS = {
         for task in TASKS
         for method in PAIR
     ],
-    "budgets": [f"sweep=tuned budget_runs=4 {methods} {SST2} seed=0,1,2,3,4" for methods in BUDGETS],
+    "budgets": [
+        f"sweep=tuned budget_runs=4 {method} {SST2} seed={seeds}"
+        for seeds in ("0,1", "2,3,4")
+        for method in (
+            "adapter=hadamard,bitfit",
+            *(f"{SIZED[name]} budget.params={size}" for size, names in BUDGETS.items() for name in names),
+        )
+    ],
     "layers": [
         f"-m adapter=hadamard,ln_tuning adapter.layers=last:1,last:2,last:3,last:4,last:5,all {SST2} seed={seed}"
         for seed in range(5)

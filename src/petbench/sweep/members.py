@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from petbench.compose.expand import Composed
-from petbench.config.spec import RunSpec
+from petbench.config.spec import RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
 from petbench.training.claim import owner
@@ -106,6 +106,14 @@ def why_not(values: dict[str, Any]) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def as_planned(values: dict[str, Any]) -> str:
+    """The config of the run that these values make, its size chosen, as text: equal values make one run.
+
+    Raises UserError when the run is impossible.
+    """
+    return canonical_json(plan(spec_from(values)).spec.identity())
 
 
 def validated(composed: Sequence[Composed]) -> list[Member]:

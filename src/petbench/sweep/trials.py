@@ -26,7 +26,9 @@ KEPT = 3  # one of this many trials is trained to its end
 PAUSING = f"++tuning={{role:trial,pause:{PAUSE}}}"
 TRIAL_SEED = 1000  # the seed of trials of a Hydra sweeper; unlikely to be the seed of a final run
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
-Possible = Callable[[dict[str, Any]], str | None]  # values -> why a run is impossible, else None
+Planned = Callable[
+    [dict[str, Any]], str
+]  # values -> what they make, equal for equal runs; UserError if impossible
 
 
 @dataclass(frozen=True)
@@ -61,27 +63,28 @@ class TunedCell:
     values: dict[str, Any]
     seeds: tuple[int, ...]
 
-    def trials(self, possible: Possible) -> list[Trial]:
+    def trials(self, planned: Planned) -> list[Trial]:
         """`budget_runs` trials: distinct settings in a seeded order, so that a larger budget continues a smaller one.
 
         When all settings are used, they are tried again on another seed. Impossible settings are skipped and cost no
-        trial. Raises UserError when no setting is possible, and when a final seed is also a trial's seed.
+        trial, nor do those that make the run of an earlier one, as sizes do under a budget, which sets the size. Raises
+        UserError when no setting is possible, and when a final seed is also a trial's seed.
         """
         budget, first = self._count("budget_runs", 1), self._count("trial_seed", 0)
         if set(self.seeds) & set(range(first, first + budget)):
             raise UserError(
                 f"trial_seed={first}: trials would use seeds of the final runs, {self.seeds}. Give another trial_seed."
             )
-        settings: list[Setting] = []
+        distinct: dict[str, Setting] = {}
         reasons: list[str] = []
         for setting in self._settings():
-            reason = possible(self._values_with(setting))
-            if reason is None:
-                settings.append(setting)
-            else:
-                reasons.append(reason)
-            if len(settings) == budget:
+            try:
+                distinct.setdefault(planned(self._values_with(setting)), setting)
+            except UserError as error:
+                reasons.append(str(error))
+            if len(distinct) == budget:
                 break
+        settings = list(distinct.values())
         if not settings:
             raise UserError(reasons[0])
         places = [(settings[n % len(settings)], first + n // len(settings)) for n in range(budget)]

@@ -7,7 +7,7 @@ from petbench.console import say, warn
 from petbench.errors import UserError
 from petbench.record import write_record
 from petbench.record.units import measured, seconds, whole
-from petbench.sweep.members import Member, why_not
+from petbench.sweep.members import Member, as_planned
 from petbench.sweep.sweep import Start, sweep
 from petbench.sweep.trials import (
     Chosen,
@@ -31,7 +31,7 @@ def run_tuned(composed: Sequence[Composed], start: Start, config_dir: str | None
     cells, trials, left_out = [], [], []
     for cell in tuned_cells(composed):
         try:
-            trials.append(cell.trials(why_not))
+            trials.append(cell.trials(as_planned))
             cells.append(cell)
         except UserError as error:
             left_out.append(f"{cell.name}: {error}")

@@ -8,6 +8,7 @@ from petbench.compose.expand import Composed, choice, expand
 from petbench.config.tree import options
 from petbench.errors import UserError
 from petbench.record import Cost, Headline, Metrics, Point, Record
+from petbench.sweep.members import as_planned
 from petbench.sweep.trials import (
     Trial,
     TunedCell,
@@ -23,8 +24,8 @@ from petbench.sweep.trials import (
 SPACE = {"optim.lr": [1e-3, 1e-2], "adapter.rank": [4, 8, 16]}
 
 
-def anything_goes(values: dict[str, Any]) -> None:
-    return None
+def anything_goes(values: dict[str, Any]) -> str:
+    return repr(values)
 
 
 def cell(
@@ -76,18 +77,42 @@ def test_every_method_gets_the_same_number_however_small_its_space(
 
 
 def test_settings_without_a_place_cost_no_trial() -> None:
-    def small_ranks(values: dict[str, Any]) -> str | None:
-        return "too large" if values["adapter"]["rank"] > 4 else None
+    def small_ranks(values: dict[str, Any]) -> str:
+        if values["adapter"]["rank"] > 4:
+            raise UserError("nowhere")
+        return repr(values)
 
     trials = cell(SPACE).trials(small_ranks)
     assert [dict(trial.setting)["adapter.rank"] for trial in trials] == [4] * 4
     with pytest.raises(UserError, match="nowhere"):
-        cell(SPACE).trials(lambda values: "nowhere")
+        cell({"adapter.rank": [8, 16]}).trials(small_ranks)
+
+
+def test_settings_that_make_one_run_are_one_trial() -> None:
+    """As under a budget, which sets the rank: two learning rates are left, and the other trials take another seed."""
+    trials = cell(SPACE).trials(lambda values: repr(values["optim"]))
+    assert [dict(trial.setting)["optim.lr"] for trial in trials[:2]] in ([1e-3, 1e-2], [1e-2, 1e-3])
+    assert [trial.setting for trial in trials[2:]] == [trial.setting for trial in trials[:2]]
+    assert [trial.overrides[-2] for trial in trials] == ["++seed=1000"] * 2 + ["++seed=1001"] * 2
+
+
+def test_a_budget_leaves_no_size_to_search() -> None:
+    (tuned,) = tuned_cells(members("adapter=pfeiffer", "task=rte", "budget.params=3000"))
+    trials = tuned.trials(as_planned)
+    assert sorted(dict(trial.setting)["optim.lr"] for trial in trials if "1000" in trial.overrides[-2]) == [
+        3e-4, 1e-3, 3e-3,
+    ]  # fmt: skip
+    assert len(set(trials)) == len(trials) == 8
 
 
 def test_the_plan_sees_the_setting_and_none_of_the_sweeps_own_keys() -> None:
     seen: list[dict[str, Any]] = []
-    cell(SPACE, budget_runs=6).trials(lambda values: seen.append(values))  # type: ignore[func-returns-value]
+
+    def look(values: dict[str, Any]) -> str:
+        seen.append(values)
+        return repr(values)
+
+    cell(SPACE, budget_runs=6).trials(look)
     assert {(v["optim"]["lr"], v["adapter"]["rank"]) for v in seen} == {
         (a, b) for a in (1e-3, 1e-2) for b in (4, 8, 16)
     }
