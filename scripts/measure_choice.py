@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from statistics import fmean
 
+from petbench.compose.expand import expand
 from petbench.record import read_records
-from petbench.sweep.choose import METHODS
 
 
 def run(*words: str) -> float:
@@ -29,6 +29,12 @@ def run(*words: str) -> float:
     if done.returncode:
         sys.exit(f"petbench {' '.join(words)}: exit {done.returncode}")
     return time.perf_counter() - began
+
+
+def methods() -> list[str]:
+    """Those that `sweep=choose` tries by itself."""
+    members = expand(["sweep=choose"])
+    return [word.removeprefix("adapter=") for one in members for word in one.overrides if "adapter=" in word]
 
 
 def answer(folder: Path) -> str:
@@ -60,7 +66,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["cola", "sst2", "mrpc"])
     parser.add_argument("--minutes", default="30")
     parser.add_argument("--seeds", default="0,1,2", help="of the grid")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=methods())
     parser.add_argument("--more", nargs="*", default=[], help="overrides of all runs")
     asked = parser.parse_args()
     rows = [*asked.more, *(["data=local", f"data.dir={asked.data}"] if asked.data else [])]

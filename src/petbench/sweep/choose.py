@@ -19,7 +19,6 @@ from petbench.sweep.trials import TRIAL_SEED
 from petbench.training.plan import spec_from
 from petbench.training.prepare import prepare
 
-METHODS = ("head_only", "ia3", "bitfit", "krona", "compacter", "lora", "pfeiffer", "full")  # by size
 CUT = "++tuning={role:cut}"  # the note that keeps a run out of the report and of tuning budgets
 OWN_KEYS = ("sweep", "minutes", "seed", "adapter")
 FIRST_ROWS = 256  # rows of round 1, at first
@@ -33,7 +32,7 @@ def is_choice(composed: Sequence[Composed]) -> bool:
 
 
 def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | None) -> list[Member]:
-    """Run the three rounds; returns the members of the last one. Methods named by the user replace the eight.
+    """Run the three rounds over the methods asked for; returns the members of the last one.
 
     Raises UserError when no method is possible on the model, or no run of round 1 finished.
     """
@@ -42,8 +41,7 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
     base = tuple(o for o in asked_for[0].overrides if key_of(o) not in OWN_KEYS)
     if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in asked_for):
         raise UserError("sweep=choose compares methods only: give a single value for every key but adapter=.")
-    named = [o for m in asked_for for o in m.overrides if key_of(o) == "adapter"]
-    asked = list(dict.fromkeys(named or [f"adapter={name}" for name in METHODS]))
+    asked = list(dict.fromkeys(o for m in asked_for for o in m.overrides if key_of(o) == "adapter"))
     composed = recompose([(*base, choice) for choice in asked], config_dir)
     left_out = {c: why for c, m in zip(asked, composed, strict=True) if (why := why_not(m.values))}
     choices = [choice for choice in asked if choice not in left_out]
