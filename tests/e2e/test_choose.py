@@ -51,6 +51,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Chosen:
 def test_three_rounds_and_an_answer(chosen: Chosen) -> None:
     status, text = chosen.first
     assert status == 0, text
+    assert text.count("label queue, 3 classes") == 1
     assert (
         "Round 1 of 3: 4 methods on 256 rows" in text
         and "Round 3 of 3: 3 methods on all rows and 2 seeds" in text

@@ -63,7 +63,8 @@ def settled(spec: RunSpec) -> RunSpec:
 def own(name: str, data: DataSpec) -> Task:
     """The task that the rows of `data.file` or `data.hub` define; see `petbench.tasks.rows.own`."""
     stamps = tuple(map(stamp, files_of(data.file).values())) if data.file is not None else ()
-    return _task_of(name, data, stamps)
+    defining = DataSpec.model_validate(data.model_dump(include={"file", "hub", "text", "label", "kind"}))
+    return _task_of(name, defining, stamps)  # so that a sweep over other keys says once what was found
 
 
 def name_of(data: DataSpec) -> str:
