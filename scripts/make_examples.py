@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from petbench.record import ANSWERS_FILE, RECORD_FILE, read_records
+from petbench.report.budgets import ENDED
 
 PEFT = (
     "peft/adalora,peft/boft,peft/dora,peft/fourierft,peft/ia3,peft/ln_tuning,peft/loha,peft/lokr,peft/lora,"
@@ -24,7 +25,6 @@ PEFT = (
 SETTING = (
     "task=sst2 model=minilm data.dir=glue data.max_train_examples=4000 trainer.epochs=1 trainer.threads=1"
 )
-ENDED = ("done", "failed", "diverged")
 COMMANDS = tuple(
     f"-m seed={seed} adapter={adapters} {SETTING}" for seed in range(5) for adapters in ("glob(*)", PEFT)
 )

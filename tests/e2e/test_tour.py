@@ -7,7 +7,8 @@ import pytest
 
 from page_tour import DOCS, Tour, commands, ran, toured
 
-VERDICTS = ("It is the ", "It is significantly", "No two of the ", "Larger methods", "  +", "  -")
+VERDICTS = ("It is the ", "It is significantly better ", "No two of the ")  # by recommend, of what it names
+LARGER = ("Larger methods, each compared with it alone", "  +", "  -")
 SWEEP = "petbench train -m adapter=krona,lora,head_only seed=0,1,2 task=sst2"
 
 
@@ -55,9 +56,14 @@ def test_what_the_page_shows_is_what_is_printed(tour: Tour) -> None:
     missing = [
         line
         for line in shown.splitlines()
-        if not line.startswith(VERDICTS) and first_word(line) not in printed
+        if not line.startswith((*VERDICTS, *LARGER)) and first_word(line) not in printed
     ]
     assert shown.count("\n") > 15 and not missing
+    said = tour.of("petbench recommend")[1].splitlines()
+    assert sum(line.startswith(VERDICTS) for line in said) == 1
+    assert any(line.startswith(VERDICTS) for line in shown.splitlines())
+    below = [line for line in said if line.startswith(LARGER)]  # a head and the methods, or nothing
+    assert not below or (below[0].startswith(LARGER[0]) and len(below) > 1)
 
 
 def first_word(line: str) -> str:

@@ -102,7 +102,7 @@ def members_of(composed: Sequence[Composed]) -> list[Member]:
 def why_not(values: dict[str, Any]) -> str | None:
     """Why a run with these values is impossible, as validation or the plan says it; None when it is possible."""
     try:
-        plan(spec_from(values))
+        as_planned(values)
     except UserError as error:
         return str(error)
     return None
