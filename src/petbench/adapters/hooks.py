@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from petbench.adapters.adapter import Adapter, Affine, Attachment, Handle, StackAdapter
 from petbench.adapters.attention import restore_attention
-from petbench.adapters.together import Together, TogetherAdapter
+from petbench.adapters.together import Together, readers_of
 from petbench.errors import UserError
 from petbench.models.sites import Site
 
@@ -55,8 +55,7 @@ class HookedAdapters:
         self._handles: list[Handle] = []
         for attachment in attachments:
             self._handles += self._hang(attachment)
-        together = [a.adapter for a in attachments if isinstance(a.adapter, TogetherAdapter)]
-        self._handles += Together(together).hang(model)
+        self._handles += Together(readers_of(attachments)).hang(model)
 
     def _hang(self, attachment: Attachment) -> Sequence[Handle]:
         module: Any = self.model.get_submodule(attachment.site.module)

@@ -24,10 +24,9 @@ def lowrank_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, scale: fl
     return flat.view_as(base)
 
 
-def thin_product(x: Tensor, down: Tensor, up: Tensor, base: Tensor, constant: Tensor | None = None) -> Tensor:
-    """base + (x downᵀ + constant) upᵀ in two operations. x (..., d_in), down (k, d_in) and up (d_out, k), all of one
-    dtype, constant (k), base (..., d_out)."""
-    middle = F.linear(x, down, constant).reshape(-1, len(down))
+def thin_product(middle: Tensor, up: Tensor, base: Tensor) -> Tensor:
+    """base + middle upᵀ, one operation where dtypes are equal. middle (..., k), up (d_out, k), base (..., d_out)."""
+    rows = middle.reshape(-1, up.shape[1])
     if base.dtype != up.dtype:
-        return base + (middle @ up.t()).view_as(base)
-    return torch.addmm(base.reshape(-1, len(up)), middle, up.t()).view_as(base)
+        return base + (rows @ up.t()).view_as(base)
+    return torch.addmm(base.reshape(-1, len(up)), rows, up.t()).view_as(base)

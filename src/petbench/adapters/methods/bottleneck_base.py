@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from petbench.adapters.adapter import Attachment
 from petbench.adapters.folding import FoldingAdapter, may_fold
+from petbench.adapters.maths.lowrank import thin_product
 from petbench.adapters.method import Method
 from petbench.adapters.together import TogetherAdapter
 from petbench.config.sections import AdapterSpec, PositiveInt
@@ -106,8 +107,8 @@ class BottleneckAdapter(FoldingAdapter, TogetherAdapter):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         down, up = self.down, self.up
         if (given := self.given()) is not None:
-            middle = self.activation(F.linear(target, *given[:2]))
-            return target + F.linear(middle, *given[2:])
+            dense_down, constant, dense_up = given
+            return thin_product(self.activation(F.linear(target, dense_down, constant)), dense_up, target)
         if not (self._folds and may_fold(self)):
             return target + up(self.activation(down(target)))
         dense_down, dense_up = self.folded(
@@ -123,11 +124,23 @@ class BottleneckAdapter(FoldingAdapter, TogetherAdapter):
         return type(self.down), type(self.up)
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """Dᵀ (n, b, d), b_D (n, b), Uᵀ (n, d, b) and b_U (n, d)."""
+        """Dᵀ (n, b + 8, d), b_D (n, b + 8) and Uᵀ (n, d, b + 8), so that σ(h D + b_D) U adds b_U by itself.
+
+        The units that are added are σ(16), whatever h is; the first one's row of U is b_U / σ(16), so that b_U needs no
+        addition, and its gradient no sum, of its own. σ(16) is 16 in float32 (1 for tanh, a bit less for silu).
+        They are eight because a GPU multiplies rows of whole 16 bytes fastest.
+        """
         middle = len(self.down.factors())
         *downs, down_bias = stacked[: middle + 1]
         *ups, up_bias = stacked[middle + 1 :]
-        return self.down.all_dense(*downs), down_bias, self.up.all_dense(*ups), up_bias
+        down, up = self.down.all_dense(*downs), self.up.all_dense(*ups)
+        (n, _, d), zero = down.shape, down.new_zeros(())
+        last = up_bias[:, :, None] / self.activation(torch.tensor(16.0, dtype=up_bias.dtype)).item()
+        return (
+            torch.cat([down, zero.expand(n, 8, d)], dim=1),
+            torch.cat([down_bias, down.new_full((), 16.0).expand(n, 8)], dim=1),
+            torch.cat([up, last, zero.expand(n, d, 7)], dim=2),
+        )
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         middle = self.activation(target @ self.down.dense().t() + self.down.bias)

@@ -85,6 +85,13 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
             self.D = nn.Parameter(torch.zeros(d_out, shared_rank))
         self.b = nn.Parameter(torch.zeros(d_out)) if bias else None
         self.has_heads, self.has_shared = bool(rank), bool(shared_rank)
+        # What `matrices_of` needs besides parameters, kept so that no step makes it anew.
+        self.constant: Tensor
+        self.eye: Tensor
+        constant = torch.zeros(heads * rank + shared_rank + bias)
+        constant[len(constant) - bias :] = 1
+        self.register_buffer("constant", constant, persistent=False)
+        self.register_buffer("eye", torch.eye(heads), persistent=False)
         self._init(init)
 
     @torch.no_grad()
@@ -102,8 +109,8 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         found = []
         if self.has_heads:
             heads, rank, _ = self.A.shape
-            down = _block_diagonal(self.A) if self.splits else self.A.reshape(heads * rank, -1)
-            found.append((down, self.B if self.mixes else _block_diagonal(self.B)))
+            down = _block_diagonal(self.A, self.eye) if self.splits else self.A.reshape(heads * rank, -1)
+            found.append((down, self.B if self.mixes else _block_diagonal(self.B, self.eye)))
         if self.has_shared:
             found.append((self.C, self.D))
         return found
@@ -120,36 +127,34 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         heads: list[Tensor] = [self.A, self.B] if self.has_heads else []
         return heads + ([self.C, self.D] if self.has_shared else [])
 
+    def joins(self) -> bool:
+        return not self.dropout
+
     def kind(self) -> tuple[bool, ...]:
         return self.splits, self.mixes, self.has_heads, self.has_shared
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """All pairs and the bias of n adapters joined: down (n, k + 1, d_in), up (n, d_out, k + 1), and the constant
+        """All pairs and the bias of n adapters joined: up (n, d_out, k + 1), down (n, k + 1, d_in), and the constant
         (n, k + 1) that is added between the two products: zeros, then a one that multiplies the bias."""
         left = list(stacked)
         downs, ups = [], []
         if self.has_heads:
             a, b = left.pop(0), left.pop(0)
-            downs.append(_block_diagonal(a) if self.splits else a.flatten(1, 2))
-            ups.append(b if self.mixes else _block_diagonal(b))
+            downs.append(_block_diagonal(a, self.eye) if self.splits else a.flatten(1, 2))
+            ups.append(b if self.mixes else _block_diagonal(b, self.eye))
         if self.has_shared:
             downs.append(left.pop(0))
             ups.append(left.pop(0))
         n, d_in = len(downs[0]), downs[0].shape[-1]
         if left:  # the bias
-            downs.append(downs[0].new_zeros(n, 1, d_in))
+            downs.append(self.constant[0].expand(n, 1, d_in))
             ups.append(left.pop(0)[:, :, None])
-        down, up = torch.cat(downs, 1), torch.cat(ups, 2)
-        constant = down.new_zeros(n, down.shape[1])
-        if self.b is not None:
-            constant[:, -1] = 1
-        return down, up, constant
+        return torch.cat(ups, 2), torch.cat(downs, 1), self.constant.expand(n, -1)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         masked = bool(self.dropout and self.training)
         if (self.has_heads or self.has_shared) and not masked and (given := self.given()) is not None:
-            down, up, constant = given
-            return thin_product(self.lowered(source, down), down, up, target, constant)
+            return thin_product(self.first_product(source), given[0], target)
         base = target if self.b is None else target + self.b
         if not (self.has_heads or self.has_shared):
             return base
@@ -190,10 +195,9 @@ class KernelMixAdapter(FoldingAdapter, TogetherAdapter):
         return Affine(weight + up @ (down @ read.weight), bias)
 
 
-def _block_diagonal(blocks: Tensor) -> Tensor:
-    """(..., n, rows, columns) -> (..., n·rows, n·columns) with the blocks on the diagonal."""
+def _block_diagonal(blocks: Tensor, eye: Tensor) -> Tensor:
+    """(..., n, rows, columns) -> (..., n·rows, n·columns) with the blocks on the diagonal; eye (n, n)."""
     *lead, n, rows, columns = blocks.shape
-    eye = torch.eye(n, dtype=blocks.dtype, device=blocks.device)
     return (blocks[..., None, :] * eye[:, None, :, None]).reshape(*lead, n * rows, n * columns)
 
 

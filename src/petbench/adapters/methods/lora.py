@@ -54,20 +54,22 @@ class LoRAAdapter(TogetherAdapter):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x = F.dropout(source, self.dropout, self.training) if self.dropout else source
         if (given := self.given()) is not None:
-            down, up = given
-            return thin_product(self.lowered(x, down), down, up, target)
+            return thin_product(self.first_product(x), given[0], target)
         return lowrank_product(x, self.A, self.B, target, self.scaling)
 
     def parts(self) -> tuple[Tensor, ...]:
         return self.A, self.B
 
     def matrices_of(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """A (n, r, d_in) and s·B (n, d_out, r)."""
+        """s·B (n, d_out, r) and A (n, r, d_in)."""
         a, b = stacked
-        return a, b * self.scaling
+        return b * self.scaling, a
 
     def kind(self) -> float:
         return self.scaling
+
+    def joins(self) -> bool:
+        return not self.dropout
 
     def reference(self, source: Tensor, target: Tensor) -> Tensor:
         return target + self.scaling * (source @ (self.B @ self.A).t())
