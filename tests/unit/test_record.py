@@ -31,6 +31,7 @@ from petbench.record import (
     read_answers,
     read_record,
     read_records,
+    run_folder,
     write_answers,
     write_record,
 )
@@ -285,8 +286,11 @@ def test_a_record_of_the_old_form_is_read(tmp_path: Path) -> None:
 def test_the_committed_records_hold_every_field_of_today() -> None:
     folder = Path(__file__).parents[2] / "results" / "examples"
     found = list(read_records(folder))
-    assert len(found) >= 120 and not any(each.collapsed or each.is_trial for each in found)
+    assert len(found) >= 195 and not any(each.is_trial for each in found)
     for each in found:
+        assert each.headline is not None
+        kept = read_answers(run_folder(folder, each.run_id), each.headline.split)
+        assert kept is not None and each.collapsed == (len(set(kept.answers.tolist())) == 1)
         raw = json.loads((folder / "runs" / each.run_id / "record.json").read_text(encoding="utf-8"))
         assert raw == each.model_dump(mode="json"), (
             "a field is new: python scripts/migrate_records.py results/examples"

@@ -21,7 +21,8 @@ def report_main(argv: list[str]) -> int:
     options = _report_parser().parse_args(argv)
     folder = Path(options.results_dir or (EXAMPLES if options.check and EXAMPLES.is_dir() else "results"))
     out = _out(options, folder)
-    report, records = derive(folder, parse_where(options.where), options.include_wnli)
+    read = answers_in(folder)
+    report, records = derive(folder, parse_where(options.where), options.include_wnli, read)
     if options.check:
         found = differences(report, out)
         say("\n".join(found) if found else f"{out}: the tables hold.")
@@ -30,9 +31,7 @@ def report_main(argv: list[str]) -> int:
     with filling(out, "--out") as half:
         paths = write_tables(report, half, options.cite)
         if not options.tables_only:
-            paths.append(
-                write_page(report, shown, half, answers_in(folder), texts_of if options.texts else None)
-            )
+            paths.append(write_page(report, shown, half, read, texts_of if options.texts else None))
             if options.plots or options.wandb:
                 paths += write_plots(report, shown, half)
     paths = [out / path.relative_to(half) for path in paths]

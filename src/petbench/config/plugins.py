@@ -3,9 +3,7 @@
 from functools import cache
 from typing import Literal
 
-import yaml
-
-from petbench.config.tree import option_path, options
+from petbench.config.tree import option_path, options, yaml_values
 from petbench.config.values import Frozen
 
 
@@ -34,8 +32,9 @@ class Plugin(Frozen):
 @cache
 def plugins() -> dict[str, Plugin]:
     """All known plugins, by the name of the choice."""
-    texts = {name: option_path("plugin", name).read_text(encoding="utf-8") for name in options("plugin")}
-    return {name: Plugin.model_validate(yaml.safe_load(text)) for name, text in texts.items()}
+    return {
+        name: Plugin.model_validate(yaml_values(option_path("plugin", name))) for name in options("plugin")
+    }
 
 
 def launcher_of(target: str) -> Plugin | None:

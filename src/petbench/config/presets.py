@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import yaml
-
-from petbench.config.tree import conf_dir, option_path
+from petbench.config.tree import conf_dir, option_path, yaml_values
 from petbench.config.values import flat
 from petbench.errors import UserError
 
@@ -17,20 +15,18 @@ GROUPS = ("model", "adapter", "task", "data", "protocol", "trainer")
 def preset(group: str, name: str) -> Mapping[str, Any]:
     """The values of a choice, by dotted paths (`adapter.rank`); its own override those of its base. Raises UserError
     for an unknown name."""
-    path = option_path(group, name)
-    own = _read(path.read_text(encoding="utf-8"))
+    own = yaml_values(option_path(group, name))
     whole: dict[str, Any] = {}
     for entry in own.pop("defaults", []):
         if isinstance(entry, str) and entry.startswith("/base/"):
-            base = conf_dir() / f"{entry.partition('@')[0].lstrip('/')}.yaml"
-            whole |= _read(base.read_text(encoding="utf-8"))
+            whole |= yaml_values(conf_dir() / f"{entry.partition('@')[0].lstrip('/')}.yaml")
     return flat({group: whole | own})
 
 
 @cache
 def common() -> Mapping[str, Any]:
     """The values that config.yaml itself sets, by dotted paths."""
-    values = _read((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
+    values = yaml_values(conf_dir() / "config.yaml")
     return flat({key: value for key, value in values.items() if key not in ("defaults", "hydra")})
 
 
@@ -39,12 +35,18 @@ def composed(choices: Mapping[str, str]) -> dict[str, Any]:
     values = dict(common())
     for group in GROUPS:
         if group in choices:
-            try:
-                values |= preset(group, choices[group])
-            except UserError:  # of an outside package that is not installed here
-                continue
+            values |= _preset_if_known(group, choices[group])
     values["optim.lr"] = values.get("adapter.tuning.lr")
     return values
+
+
+@cache
+def _preset_if_known(group: str, name: str) -> Mapping[str, Any]:
+    """`preset`, or nothing for a name of an outside package that is not installed here."""
+    try:
+        return preset(group, name)
+    except UserError:
+        return {}
 
 
 def same(one: Any, other: Any) -> bool:
@@ -57,7 +59,3 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
-
-
-def _read(text: str) -> dict[str, Any]:
-    return dict(yaml.safe_load(text) or {})

@@ -5,10 +5,9 @@ from functools import cache
 from itertools import chain
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, model_validator
 
-from petbench.config.tree import conf_dir, plugin_conf_dirs
+from petbench.config.tree import conf_dir, plugin_conf_dirs, yaml_values
 from petbench.config.values import Frozen, PathText
 
 OWN = "own"  # the name of a task whose definition is read off the rows that data.file or data.hub names
@@ -135,6 +134,5 @@ def task_values(name: str) -> dict[str, Any]:
     for root in chain([conf_dir()], plugin_conf_dirs()):
         for path in (root / "task" / f"{name}.yaml", root / "task" / group / f"{rest}.yaml"):
             if path.is_file():
-                values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-                return {key: value for key, value in values.items() if key != "defaults"}
+                return {key: value for key, value in yaml_values(path).items() if key != "defaults"}
     return {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from petbench.errors import unknown
 
@@ -66,6 +67,14 @@ def options(group: str, config_dir: str | Path | None = None) -> list[str]:
         folder = root / group
         names |= {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
     return sorted(names)
+
+
+def yaml_values(path: Path) -> dict[str, Any]:
+    """The values of a YAML of conf/, none of an empty file; read by LibYAML, ten times as fast, where PyYAML has it."""
+    import yaml  # imported here: the first line of a command reads no YAML
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {})
 
 
 def option_path(group: str, name: str) -> Path:

@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-import yaml
-
-from petbench.config.tree import option_path, options
+from petbench.config.tree import option_path, options, yaml_values
 from petbench.errors import UserError
 from petbench.report.layout import Report
 from petbench.tasks.glue import bibtex_of
@@ -32,6 +30,7 @@ def family_of(adapter: str) -> str:
     return "other" if choice is None else str(_values(choice).get("family", "other"))
 
 
+@cache
 def _choice_of(adapter: str) -> str | None:
     known = [name for name in options("adapter") if adapter == name or adapter.startswith(f"{name}_")]
     return max(known, key=len) if known else None
@@ -39,7 +38,7 @@ def _choice_of(adapter: str) -> str | None:
 
 @cache
 def _values(choice: str) -> Mapping[str, Any]:
-    return yaml.safe_load(option_path("adapter", choice).read_text(encoding="utf-8")) or {}
+    return yaml_values(option_path("adapter", choice))
 
 
 def _entries(choice: str, asked: tuple[str, ...]) -> tuple[str, ...] | None:

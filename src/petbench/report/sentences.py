@@ -67,7 +67,7 @@ def _details(judged: Judged) -> list[str]:
     if judged.split:
         most, highest = ("the first", "the second") if found.value < 0 else ("the second", "the first")
         k = sum(judged.collapsed)
-        why = f": {k} runs collapsed" if k else ""
+        why = f": {k} {'run' if k == 1 else 'runs'} collapsed" if k else ""
         lines.append(
             f"  {most} wins more runs, {highest} has the higher mean{why}. So neither is called ahead."
         )
@@ -127,6 +127,7 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
     collapsed = sum(len(cell.collapsed) for cell in both)
     lost = sum(cell.count("failed") + cell.count("diverged") for cell in both)
     if collapsed or lost:
-        lines.append(f"Caution: {collapsed} runs collapsed (counted), {lost} failed or diverged (left out).")
+        runs = "run" if collapsed == 1 else "runs"
+        lines.append(f"Caution: {collapsed} {runs} collapsed (counted), {lost} failed or diverged (left out).")
     marks = dict.fromkeys(mark for cell in both for mark in cell.marks)
     return [*lines, *(f"Caution: {mark}." for mark in marks)]

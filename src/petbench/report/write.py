@@ -22,6 +22,7 @@ from petbench.report.writers.spreadsheet import budgets_csv, to_csv
 PAGE = "index.html"
 PLOTS = "plots"
 CITATIONS = "citations.bib"
+MOST_KEPT = 6_000_000  # rows of answers kept in memory, 16 bytes each
 
 
 def load(results_dir: Path) -> list[Record]:
@@ -36,20 +37,35 @@ def load(results_dir: Path) -> list[Record]:
 
 
 def answers_in(results_dir: Path) -> Read:
-    """A function that reads the answers of a folder's run on its headline split, without the logits."""
+    """A function that reads the answers of a folder's run on its headline split, without the logits, and keeps what it
+    read until there are too many rows: the tables and the page ask for the same."""
+    kept: dict[str, Answers | None] = {}
+    rows = 0
 
     def read(record: Record) -> Answers | None:
+        nonlocal rows
         if record.headline is None:
             return None
-        return read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
+        if record.run_id in kept:
+            return kept[record.run_id]
+        found = read_answers(run_folder(results_dir, record.run_id), record.headline.split, logits=False)
+        if rows < MOST_KEPT:
+            kept[record.run_id] = found
+            rows += 0 if found is None else len(found.ids)
+        return found
 
     return read
 
 
-def derive(results_dir: Path, where: Where, include_wnli: bool = False) -> tuple[Report, list[Record]]:
-    """The report of a folder, and all its records. Raises UserError when `where` leaves no table."""
+def derive(
+    results_dir: Path, where: Where, include_wnli: bool = False, read: Read | None = None
+) -> tuple[Report, list[Record]]:
+    """The report of a folder, and all its records. Raises UserError when `where` leaves no table.
+
+    read: the folder's `answers_in`, of a caller that needs the answers, too.
+    """
     records = load(results_dir)
-    report = build(records, where, include_wnli, answers_in(results_dir))
+    report = build(records, where, include_wnli, read or answers_in(results_dir))
     if not report.tables:
         asked = ", ".join(f"{key}={'|'.join(values)}" for key, values in where.items())
         raise UserError(f"none of the {len(records)} records in {results_dir} has {asked or 'a result'}.")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from petbench.config.mistakes import mistakes
 from petbench.config.sections import AdapterSpec, hyper_parameters
 from petbench.config.spec import RunSpec, parse
 from petbench.config.task import Task
-from petbench.config.tree import option_path
+from petbench.config.tree import option_path, yaml_values
 from petbench.errors import UserError
 from petbench.machine.seeds import derive_seed
 from petbench.models.load import Backbone, load, resolve_form, skeleton
@@ -134,7 +133,7 @@ def require_described(bare: Tuned, state: Mapping[str, Tensor], folder: Path) ->
 
 def adapter_spec(name: str, fields: Mapping[str, Any]) -> AdapterSpec:
     """The spec of a named choice of `conf/adapter`, with some fields changed. Raises UserError on wrong values."""
-    values: dict[str, Any] = yaml.safe_load(option_path("adapter", name).read_text(encoding="utf-8"))
+    values = yaml_values(option_path("adapter", name))
     spec_class = spec_of(str(values["method"]))
     try:
         return spec_class.model_validate({"name": name, **hyper_parameters(values), **fields})

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from petbench.commands.compare import compare_main
 from petbench.commands.report import report_main
 from petbench.errors import UserError
-from petbench.record import write_record
+from petbench.record import Answers, read_answers, read_records, run_folder, write_answers, write_record
+from petbench.report import write
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,6 +31,28 @@ def test_tables_are_written_and_hold(results: Path, capsys) -> None:
     assert "80.5* ± 0.4" in capsys.readouterr().out
     assert report_main([str(results), "--check"]) == 0
     assert "the tables hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("most", [0, 10, 10**6])
+def test_answers_are_read_once_while_there_is_room(
+    results: Path, capsys, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """The tables and the page ask for the same answers; what was read is forgotten when the rows are too many."""
+    records = list(read_records(results))
+    for record in records:
+        kept = Answers(np.arange(8), np.ones(8, np.float32), np.arange(8) % 2)
+        write_answers(run_folder(results, record.run_id), {record.headline.split: kept})
+    asked: list[Path] = []
+
+    def counted(folder: Path, split: str, **more: bool) -> Answers | None:
+        asked.append(folder)
+        return read_answers(folder, split, **more)
+
+    monkeypatch.setattr(write, "MOST_KEPT", most)
+    monkeypatch.setattr(write, "read_answers", counted)
+    report_main([str(results)])
+    assert len(set(asked)) == len(records)
+    assert (len(asked) == len(records)) == (most == 10**6)
 
 
 def test_check_finds_a_typed_number(results: Path, capsys) -> None:

@@ -19,6 +19,7 @@ from petbench.report.sides import Read
 MOST_VALUES = 1_200_000  # most rows times cells over all columns; each takes one character
 MOST_TEXT = 1_000_000  # most characters of texts
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_CODES = np.frombuffer(DIGITS.encode(), np.uint8)
 # run, row ids -> texts, reason if there are none
 TextsOf = Callable[[Record, Sequence[int]], tuple[Texts, str]]
 
@@ -108,7 +109,8 @@ def _runs(cell: Cell, read: Read) -> list[tuple[str, Answers]]:
 
 def _packed(counts: Any) -> str:
     """Counts as text, one character for each row: 0 to 9, then a to z."""
-    return "".join(DIGITS[min(int(count), len(DIGITS) - 1)] for count in counts)
+    places = np.minimum(np.asarray(counts).astype(int), len(DIGITS) - 1)
+    return _CODES[places].tobytes().decode()
 
 
 def _names(run: Record, task: str, classes: Sequence[int]) -> list[str]:

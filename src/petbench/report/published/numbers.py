@@ -8,9 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from petbench.config.tree import option_path, options
+from petbench.config.tree import option_path, options, yaml_values
 from petbench.errors import UserError, unknown
 
 COSTS = "costs"  # the `table` of a recipe whose numbers are costs, in costs.csv
@@ -58,7 +56,7 @@ def target(recipe: str) -> Target:
     if recipe not in options("recipe"):
         raise unknown("recipe", recipe, recipes())
     path = option_path("recipe", recipe)
-    block: Any = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("published")
+    block: Any = yaml_values(path).get("published")
     if not isinstance(block, Mapping):
         raise UserError(f"recipe {recipe} has no `published` block. Legal: {', '.join(recipes())}.")
     wrong = set(block) - {"paper", "table", "models", "methods", "gaps", "like"}

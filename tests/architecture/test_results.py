@@ -1,0 +1,129 @@
+"""Committed results hold: a number leads to rows, weights, code and answers by row (docs/contributing-results.md)."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petbench.adapters.registry import spec_of
+from petbench.config.spec import parse
+from petbench.record import RECORD_FILE, Record, read_answers, read_records
+from petbench.report.write import derive
+from petbench.tasks.metrics import metric
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = [ROOT / "results" / "examples", *sorted((ROOT / "results" / "findings").glob("*/"))]
+
+
+def complaints(folder: Path) -> list[str]:
+    """What a reviewer refuses in a folder of records, one line each."""
+    found = []
+    for record in read_records(folder):
+        place = folder / "runs" / record.run_id
+        found += [
+            f"{record.run_id}: {what}" for what in (*origin(record), *form(place), *numbers(record, place))
+        ]
+    return found
+
+
+def origin(record: Record) -> list[str]:
+    """Code, rows and weights that nobody could get again."""
+    facts, wrong = record.provenance, []
+    if record.status not in ("done", "failed", "diverged"):
+        wrong.append(f"it has not ended: {record.status}")
+    if facts.git is None or facts.git.dirty:
+        wrong.append("its code is in no commit")
+    if facts.data.source not in ("local", "hub"):
+        wrong.append(f"its rows are {facts.data.source}")
+    if facts.content is None:
+        wrong.append("its content is not known")
+    elif parse(record.config, spec_of).run_id(facts.content.model_dump()) != record.run_id:
+        wrong.append("its id is not that of its config and content")
+    return wrong
+
+
+def form(place: Path) -> list[str]:
+    """What does not belong into a repository."""
+    text = (place / RECORD_FILE).read_text(encoding="utf-8")
+    wrong = [f"a path of one machine: {root[-1]}" for root in ('"/', '"~', ":\\\\") if root in text]
+    extra = {path.name for path in place.iterdir()} - {RECORD_FILE, "answers.npz"}
+    return wrong + [f"files besides record and answers: {', '.join(sorted(extra))}"] * bool(extra)
+
+
+def numbers(record: Record, place: Path) -> list[str]:
+    """Scores that its answers do not give."""
+    if record.status != "done" or record.is_trial:
+        return []
+    wrong = []
+    for split, scores in record.metrics.report.items():
+        kept = read_answers(place, split)
+        if kept is None:
+            wrong.append(f"no answers for {split}")
+            continue
+        made = metric(tuple(scores)).compute(predictions=kept.answers, references=kept.labels)
+        for name, value in scores.items():
+            if abs(made[name] - value) > 1e-6:
+                wrong.append(f"{split} {name}: {value:.4f}, but its answers give {made[name]:.4f}")
+    return wrong
+
+
+@pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
+def test_nothing_is_refused(folder: Path) -> None:
+    assert not complaints(folder)
+
+
+@pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
+def test_the_tables_have_five_seeds_or_more(folder: Path) -> None:
+    tables = derive(folder, {})[0].tables
+    cells = [entry.cell for table in tables for row in table.rows for entry in row.entries.values()]
+    assert cells and not [f"{cell.adapter} {cell.task}" for cell in cells if len(cell.values) < 5]
+
+
+def spoiled(tmp_path: Path, **changes: Any) -> list[str]:
+    """The complaints about a committed record after a change."""
+    record = next(record for record in read_records(ROOT / "results/examples") if record.headline)
+    place = tmp_path / "runs" / record.run_id
+    shutil.copytree(ROOT / "results/examples/runs" / record.run_id, place)
+    content = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
+    for path, value in changes.items():
+        *parents, leaf = path.split("__")
+        part = content
+        for parent in parents:
+            part = part[parent]
+        part[leaf] = value
+    (place / RECORD_FILE).write_text(json.dumps(content), encoding="utf-8")
+    return complaints(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"status": "interrupted"}, "it has not ended: interrupted"),
+        ({"provenance__git__dirty": True}, "its code is in no commit"),
+        ({"provenance__git": None}, "its code is in no commit"),
+        ({"provenance__data__source": "toy"}, "its rows are toy"),
+        ({"provenance__content": None}, "its content is not known"),
+        ({"config__optim__lr": 0.5}, "its id is not that of its config and content"),
+        ({"provenance__data__location": "/home/me/glue"}, "a path of one machine: /"),
+        (
+            {"metrics__report__validation__accuracy": 0.99},
+            "validation accuracy: 0.9900, but its answers give 0.",
+        ),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
+    (found,) = spoiled(tmp_path, **changes)
+    assert complaint in found
+
+
+def test_a_record_without_answers_is_refused(tmp_path: Path) -> None:
+    assert not spoiled(tmp_path)
+    (place,) = (tmp_path / "runs").iterdir()
+    (place / "answers.npz").unlink()
+    (place / "notes.txt").write_text("mine", encoding="utf-8")
+    assert [line.split(": ", 1)[1] for line in complaints(tmp_path)] == [
+        "files besides record and answers: notes.txt",
+        "no answers for validation",
+    ]
