@@ -128,6 +128,8 @@ def _cautions(first: Sequence[Cell], second: Sequence[Cell]) -> list[str]:
     lost = sum(cell.count("failed") + cell.count("diverged") for cell in both)
     if collapsed or lost:
         runs = "run" if collapsed == 1 else "runs"
-        lines.append(f"Caution: {collapsed} {runs} collapsed (counted), {lost} failed or diverged (left out).")
+        lines.append(
+            f"Caution: {collapsed} {runs} collapsed (counted), {lost} failed or diverged (left out)."
+        )
     marks = dict.fromkeys(mark for cell in both for mark in cell.marks)
     return [*lines, *(f"Caution: {mark}." for mark in marks)]

@@ -1,5 +1,6 @@
 """What the page shows of a run besides its numbers: command, differences from the presets, and provenance."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,9 +35,17 @@ def drawers(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         for run in entry.cell.records
     }
     configs, made, said = _Once(), _Once(), _Once()
+    settings: dict[str, int] = {}  # by what `_settings` reads, equal for the seeds of a cell
+
+    def config(run: Record) -> int:
+        asked = json.dumps([run.adapter, run.model, run.protocol, run.task, run.config | {"seed": None}])
+        if asked not in settings:
+            settings[asked] = configs.place(_settings(run))
+        return settings[asked]
+
     columns: dict[str, list[Any]] = {
         "cell": [places.get(run.run_id) for run in records],
-        "config": [configs.place(_settings(run)) for run in records],
+        "config": [config(run) for run in records],
         "made": [made.place(_made(run)) for run in records],
         "said": [said.place(_said(run)) for run in records],
         "date": [run.date.isoformat(timespec="seconds") if run.date else None for run in records],

@@ -81,15 +81,15 @@ class Column:
 
         Insert and absorb (Piepho, An algorithm for a letter-based representation of all-pairwise comparisons, JCGS
         13, 2004): start with one group of all methods, split every group with a pair that differs, and drop groups
-        that are part of another.
+        that are part of another. All pairs of one method are split at once: into the group without it, and without
+        those that differ from it.
         """
         order = [int(k) for k in np.argsort(-self.means, kind="stable")]
         # A group is a number whose bit p says whether it contains the method at place p from the top.
         groups = [(1 << len(order)) - 1]
         for p, i in enumerate(order):
-            for q in range(p + 1, len(order)):
-                if self.apart[i, order[q]]:
-                    groups = _parted(groups, 1 << p, 1 << q)
+            differ = sum(1 << q for q in range(p + 1, len(order)) if self.apart[i, order[q]])
+            groups = _parted(groups, 1 << p, differ)
         groups.sort(key=lambda group: [p for p in range(len(order)) if group >> p & 1])
         return {
             self.names[k]: "".join(_letter(n) for n, group in enumerate(groups) if group >> p & 1)
@@ -226,12 +226,11 @@ def _root(covariance: Values) -> Values:
     return root
 
 
-def _parted(groups: list[int], i: int, j: int) -> list[int]:
-    """The groups such that none has both bits i and j: those that do are split, and parts of others are dropped."""
-    both = i | j
+def _parted(groups: list[int], i: int, others: int) -> list[int]:
+    """The groups such that none has bit i and one of the others: those that do are split, parts of others dropped."""
     out: list[int] = []
     for group in groups:
-        out += [group & ~i, group & ~j] if group & both == both else [group]
+        out += [group & ~i, group & ~others] if group & i and group & others else [group]
     if len(out) == len(groups):
         return groups
     kept: list[int] = []
