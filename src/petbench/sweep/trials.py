@@ -177,14 +177,18 @@ def of_search(overrides: Sequence[str]) -> list[str]:
 
 
 def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
-    """The better third of a cell's trials, at least one.
+    """The better third of a cell's trials, at least one, and those whose score equals the last one's of these.
 
     They are compared by their scores at the first evaluation after a third of `steps` optimiser steps, even if some
-    have trained further since. Trials without a score come last; of equal ones, the first tried comes first.
+    have trained further since. Trials without a score come last. Equal scores rank nothing: while every trial still
+    gives all rows one answer, none is left out.
     """
     scores = [_score_at(record, PAUSE * steps) for record in records]
     order = sorted(range(len(trials)), key=lambda n: -scores[n])
-    return [trials[n] for n in order[: max(1, len(trials) // KEPT)]]
+    count = max(1, len(trials) // KEPT)
+    last = scores[order[count - 1]]
+    equal = [n for n in order[count:] if scores[n] == last > float("-inf")]
+    return [trials[n] for n in [*order[:count], *equal]]
 
 
 def _score_at(record: Record | None, step: float) -> float:

@@ -71,7 +71,7 @@ def run_tuned(composed: Sequence[Composed], start: Start, config_dir: str | None
 def _go_on(
     paused: Sequence[Member], trials: Sequence[Sequence[Trial]], start: Start, config_dir: str | None
 ) -> list[Member]:
-    """Train the better third of every cell's trials from where they paused to their ends; returns these members."""
+    """Train the better trials of every cell from where they paused to their ends; returns these members."""
     found = {member.composed.overrides: member for member in paused}
     going: list[Trial] = []
     for some in trials:
@@ -79,7 +79,10 @@ def _go_on(
         known = next(member for member in own if member is not None)
         steps = prepare(known.spec).steps
         going += better(some, [None if member is None else member.record for member in own], steps)
-    say(f"{len(going)} of {sum(map(len, trials))} trials go on: the better third of every method and task.")
+    say(
+        f"{len(going)} of {sum(map(len, trials))} trials go on: the better third of every method and task, and equals "
+        "of its last."
+    )
     return sweep(recompose([trial.overrides for trial in going], config_dir), start)
 
 

@@ -250,6 +250,9 @@ def test_the_better_third_goes_on_by_its_score_at_a_third_of_the_steps() -> None
     ]
     assert [dict(t.setting)["optim.lr"] for t in better(trials, found, 60)] == [1.0, 3.0]
     assert better(trials[:2], found[:2], 60) == [trials[1]], "one goes on at least"
+    same = [looked_at(0.1, 0.6), looked_at(0.1, 0.6), looked_at(0.1, 0.5), looked_at(0.1, 0.6), None]
+    assert better(trials[:5], same, 60) == [trials[0], trials[1], trials[3]], "equal scores rank nothing"
+    assert better(trials[:3], [None, None, None], 60) == [trials[0]], "no score is no equal"
     assert cost_of(each for each in found if each is not None) == (20 * 5 + 60, 66.0)
 
 
