@@ -145,7 +145,8 @@ def plot(axis: Axis, lines: Mapping[str, Sequence[Point]], path: Path) -> None:
             axes.plot([p.x for p in points], [p.y for p in points], label=name, **look)
         axes.set_xscale("log", base=2)
         ticks = _ticks(point for points in lines.values() for point in points)
-        axes.set_xticks(list(ticks), list(ticks.values()))
+        names = any(not label[0].isdigit() for label in ticks.values())  # longer than the space between two
+        axes.set_xticks(list(ticks), list(ticks.values()), rotation=35 if names else 0)
         axes.minorticks_off()
         axes.set_xlabel(axis.title)
         axes.set_ylabel(axis.ratio)

@@ -2,7 +2,8 @@
 
 python scripts/table_merging.py results/examples
 
-A row is a method that merges; rows scored is the sum over its runs. Latency is the median of the runs, batch 1.
+A row is a method that merges; rows scored is the sum over its runs. "At most" is the upper end of the 95 % interval of
+the share that flips, were answers independent. Latency is the ratio of medians over the runs, batch 1.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from petbench.record import Record, read_records
+from petbench.report.statistics.intervals import share_interval
 
 
 def row(method: str, records: list[Record]) -> str:
@@ -23,7 +25,8 @@ def row(method: str, records: list[Record]) -> str:
         median(getattr(record.cost, name) for record in records)
         for name in ("latency_unmerged_ms", "latency_merged_ms")
     )
-    return f"| {method} | {len(records)} | {largest:.1e} | {flipped} of {scored:,} | {after / before:.2f} |"
+    most = 100 * share_interval(flipped, scored)[1]
+    return f"| {method} | {len(records)} | {largest:.1e} | {flipped} of {scored:,} | {most:.3f} % | {after / before:.2f} |"
 
 
 def main() -> None:
@@ -34,9 +37,10 @@ def main() -> None:
     for record in read_records(parser.parse_args().results_dir):
         if record.status == "done" and not record.is_trial and record.merge and record.merge.mergeable:
             found[record.adapter].append(record)
-    print("| method | runs | largest change of a logit | labels flipped | latency merged ÷ not |")
-    print("|---|---:|---:|---:|---:|")
+    print("| method | runs | largest change of a logit | labels flipped | at most | latency merged ÷ not |")
+    print("|---|---:|---:|---:|---:|---:|")
     print("\n".join(row(method, found[method]) for method in sorted(found)))
+    print(row(f"all {len(found)}", [record for records in found.values() for record in records]))
 
 
 if __name__ == "__main__":

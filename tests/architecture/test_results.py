@@ -37,6 +37,8 @@ def origin(record: Record) -> list[str]:
         wrong.append("its code is in no commit")
     if facts.data.source not in ("local", "hub"):
         wrong.append(f"its rows are {facts.data.source}")
+    if facts.model.source.startswith("random"):
+        wrong.append("its weights are random")
     if facts.content is None:
         wrong.append("its content is not known")
     elif parse(record.config, spec_of).run_id(facts.content.model_dump()) != record.run_id:
@@ -104,6 +106,7 @@ def spoiled(tmp_path: Path, **changes: Any) -> list[str]:
         ({"provenance__git__dirty": True}, "its code is in no commit"),
         ({"provenance__git": None}, "its code is in no commit"),
         ({"provenance__data__source": "toy"}, "its rows are toy"),
+        ({"provenance__model__source": "random minilm"}, "its weights are random"),
         ({"provenance__content": None}, "its content is not known"),
         ({"config__optim__lr": 0.5}, "its id is not that of its config and content"),
         ({"provenance__data__location": "/home/me/glue"}, "a path of one machine: /"),

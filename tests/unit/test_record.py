@@ -287,6 +287,8 @@ def test_the_committed_records_hold_every_field_of_today() -> None:
     folder = Path(__file__).parents[2] / "results" / "examples"
     found = list(read_records(folder))
     assert len(found) >= 195 and not any(each.is_trial for each in found)
+    collapsed = {(each.adapter, each.seed) for each in found if each.collapsed}
+    assert collapsed == {("head_only", 3), ("peft/p_tuning", 4)}
     for each in found:
         assert each.headline is not None
         kept = read_answers(run_folder(folder, each.run_id), each.headline.split)

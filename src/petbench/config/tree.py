@@ -70,7 +70,7 @@ def options(group: str, config_dir: str | Path | None = None) -> list[str]:
 
 
 def yaml_values(path: Path) -> dict[str, Any]:
-    """The values of a YAML of conf/, none of an empty file; read by LibYAML, ten times as fast, where PyYAML has it."""
+    """The values of a YAML of conf/, none of an empty file; read by LibYAML, which is faster, where PyYAML has it."""
     import yaml  # imported here: the first line of a command reads no YAML
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -37,7 +37,7 @@ def test_tables_are_written_and_hold(results: Path, capsys) -> None:
 def test_answers_are_read_once_while_there_is_room(
     results: Path, capsys, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    """The tables and the page ask for the same answers; what was read is forgotten when the rows are too many."""
+    """The tables and the page ask for the same answers; beyond so many rows nothing more is kept."""
     records = list(read_records(results))
     for record in records:
         kept = Answers(np.arange(8), np.ones(8, np.float32), np.arange(8) % 2)
