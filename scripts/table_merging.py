@@ -25,8 +25,9 @@ def row(method: str, records: list[Record]) -> str:
         median(getattr(record.cost, name) for record in records)
         for name in ("latency_unmerged_ms", "latency_merged_ms")
     )
-    most = 100 * share_interval(flipped, scored)[1]
-    return f"| {method} | {len(records)} | {largest:.1e} | {flipped} of {scored:,} | {most:.3f} % | {after / before:.2f} |"
+    most = f"{100 * share_interval(flipped, scored)[1]:.3f} %"
+    changed = f"{largest:.1e} | {flipped} of {scored:,} | {most}"
+    return f"| {method} | {len(records)} | {changed} | {after / before:.2f} |"
 
 
 def main() -> None:
