@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/uv.sh
 
 with_uv() {
-  get_uv && .venv/bin/uv pip install -q -p .venv/bin/python -c "$lock" --build-constraints "$lock" -e '.[dev,workspace]'
+  get_uv && .venv/bin/uv pip install -q --compile-bytecode -p .venv/bin/python -c "$lock" --build-constraints "$lock" -e '.[dev,workspace]'
 }
 with_pip() {
   echo "make_env: uv is not to be had or failed; using pip (slower)"
@@ -16,4 +16,6 @@ with_pip() {
 }
 
 with_uv || with_pip
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would compile these sources anew.
+.venv/bin/python -m compileall -q src
 .venv/bin/python -c 'import torch; print(f"environment ready: .venv, torch {torch.__version__}")'

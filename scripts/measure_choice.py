@@ -37,14 +37,18 @@ def methods() -> list[str]:
     return [word.removeprefix("adapter=") for one in members for word in one.overrides if "adapter=" in word]
 
 
-def answer(folder: Path) -> str:
-    """The method that `petbench recommend` names first for a folder."""
+def answer(folder: Path) -> str | None:
+    """The method that `petbench recommend` names first for a folder; None where the minutes gave no last round."""
     from petbench.commands.recommend import recommend_main
 
+    if not scores(folder):
+        return None
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         recommend_main([str(folder), "--json"])
-    return next(str(table["use"]) for table in json.loads(out.getvalue()) if table["use"])
+    return next(
+        (str(table["use"]).split(" ")[0] for table in json.loads(out.getvalue()) if table["use"]), None
+    )
 
 
 def scores(folder: Path) -> dict[str, float]:
@@ -81,11 +85,11 @@ def main() -> None:
             "train", "sweep=choose", *base, adapters, f"results_dir={chosen}", "--minutes", asked.minutes
         )
         whole = run("train", "-m", *base, adapters, f"seed={asked.seeds}", f"results_dir={grid}")
-        use = answer(chosen).split(" ")[0]
-        found = scores(grid)
+        use, found = answer(chosen), scores(grid)
         best = max(found, key=lambda method: found[method])
+        score = "–" if use is None else f"{100 * found[use]:.1f}"
         lines.append(
-            f"| {task} | {use} | {100 * found[use]:.1f} | {best} | {100 * found[best]:.1f} | {seconds / 60:.1f} | "
+            f"| {task} | {use or 'none'} | {score} | {best} | {100 * found[best]:.1f} | {seconds / 60:.1f} | "
             f"{whole / 60:.1f} |"
         )
         (asked.out / "choice.md").write_text("\n".join(lines) + "\n")
