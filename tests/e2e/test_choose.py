@@ -10,7 +10,7 @@ import pytest
 from own_files import tickets
 from petbench.cli import run_command
 from petbench.record import read_records
-from petbench.sweep.choose import FIRST_ROWS, _rows_for
+from petbench.sweep.choose import FIRST_ROWS, Pace, _rows_for
 
 WORDS = [
     "train",
@@ -71,9 +71,20 @@ def test_where_nothing_is_learnt_there_is_no_answer(chosen: Chosen) -> None:
     with chdir(chosen.folder):
         status, text = said(*words, "trainer.max_steps=4", "trainer.select=last", "results_dir=short")
     assert status == 0
-    assert "Round 1 of 3: 4 methods on 512 rows" in text and "Round 3" not in text
-    assert "No answer within 5 minutes: on 512 rows 0 of 4 methods give more than one answer" in text
-    assert text.endswith("The same command goes on with more time: --minutes 10.")
+    assert "Round 2 of 3: 4 methods on all rows" in text and "Round 3" not in text
+    assert "No answer within 5 minutes: on all 288 rows 0 of 4 methods give more than one answer" in text
+    assert (
+        "The same command goes on with more time: --minutes 10; where all rows teach nothing, train longer"
+        in text
+    )
+
+
+def test_where_the_time_is_over_there_is_no_answer(chosen: Chosen) -> None:
+    """No round has time: 256 rows must do, and on these the runs of the fixture have learnt or not."""
+    with chdir(chosen.folder):
+        status, text = said(*WORDS[:-1], "0.001")
+    assert status == 0 and "Round 1 of 3" in text and "Round 2" not in text
+    assert "Round 3 of 3" in text or "No answer within 0.001 minutes: on 256 rows" in text
 
 
 def test_a_collapsed_method_is_never_the_answer(chosen: Chosen) -> None:
@@ -87,7 +98,7 @@ def test_a_collapsed_method_is_never_the_answer(chosen: Chosen) -> None:
 
 def test_the_same_command_runs_nothing_anew(chosen: Chosen) -> None:
     status, text = chosen.again
-    assert status == 0 and text.count("Nothing to run.") == 3
+    assert status == 0 and text.count("Nothing to run.") == text.count("Round ") >= 2
     answer = chosen.first[1][chosen.first[1].index("Use ") :]
     assert answer in text
 
@@ -109,11 +120,14 @@ def test_minutes_are_a_number_above_0(minutes: str, chosen: Chosen) -> None:
     [
         (1e9, 10_000, None),
         (1.0, 200, None),
-        (100.0, 10_000, FIRST_ROWS),
-        (4096.0, 10_000, 1024),
-        (8191.0, 10_000, 1024),
+        (8.0, 10_000, FIRST_ROWS),
+        (8.0 + 4 * 1023, 10_000, 768),
+        (8.0 + 4 * 1024, 10_000, 1024),
+        (8.0 + 4 * 1024, 1024, None),
+        (7.0 + 4 * 1024, 1024, 768),
     ],
 )
 def test_rows_follow_from_the_time(seconds: float, whole: int, rows: int | None) -> None:
-    """Four runs at a second a row: doublings of 256 that fit."""
-    assert _rows_for(seconds, 4, 1.0, whole) == rows
+    """Four runs at two seconds and a second a row: multiples of 256 that fit."""
+    assert _rows_for(seconds, [Pace(2.0, 1.0)] * 4, whole) == rows
+    assert _rows_for(7.0, [Pace(2.0, 0.0)] * 4, whole) == (None if whole == 200 else FIRST_ROWS)

@@ -1,12 +1,14 @@
 """`sweep=choose`: a first set of runs when there are no records, in three rounds that fit into a number of minutes.
 
-Round 1 trains all methods on a few rows, and again on twice as many until half of them learn something: scores of
-methods that give every row one answer rank nothing. Round 2 trains the better half on more rows; these runs are trials,
-which the report leaves out. Round 3 trains the best methods on several seeds, on as many rows as the remaining time
-allows. The numbers of rows follow from the records of round 1, so the same command goes on where it was stopped.
+Round 1 trains all methods on a few rows, which shows what a run takes. Round 2 trains on as many rows as half of the
+time allows: the better half where half of the methods learnt something in round 1, else all, since scores of methods
+that give every row one answer rank nothing. Both are trials, which the report leaves out. Round 3 trains the best
+methods on two seeds, on as many rows as the remaining time allows. The numbers of rows follow from the records of the
+rounds before, so the same command goes on where it was stopped.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from petbench.compose.expand import Composed, recompose
@@ -21,9 +23,9 @@ from petbench.training.prepare import prepare
 
 CUT = "++tuning={role:cut}"  # the note that keeps a run out of the report and of tuning budgets
 OWN_KEYS = ("sweep", "minutes", "seed", "adapter")
-FIRST_ROWS = 256  # rows of round 1, at first
-FINALISTS, SEEDS = 3, 2
-FIRST_SHARE, TRIALS_SHARE = 0.5, 0.3  # shares of the time that rounds 1 and 2 may take
+FIRST_ROWS = 256  # rows of round 1; other rounds have a multiple, or all rows
+FINALISTS, SEEDS = 3, 2  # of round 3; two finalists where the time is too short for three
+TRIALS_SHARE = 0.5  # of the time, for rounds 1 and 2
 
 
 def is_choice(composed: Sequence[Composed]) -> bool:
@@ -55,36 +57,33 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
         return sweep(recompose([(*base, c, *cut, *m) for c in some for m in more], config_dir), start)
 
     trial = [(f"++seed={TRIAL_SEED}", CUT)]
-    rows, spent = FIRST_ROWS, 0.0
-    while True:
-        say(f"Round 1 of 3: {len(choices)} methods on {rows} rows, as trials.")
-        first = round_of(choices, rows, trial)
-        if any(member.spec.plan for member in first):
-            return first
-        a_row, whole = _seconds_a_row(first, rows), _train_rows(composed[asked.index(choices[0])])
-        took = sum(member.record.cost.seconds for member in first if member.record)
-        spent += took
-        if _learnt(first) >= _needed(choices):
-            break
-        if rows >= whole or spent + 2 * took > FIRST_SHARE * seconds:
-            say(_nothing(first, rows, seconds, spent + FINALISTS * SEEDS * 2 * rows * a_row))
-            return first
-        rows *= 2
-    second = choices
-    if len(choices) > FINALISTS:
-        second = _best(first, choices, max(FINALISTS, len(choices) // 2))
-        more = _rows_for(seconds * TRIALS_SHARE, len(second), a_row, whole)
-        if more is None or more > rows:  # on fewer, methods may not learn, and on as many nothing new is seen
-            say(f"Round 2 of 3: {len(second)} methods on {more or 'all'} rows, as trials.")
-            second = _best(round_of(second, more, trial), second, FINALISTS)
-        else:
-            second = second[:FINALISTS]
-    last = _rows_for(seconds * (1 - TRIALS_SHARE) - spent, len(second) * SEEDS, a_row, whole)
-    if last is not None and last < rows:
-        say(_nothing(first, rows, seconds, spent + len(second) * SEEDS * rows * a_row))
-        return first
-    say(f"Round 3 of 3: {len(second)} methods on {last or 'all'} rows and {SEEDS} seeds.")
-    return round_of(second, last, [(f"++seed={seed}",) for seed in range(SEEDS)])
+    say(f"Round 1 of 3: {len(choices)} methods on {FIRST_ROWS} rows, as trials.")
+    seen, rows, second = round_of(choices, FIRST_ROWS, trial), FIRST_ROWS, choices
+    if any(member.spec.plan for member in seen):
+        return seen
+    pace, whole = _pace(seen, choices), _train_rows(composed[asked.index(choices[0])])
+    spent = _seconds(seen)
+    few_learn = _learnt(seen) < _needed(choices)
+    if not few_learn:
+        second = _best(seen, choices, max(FINALISTS, len(choices) // 2))
+    more = _rows_for(TRIALS_SHARE * seconds - spent, [pace[c] for c in second], whole)
+    if whole > FIRST_ROWS and more != FIRST_ROWS and (few_learn or len(second) > FINALISTS):
+        say(f"Round 2 of 3: {len(second)} methods on {more or 'all'} rows, as trials.")
+        seen, rows = round_of(second, more, trial), more or whole
+        spent += _seconds(seen)
+    wanted = sum(one.seconds(min(2 * rows, whole)) for one in pace.values()) / TRIALS_SHARE
+    if _learnt(seen) < (1 if rows >= whole else _needed(second)):
+        say(_no_answer(seconds, wanted, f"{_few(seen, rows, whole)}, and what ranks the others is chance"))
+        return seen
+    best = _best(seen, second, FINALISTS)
+    for count in range(len(best), min(1, len(best) - 1), -1):
+        most = _rows_for(seconds - spent, [pace[c] for c in best[:count]] * SEEDS, whole)
+        if most is None or most >= rows:  # on fewer, these methods may not learn
+            say(f"Round 3 of 3: {count} methods on {most or 'all'} rows and {SEEDS} seeds.")
+            return round_of(best[:count], most, [(f"++seed={seed}",) for seed in range(SEEDS)])
+    why = f"{_few(seen, rows, whole)}, and no time is left for {SEEDS} seeds of them"
+    say(_no_answer(seconds, wanted, why))
+    return seen
 
 
 def _learnt(members: Sequence[Member]) -> int:
@@ -98,13 +97,17 @@ def _needed(choices: Sequence[str]) -> int:
     return max(1, sum(choice != "adapter=head_only" for choice in choices) // 2)
 
 
-def _nothing(members: Sequence[Member], rows: int, seconds: float, wanted: float) -> str:
-    """Why there is no last round, and how many minutes would do."""
-    minutes = max(ceil(wanted / 60), ceil(2 * seconds / 60))
+def _few(members: Sequence[Member], rows: int, whole: int) -> str:
+    """On how many rows how many methods learn."""
+    trained = f"{rows} rows" if rows < whole else f"all {whole} rows"
+    return f"on {trained} {_learnt(members)} of {len(members)} methods give more than one answer"
+
+
+def _no_answer(seconds: float, wanted: float, why: str) -> str:
+    """Why there is no last round, and what would help."""
     return (
-        f"No answer within {seconds / 60:g} minutes: on {rows} rows {_learnt(members)} of {len(members)} methods give "
-        "more than one answer, and what ranks the others is chance. The same command goes on with more time: "
-        f"--minutes {minutes}."
+        f"No answer within {seconds / 60:g} minutes: {why}. The same command goes on with more time: "
+        f"--minutes {ceil(max(wanted, 2 * seconds) / 60)}; where all rows teach nothing, train longer (trainer.epochs)."
     )
 
 
@@ -121,19 +124,47 @@ def _best(members: Sequence[Member], choices: Sequence[str], most: int) -> list[
     for member in members:
         record = member.record
         if record is not None and record.status == "done" and record.selection_score is not None:
-            choice = next(o for o in member.composed.overrides if key_of(o) == "adapter")
-            scores[choice] = (record.collapsed, -record.selection_score)
+            scores[_choice(member)] = (record.collapsed, -record.selection_score)
+    scores = {choice: scores[choice] for choice in choices if choice in scores}
     if not scores:
         raise UserError("sweep=choose: no run of the round finished, so nothing can be chosen.")
-    return sorted(scores, key=lambda choice: (*scores[choice], choices.index(choice)))[:most]
+    return sorted(scores, key=lambda choice: scores[choice])[:most]
 
 
-def _seconds_a_row(members: Sequence[Member], rows: int) -> float:
-    """Seconds per train row of the slowest method, including evaluation and loading."""
-    records = [record for member in members if (record := member.record) and record.status == "done"]
-    if not records:
+def _choice(member: Member) -> str:
+    """The override that names a member's method."""
+    return next(o for o in member.composed.overrides if key_of(o) == "adapter")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a run of a method takes: seconds of loading and evaluation, and seconds of training for each train row."""
+
+    fixed: float
+    a_row: float
+
+    def seconds(self, rows: int) -> float:
+        """Seconds of a run on so many train rows."""
+        return self.fixed + rows * self.a_row
+
+
+def _pace(members: Sequence[Member], choices: Sequence[str]) -> dict[str, Pace]:
+    """Choice -> pace, from round 1; a choice whose run failed has the slowest."""
+    known = {}
+    for member in members:
+        if member.record is not None and member.record.status == "done":
+            cost = member.record.cost
+            fixed = (cost.eval_seconds or 0.0) + (cost.load_seconds or 0.0)
+            known[_choice(member)] = Pace(fixed, (cost.train_seconds or 0.0) / FIRST_ROWS)
+    if not known:
         raise UserError("sweep=choose: no run of the first round finished, so nothing can be measured.")
-    return max(record.cost.seconds + (record.cost.load_seconds or 0.0) for record in records) / rows
+    slowest = max(known.values(), key=lambda pace: pace.seconds(FIRST_ROWS))
+    return {choice: known.get(choice, slowest) for choice in choices}
+
+
+def _seconds(members: Sequence[Member]) -> float:
+    """What the runs of a round took."""
+    return sum(member.record.cost.seconds for member in members if member.record)
 
 
 def _train_rows(composed: Composed) -> int:
@@ -141,11 +172,9 @@ def _train_rows(composed: Composed) -> int:
     return len(prepare(spec_from(composed.values)).rows.train)
 
 
-def _rows_for(seconds: float, runs: int, a_row: float, whole: int) -> int | None:
-    """How many rows fit into the seconds: FIRST_ROWS doubled as often as possible, or None if all rows fit."""
-    if whole <= FIRST_ROWS or whole * a_row * runs <= seconds:
+def _rows_for(seconds: float, runs: Sequence[Pace], whole: int) -> int | None:
+    """The largest multiple of FIRST_ROWS on which these runs fit into the seconds, at least one; None: all rows."""
+    fixed, a_row = sum(run.fixed for run in runs), sum(run.a_row for run in runs)
+    if whole <= FIRST_ROWS or fixed + whole * a_row <= seconds:
         return None
-    rows = FIRST_ROWS
-    while 2 * rows < whole and 2 * rows * a_row * runs <= seconds:
-        rows *= 2
-    return rows
+    return FIRST_ROWS * max(1, int(max(0.0, seconds - fixed) / a_row) // FIRST_ROWS) if a_row else FIRST_ROWS
