@@ -1,6 +1,7 @@
 """Runs in lanes end as the same runs by themselves: weights, scores, answers, records; and each fails by itself."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ SMALL = [
     "trainer.max_steps=9", "trainer.batch_size=8", "trainer.eval_every=3", "trainer.precision=fp32",
     "trainer.threads=1", "trainer.device=cpu",
 ]  # fmt: skip
+KEYS = re.compile(r"_key\.b$")  # bitfit's, on T5
 LANES = (["seed=0", "optim.lr=1e-3"], ["seed=1", "optim.lr=5e-3"], ["seed=2", "optim.lr=2e-3"])
 
 
@@ -60,6 +62,13 @@ def in_lanes(folder: Path, *common: str, lanes: Sequence[Sequence[str]] = LANES)
 
 def weights(folder: Path, record: Record) -> dict[str, torch.Tensor]:
     return load_file(folder / "runs" / record.run_id / "adapter/adapter.safetensors")
+
+
+def scores(record: Record) -> dict[str, float]:
+    """Every score of a run; those of 16 rows with classes differ by a sixteenth or not at all."""
+    of = record.metrics
+    return {f"{split}/{name}": value for split, found in {"selection": of.selection, **of.report}.items()
+            for name, value in found.items()}  # fmt: skip
 
 
 def test_jobs_that_stay_apart_join_no_pass_and_cost_their_own_seconds(tmp_path: Path) -> None:
@@ -99,13 +108,12 @@ def test_lanes_end_as_the_same_runs_by_themselves(tmp_path: Path, common: list[s
         assert lane.run_id == alone.run_id and lane.best == alone.best and lane.params == alone.params
         losses = [[point.loss for point in record.curve] for record in (alone, lane)]
         assert losses[1] == pytest.approx(losses[0], rel=loose)
-        assert (
-            lane.metrics.report == alone.metrics.report and lane.metrics.selection == alone.metrics.selection
-        )
+        assert scores(lane) == pytest.approx(scores(alone), rel=1e-4)
         ours, theirs = weights(tmp_path / "lanes", lane), weights(tmp_path / "solo", alone)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
-            assert float((ours[name] - value).abs().max()) < loose, name
+            # A bias of all keys has no gradient but rounding, and AdamW takes whole steps on that.
+            assert KEYS.search(name) or float((ours[name] - value).abs().max()) < loose, name
         names = [
             {p.name for p in (tmp_path / way / "runs" / lane.run_id).rglob("*")} for way in ("solo", "lanes")
         ]

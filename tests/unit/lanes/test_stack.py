@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from petbench.adapters.registry import method_named, methods
 from petbench.compose.expand import choice
@@ -101,8 +102,18 @@ def train(lanes: list[Tuned], steps: int, gradients: Callable[[], None]) -> list
     return [tuned.state() for tuned in lanes]
 
 
+def whole_variance(norm: T5LayerNorm, hidden: Tensor) -> Tensor:
+    """T5's norm in the precision of its input. transformers rounds the variance to float32, so that a difference in the
+    sixteenth digit now and then makes one in the eighth."""
+    variance = hidden.pow(2).mean(-1, keepdim=True)
+    return norm.weight * hidden * torch.rsqrt(variance + norm.variance_epsilon)
+
+
 @pytest.mark.parametrize(("model", "name", "steps"), CASES)
-def test_steps_in_lanes_are_steps_alone(model: str, name: str, steps: int) -> None:
+def test_steps_in_lanes_are_steps_alone(
+    model: str, name: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(T5LayerNorm, "forward", whole_variance)
     case = build_case(name, model)
     solo, together, batches = lanes_of(case), lanes_of(case), lane_batches(case)
 
@@ -134,7 +145,7 @@ def test_lanes_do_not_read_what_one_model_makes_for_all_its_adapters(
 ) -> None:
     """As on CUDA, where adapters that are alike make their matrices together: of one lane's values, not of all."""
     monkeypatch.setattr("petbench.adapters.together.bound_by_launches", lambda adapter: True)
-    test_steps_in_lanes_are_steps_alone("tiny_bert", name, 4)
+    test_steps_in_lanes_are_steps_alone("tiny_bert", name, 4, monkeypatch)
 
 
 def test_every_method_is_one_of_the_cases() -> None:
