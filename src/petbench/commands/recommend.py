@@ -112,7 +112,9 @@ def _told(answer: Answer, limits: Limits) -> list[str]:
     others = [row.label for row in answer.group if row is not answer.pick]
     under = " under the limits" if limits != Limits() else ""
     if answer.candidates == 1:
-        lines.append(f"It is the only method{under} with two finished runs: run others to compare it with.")
+        lines.append(
+            f"It is the only method{under} with two finished runs that learnt something: run others to compare it with."
+        )
     elif not answer.told:
         lines.append(
             f"No two of the {answer.candidates} methods{under} differ significantly, so it is the smallest. More seeds "
