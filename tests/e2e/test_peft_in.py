@@ -235,7 +235,12 @@ def test_pickles_and_extra_tensors_are_refused(saved: Path, tmp_path: Path) -> N
         read_foreign(folder)
 
 
-def test_predict_labels_with_it(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_labels_with_it(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "petbench.machine.devices._cpu_multiplies_bf16", lambda: False
+    )  # as `logits`: float32
     made = backbone("tiny_bert")
     made.tokenizer.save_pretrained(tmp_path / "tokenizer")
     (tmp_path / "new.csv").write_text("sentence\nthe river sells\nthe storm was good\n")
