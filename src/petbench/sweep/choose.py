@@ -26,6 +26,7 @@ OWN_KEYS = ("sweep", "minutes", "seed", "adapter")
 FIRST_ROWS = 256  # rows of round 1; other rounds have a multiple, or all rows
 FINALISTS, SEEDS = 3, 2  # of round 3; two finalists where the time is too short for three
 TRIALS_SHARE = 0.5  # of the time, for rounds 1 and 2
+TIMED_SHARE = 0.75  # of the minutes; the rest is what records do not time: imports, opening models, latency
 
 
 def is_choice(composed: Sequence[Composed]) -> bool:
@@ -39,7 +40,8 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
     Raises UserError when no method is possible on the model, or no run of round 1 finished.
     """
     values = asked_for[0].values
-    seconds = _minutes(values.get("minutes")) * 60
+    minutes = _minutes(values.get("minutes"))
+    seconds = minutes * 60 * TIMED_SHARE
     base = tuple(o for o in asked_for[0].overrides if key_of(o) not in OWN_KEYS)
     if any(tuple(o for o in m.overrides if key_of(o) not in OWN_KEYS) != base for m in asked_for):
         raise UserError("sweep=choose compares methods only: give a single value for every key but adapter=.")
@@ -71,9 +73,9 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
         say(f"Round 2 of 3: {len(second)} methods on {more or 'all'} rows, as trials.")
         seen, rows = round_of(second, more, trial), more or whole
         spent += _seconds(seen)
-    wanted = sum(one.seconds(min(2 * rows, whole)) for one in pace.values()) / TRIALS_SHARE
+    wanted = sum(one.seconds(min(2 * rows, whole)) for one in pace.values()) / TRIALS_SHARE / TIMED_SHARE
     if _learnt(seen) < (1 if rows >= whole else _needed(second)):
-        say(_no_answer(seconds, wanted, f"{_few(seen, rows, whole)}, and what ranks the others is chance"))
+        say(_no_answer(minutes, wanted, f"{_few(seen, rows, whole)}, and what ranks the others is chance"))
         return seen
     best = _best(seen, second, FINALISTS)
     for count in range(len(best), min(1, len(best) - 1), -1):
@@ -82,7 +84,7 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
             say(f"Round 3 of 3: {count} methods on {most or 'all'} rows and {SEEDS} seeds.")
             return round_of(best[:count], most, [(f"++seed={seed}",) for seed in range(SEEDS)])
     why = f"{_few(seen, rows, whole)}, and no time is left for {SEEDS} seeds of them"
-    say(_no_answer(seconds, wanted, why))
+    say(_no_answer(minutes, wanted, why))
     return seen
 
 
@@ -103,11 +105,11 @@ def _few(members: Sequence[Member], rows: int, whole: int) -> str:
     return f"on {trained} {_learnt(members)} of {len(members)} methods give more than one answer"
 
 
-def _no_answer(seconds: float, wanted: float, why: str) -> str:
+def _no_answer(minutes: float, wanted: float, why: str) -> str:
     """Why there is no last round, and what would help."""
     return (
-        f"No answer within {seconds / 60:g} minutes: {why}. The same command goes on with more time: "
-        f"--minutes {ceil(max(wanted, 2 * seconds) / 60)}; where all rows teach nothing, train longer (trainer.epochs)."
+        f"No answer within {minutes:g} minutes: {why}. The same command goes on with more time: "
+        f"--minutes {ceil(max(wanted / 60, 2 * minutes))}; where all rows teach nothing, train longer (trainer.epochs)."
     )
 
 
