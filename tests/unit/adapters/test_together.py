@@ -52,6 +52,7 @@ def loss_and_gradients(
 def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make(case, model)
     inputs, exact = batch(model), {}
+    kinked = "relu" in case or model == "tiny_t5"  # its feed-forward layers have relu
     make_all, made = together.Together._make, []
 
     def counted(self: together.Together) -> None:
@@ -71,9 +72,12 @@ def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.
         exact = exact or own  # float64 comes first
         assert own.keys() == joint.keys()
         for name, value in exact.items():
+            if lower and kinked and name != "loss":
+                continue  # the slope of relu jumps, so bf16's rounding may change a gradient by any amount
             size, far = value.norm() + 1e-6, (joint[name] - value).norm()
-            rounded = (own[name] - value).norm()  # by bf16, as far as the usual way rounds
-            assert far <= near * size + (3 * rounded + 0.1 * size if lower else 0), (name, lower)
+            rounded = 3 * (own[name] - value).norm()  # 0 in float64, else as far as the usual way rounds
+            allowed = 0 if dtype == torch.float64 else rounded + (0.1 * size if lower else 0)
+            assert far <= near * size + allowed, (name, lower)
     assert made == [1, 1, 1]  # once a forward pass
 
 
