@@ -2,8 +2,7 @@
 
 python scripts/make_findings.py QUESTION… --glue DIR [--work outputs/findings]
 
-One question is a quarter of an hour to three hours on two cores that multiply bf16 natively, several times that on
-others. Runs are kept in the work folder and skipped by the next call, as are those that the repository holds, so it can
+One question is minutes to hours on two cores, less where these multiply bf16 natively. Runs are kept in the work folder and skipped by the next call, as are those that the repository holds, so it can
 be stopped, and a second call beside it shares the runs. Later seeds come last, so that a stop leaves all methods with
 equally many. `--keep` takes into the repository what is there, without training.
 """
@@ -31,7 +30,7 @@ TASKS = (
     "data.file=rows model=minilm trainer.epochs=1 trainer.threads=1 trainer.precision=bf16",
     f"task=mrpc trainer.epochs=2 {SMALL}",
     f"task=stsb trainer.epochs=2 {SMALL}",
-    f"task=cola trainer.epochs=3 {SMALL}",  # with fewer passes hardly any setting learns
+    f"task=cola trainer.epochs=3 {SMALL}",  # after two passes most presets still give one answer
 )
 SIZED = {  # a budget sets the size; only learning rates are tried
     "krona": "adapter=krona adapter.scale=1",

@@ -65,7 +65,7 @@ def weights(folder: Path, record: Record) -> dict[str, torch.Tensor]:
 
 
 def scores(record: Record) -> dict[str, float]:
-    """Every score of a run; those of 16 rows with classes differ by a sixteenth or not at all."""
+    """Every score of a run by split and metric."""
     of = record.metrics
     return {f"{split}/{name}": value for split, found in {"selection": of.selection, **of.report}.items()
             for name, value in found.items()}  # fmt: skip
@@ -108,12 +108,14 @@ def test_lanes_end_as_the_same_runs_by_themselves(tmp_path: Path, common: list[s
         assert lane.run_id == alone.run_id and lane.best == alone.best and lane.params == alone.params
         losses = [[point.loss for point in record.curve] for record in (alone, lane)]
         assert losses[1] == pytest.approx(losses[0], rel=loose)
-        assert scores(lane) == pytest.approx(scores(alone), rel=1e-4)
+        # Classes give equal scores; a correlation of numbers shows the last digits of float32.
+        assert scores(lane) == pytest.approx(scores(alone), rel=1e-5 if "task=stsb" in common else 0, abs=0)
         ours, theirs = weights(tmp_path / "lanes", lane), weights(tmp_path / "solo", alone)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
-            # A bias of all keys has no gradient but rounding, and AdamW takes whole steps on that.
-            assert KEYS.search(name) or float((ours[name] - value).abs().max()) < loose, name
+            # A bias of all keys has no gradient but rounding, and AdamW takes whole steps on that: at most 9 of lr.
+            within = 9 * 5e-3 if KEYS.search(name) else loose
+            assert float((ours[name] - value).abs().max()) < within, name
         names = [
             {p.name for p in (tmp_path / way / "runs" / lane.run_id).rglob("*")} for way in ("solo", "lanes")
         ]

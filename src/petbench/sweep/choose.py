@@ -69,13 +69,18 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
     if not few_learn:
         second = _best(seen, choices, max(FINALISTS, len(choices) // 2))
     more = _rows_for(TRIALS_SHARE * seconds - spent, [pace[c] for c in second], whole)
-    if whole > FIRST_ROWS and more != FIRST_ROWS and (few_learn or len(second) > FINALISTS):
+    more_fit = whole > FIRST_ROWS and (more is None or more > FIRST_ROWS)
+    if more_fit and (few_learn or len(second) > FINALISTS):
         say(f"Round 2 of 3: {len(second)} methods on {more or 'all'} rows, as trials.")
         seen, rows = round_of(second, more, trial), more or whole
         spent += _seconds(seen)
     wanted = sum(one.seconds(min(2 * rows, whole)) for one in pace.values()) / TRIALS_SHARE / TIMED_SHARE
     if _learnt(seen) < (1 if rows >= whole else _needed(second)):
-        say(_no_answer(minutes, wanted, f"{_few(seen, rows, whole)}, and what ranks the others is chance"))
+        say(
+            _no_answer(
+                minutes, wanted, f"{_how_many_learn(seen, rows, whole)}, and what ranks the others is chance"
+            )
+        )
         return seen
     best = _best(seen, second, FINALISTS)
     for count in range(len(best), min(1, len(best) - 1), -1):
@@ -83,7 +88,7 @@ def run_choice(asked_for: Sequence[Composed], start: Start, config_dir: str | No
         if most is None or most >= rows:  # on fewer, these methods may not learn
             say(f"Round 3 of 3: {count} methods on {most or 'all'} rows and {SEEDS} seeds.")
             return round_of(best[:count], most, [(f"++seed={seed}",) for seed in range(SEEDS)])
-    why = f"{_few(seen, rows, whole)}, and no time is left for {SEEDS} seeds of them"
+    why = f"{_how_many_learn(seen, rows, whole)}, and no time is left for {SEEDS} seeds of them"
     say(_no_answer(minutes, wanted, why))
     return seen
 
@@ -99,7 +104,7 @@ def _needed(choices: Sequence[str]) -> int:
     return max(1, sum(choice != "adapter=head_only" for choice in choices) // 2)
 
 
-def _few(members: Sequence[Member], rows: int, whole: int) -> str:
+def _how_many_learn(members: Sequence[Member], rows: int, whole: int) -> str:
     """On how many rows how many methods learn."""
     trained = f"{rows} rows" if rows < whole else f"all {whole} rows"
     return f"on {trained} {_learnt(members)} of {len(members)} methods give more than one answer"
@@ -175,8 +180,8 @@ def _train_rows(composed: Composed) -> int:
 
 
 def _rows_for(seconds: float, runs: Sequence[Pace], whole: int) -> int | None:
-    """The largest multiple of FIRST_ROWS on which these runs fit into the seconds, at least one; None: all rows."""
-    fixed, a_row = sum(run.fixed for run in runs), sum(run.a_row for run in runs)
-    if whole <= FIRST_ROWS or fixed + whole * a_row <= seconds:
+    """The largest multiple of FIRST_ROWS, from 0 on, on which these runs fit into the seconds; None: all rows."""
+    left, a_row = seconds - sum(run.fixed for run in runs), sum(run.a_row for run in runs)
+    if whole <= FIRST_ROWS or whole * a_row <= left:
         return None
-    return FIRST_ROWS * max(1, int(max(0.0, seconds - fixed) / a_row) // FIRST_ROWS) if a_row else FIRST_ROWS
+    return FIRST_ROWS * int(left / a_row // FIRST_ROWS) if left > 0 else 0

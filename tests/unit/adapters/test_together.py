@@ -31,7 +31,13 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def make(case: str, model: str) -> Tuned:
-    return tuned(model, case.split()[0], **SMALL[case])
+    made = tuned(model, case.split()[0], **SMALL[case])
+    if "relu" in case:  # away from its kink, where bf16's rounding may change a gradient by any amount
+        with torch.no_grad():
+            for name, parameter in made.model.named_parameters():
+                if name in made.adapter_names and name.endswith("down.bias"):
+                    parameter += 4 * (-1.0) ** torch.arange(len(parameter))
+    return made
 
 
 def loss_and_gradients(
@@ -52,7 +58,6 @@ def loss_and_gradients(
 def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make(case, model)
     inputs, exact = batch(model), {}
-    kinked = "relu" in case or model == "tiny_t5"  # its feed-forward layers have relu
     make_all, made = together.Together._make, []
 
     def counted(self: together.Together) -> None:
@@ -72,12 +77,11 @@ def test_together_is_each_on_its_own(case: str, model: str, monkeypatch: pytest.
         exact = exact or own  # float64 comes first
         assert own.keys() == joint.keys()
         for name, value in exact.items():
-            if lower and kinked and name != "loss":
-                continue  # the slope of relu jumps, so bf16's rounding may change a gradient by any amount
             size, far = value.norm() + 1e-6, (joint[name] - value).norm()
-            rounded = 3 * (own[name] - value).norm()  # 0 in float64, else as far as the usual way rounds
-            allowed = 0 if dtype == torch.float64 else rounded + (0.1 * size if lower else 0)
-            assert far <= near * size + allowed, (name, lower)
+            rounded = (own[name] - value).norm()  # by bf16, as far as the usual way rounds
+            # In float32 the usual way itself may be farther off than `near`, by the CPU's kernels: no farther than it.
+            held = near * size + 3 * rounded + 0.1 * size if lower else max(near * size, rounded)
+            assert far <= held, (name, lower)
     assert made == [1, 1, 1]  # once a forward pass
 
 
