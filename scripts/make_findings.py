@@ -2,9 +2,10 @@
 
 python scripts/make_findings.py QUESTION… --glue DIR [--work outputs/findings]
 
-One question is minutes to hours on two cores, less where these multiply bf16 natively. Runs are kept in the work folder and skipped by the next call, as are those that the repository holds, so it can
-be stopped, and a second call beside it shares the runs. Later seeds come last, so that a stop leaves all methods with
-equally many. `--keep` takes into the repository what is there, without training.
+One question is minutes to hours on two cores, less where these multiply bf16 natively. Runs are kept in the work folder
+and skipped by the next call, as are those that the repository holds, so it can be stopped, and a second call beside it
+shares the runs. Later seeds come last, so that a stop leaves all methods with equally many. `--keep` takes into the
+repository what is there, without training.
 """
 
 import argparse
