@@ -23,10 +23,11 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
     threads = torch.get_num_threads()
     try:
-        assert run_command(["bench", *arguments, *SMALL]) == 0
+        ended = run_command(["bench", *arguments, *SMALL])
     finally:
         torch.set_num_threads(threads)
     said = capsys.readouterr()
+    assert ended == 0, said.err
     return json.loads(said.out), said.err
 
 

@@ -7,7 +7,8 @@ keeps its initial values, and the score is the backbone's. So two things are req
 2. within three steps with a learning rate above zero, every tensor has had a gradient other than zero, and so has
    changed. Three, because a factor's gradient is zero while another factor is (LoRA's A while B is at its start).
 
-A method names its exceptions in `Method.may_rest`. Later steps cost nothing; the device is waited for once.
+A method names its exceptions in `Method.may_rest`, and biases of keys may have gradients of zero in any method.
+Later steps cost nothing; the device is waited for once.
 """
 
 from typing import Any
@@ -18,10 +19,21 @@ from torch import Tensor
 from petbench.adapters.method import Stage
 from petbench.errors import RunError
 from petbench.machine.provenance import versions
+from petbench.models.sites import Layout
 from petbench.tuned.attach import Tuned
 
 STEPS = 3
 NAMED = 3  # tensors that a message names
+
+
+def biases_of_keys(layout: Layout) -> set[str]:
+    """The names that the biases of key projections have: the model's own, and those that BitFit adds.
+
+    A bias b of the keys adds q·b to all scores of a query, and softmax(s + q·b) = softmax(s): the true gradient is zero
+    wherever keys are used as they are projected. What is computed of it is rounding, which on some machines is zero.
+    """
+    keys = layout.sites("key") if layout.has("key") else []
+    return {name for site in keys for name in (f"{site.module}.bias", f"petbench.{site.key}.b")}
 
 
 class Guard:
@@ -36,6 +48,9 @@ class Guard:
             for name, parameter in tuned.model.named_parameters()
             if name in names and not tuned.method.may_rest(tuned.spec, name)
         }
+        self._due = self._watched.keys() - biases_of_keys(
+            tuned.layout
+        )  # these need a gradient other than zero
         self._is_first = True
         self._left = max(0, STEPS - done)
         self._seen: Tensor | None = None  # by tensor: whether a gradient was other than zero
@@ -64,7 +79,8 @@ class Guard:
         seen = (moves != 0) | (loss == 0)
         self._seen = seen if self._seen is None else self._seen | seen
         if not self._left:
-            still = [name for name, has in zip(self._watched, self._seen.tolist(), strict=True) if not has]
+            seen_by_name = zip(self._watched, self._seen.tolist(), strict=True)
+            still = [name for name, has in seen_by_name if not has and name in self._due]
             self._seen = None
             if still:
                 raise self._unconnected(still, f" other than zero in {STEPS} steps")

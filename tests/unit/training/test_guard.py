@@ -10,7 +10,7 @@ from torch import Tensor
 from petbench.adapters.method import Stage
 from petbench.conformance.case import Case, build_case
 from petbench.errors import RunError
-from petbench.training.guard import STEPS, Guard
+from petbench.training.guard import STEPS, Guard, biases_of_keys
 from petbench.tuned.attach import Tuned
 
 WHOLE = Stage(share=1.0)
@@ -182,6 +182,35 @@ def test_a_claim_is_for_the_tensors_that_it_names() -> None:
     steps(case, tuned, Guard(tuned, WHOLE))
     plain: Any = case_of("peft/lora", "tiny_bert").tuned()
     assert not any(plain.method.may_rest(plain.spec, n) for n in plain.trained_names)
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "keys"),
+    [
+        ("full", "tiny_bert", 2),
+        ("bitfit", "tiny_roberta", 2),
+        ("bitfit", "tiny_distilbert", 2),
+        ("bitfit", "tiny_t5", 6),
+    ],
+)
+def test_biases_of_keys_alone_may_have_a_gradient_of_zero(method: str, model: str, keys: int) -> None:
+    """Softmax takes them out, so that what they get is rounding, or nothing."""
+    case = case_of(method, model)
+    tuned = case.tuned()
+    named = dict(tuned.model.named_parameters())
+    free = biases_of_keys(tuned.layout) & tuned.trained_names
+    assert len(free) == keys  # one a layer; T5 has two stacks, and its decoder keys of two kinds
+    for name in free:
+        named[name].register_hook(torch.zeros_like)
+    steps(case, tuned, Guard(tuned, WHOLE))
+    other = next(
+        name for name in sorted(tuned.trained_names) if name.endswith((".bias", ".b")) and name not in free
+    )
+    named[other].register_hook(torch.zeros_like)
+    with pytest.raises(
+        RunError, match=rf"^1 of \d+ trained tensors get no gradient other than zero in 3 steps: {other}"
+    ):
+        steps(case, tuned, Guard(tuned, WHOLE))
 
 
 def test_it_looks_three_times_and_waits_for_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
