@@ -5,6 +5,7 @@ is the yardstick of `petbench bench`: frozen, gradients through every activation
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -59,7 +60,10 @@ def main() -> None:
     found = {}
     for name in names:
         found[name] = sum(operations(model_of(name, *overrides)).values())
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
+    # The interpreter is not finalised: autograd's thread of the device may still free tensors of the last pass, and
+    # torch aborts when such a thread asks for the interpreter's lock by then (pytorch/pytorch issue 190489).
+    os._exit(0)
 
 
 if __name__ == "__main__":
