@@ -1,19 +1,27 @@
 """Committed results hold: a number leads to rows, weights, code and answers by row (docs/contributing-results.md)."""
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from made_glue import REAL_GLUE
 from petbench.adapters.registry import spec_of
+from petbench.config.sections import DataSpec
 from petbench.config.spec import parse
 from petbench.record import RECORD_FILE, Record, read_answers, read_records
 from petbench.report.write import derive
 from petbench.tasks.metrics import metric
+from petbench.tasks.rows.load import load_splits
+from petbench.tasks.task import name_of, own
 
 ROOT = Path(__file__).resolve().parents[2]
+# Digests of rows that a script of ours cuts from GLUE's. SST-2's train rows in three, by scripts/make_findings.py:
+CUT = "988cf33738dadbbfc5bdb016c473f82285c0865f96e2d65f15144343bd3ba103"
 RESULTS = [ROOT / "results" / "examples", *sorted((ROOT / "results" / "findings").glob("*/"))]
 
 
@@ -35,7 +43,7 @@ def origin(record: Record) -> list[str]:
         wrong.append(f"it has not ended: {record.status}")
     if facts.git is None or facts.git.dirty:
         wrong.append("its code is in no commit")
-    if facts.data.source not in ("local", "hub"):
+    if facts.data.source not in ("local", "hub") and facts.data.digest != CUT:
         wrong.append(f"its rows are {facts.data.source}")
     if facts.model.source.startswith("random"):
         wrong.append("its weights are random")
@@ -106,6 +114,7 @@ def spoiled(tmp_path: Path, **changes: Any) -> list[str]:
         ({"provenance__git__dirty": True}, "its code is in no commit"),
         ({"provenance__git": None}, "its code is in no commit"),
         ({"provenance__data__source": "toy"}, "its rows are toy"),
+        ({"provenance__data__source": "file"}, "its rows are file"),
         ({"provenance__model__source": "random minilm"}, "its weights are random"),
         ({"provenance__content": None}, "its content is not known"),
         ({"config__optim__lr": 0.5}, "its id is not that of its config and content"),
@@ -119,6 +128,18 @@ def spoiled(tmp_path: Path, **changes: Any) -> list[str]:
 def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
     (found,) = spoiled(tmp_path, **changes)
     assert complaint in found
+
+
+@pytest.mark.skipif(not REAL_GLUE.is_dir(), reason="no real GLUE beside the repository")
+def test_rows_that_we_cut_are_cut_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "scripts")])
+    cut_rows = runpy.run_path(str(ROOT / "scripts/make_findings.py"))["cut_rows"]
+    cut_rows(REAL_GLUE, tmp_path / "rows")
+    data = DataSpec(file=str(tmp_path / "rows"))
+    splits = load_splits(own(name_of(data), data), data)
+    assert splits.digest == CUT
+    texts = [text for part in splits.parts.values() for text in part.texts["sentence"]]
+    assert len(set(texts)) == len(texts) == 25_000
 
 
 def test_a_record_without_answers_is_refused(tmp_path: Path) -> None:
