@@ -17,6 +17,7 @@ import pyarrow.parquet
 from numpy.random import default_rng
 
 from make_examples import SETTING, keep_records, link_glue, petbench
+from petbench.record import Record, read_records
 
 SST2 = f"{SETTING} trainer.precision=bf16"
 ROWS = {"train": 4_000, "validation": 1_000, "test": 20_000}  # of SST-2's train rows, no text twice
@@ -90,6 +91,14 @@ def take_up(out: Path, work: Path) -> None:
             shutil.copytree(place, there)
 
 
+def told(question: str, records: list[Record]) -> str:
+    """What a question took: its runs, and the hours in which they trained and were scored, one thread each."""
+    trials = sum(record.is_trial for record in records)
+    costs = [record.cost for record in records if record.cost]
+    hours = sum((cost.train_seconds or 0) + (cost.eval_seconds or 0) for cost in costs) / 3600
+    return f"{question}: {len(records) - trials} runs and {trials} trials, {hours:.1f} hours"
+
+
 def main() -> None:
     """Train, keep the records and the answers, derive the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -111,6 +120,7 @@ def main() -> None:
             petbench("train", *command.split(), folder=work)
         keep_records(work, out)
         petbench("report", str(out), "--tables-only", "--cite", "--out", str(out / "tables"), folder=out)
+        print(told(question, list(read_records(out))))
 
 
 if __name__ == "__main__":
