@@ -85,7 +85,7 @@ examples: weights ## make results/examples anew from real SST-2 rows: GLUE=DIR; 
 	$(BIN)/python scripts/make_examples.py --glue "$(GLUE)"
 
 tables: env ## derive the committed tables again and fail on a difference
-	@if [ -d results/examples ]; then $(PETBENCH) report --check; else echo "no committed tables yet"; fi
+	@for folder in results/examples results/findings/*/; do $(PETBENCH) report "$$folder" --check || exit 1; done
 
 docs: env ## build the documentation site into build/site, offline; a dead link fails
 	HF_HUB_OFFLINE=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

@@ -1,4 +1,4 @@
-"""Makes results/findings by real commands: for each question of docs/findings.md a folder of records and tables.
+"""Makes results/findings by real commands: for each question of docs/findings.md records, tables and the plot.
 
 python scripts/make_findings.py QUESTION… --glue DIR [--work outputs/findings]
 
@@ -11,6 +11,7 @@ repository what is there, without training.
 import argparse
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow
 import pyarrow.parquet
@@ -72,6 +73,14 @@ QUESTIONS = {
     "shapes": [f"sweep=shapes adapter=krona {SST2} seed={seed}" for seed in range(5)],
 }
 
+PLOTS = {
+    "kronecker": "seeds",
+    "budgets": "score_parameters",
+    "rows": "few_rows",
+    "shapes": "score_parameters",
+}
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "img"
+
 
 def cut_rows(source: Path, out: Path) -> None:
     """Split SST-2's train rows into a folder of rows that train, select and report; texts are there once."""
@@ -89,6 +98,13 @@ def take_up(out: Path, work: Path) -> None:
     for place in out.glob("runs/*"):
         if not (there := work / "results" / "runs" / place.name).exists():
             shutil.copytree(place, there)
+
+
+def draw(question: str, out: Path) -> None:
+    """Put the plot of docs/findings.md there."""
+    with TemporaryDirectory() as place:
+        petbench("report", str(out), "--plots", "--out", f"{place}/report", folder=out)
+        shutil.copy(f"{place}/report/plots/{PLOTS[question]}.svg", IMAGES / f"findings_{question}.svg")
 
 
 def told(question: str, records: list[Record]) -> str:
@@ -119,7 +135,9 @@ def main() -> None:
         for command in [] if options.keep else QUESTIONS[question]:
             petbench("train", *command.split(), folder=work)
         keep_records(work, out)
-        petbench("report", str(out), "--tables-only", "--cite", "--out", str(out / "tables"), folder=out)
+        petbench("report", str(out), "--tables-only", "--cite", folder=out)
+        if question in PLOTS:
+            draw(question, out)
         print(told(question, list(read_records(out))))
 
 

@@ -21,7 +21,7 @@ from petbench.conformance.resume import resuming
 from petbench.errors import UserError
 from petbench.models.checkpointing import enable_checkpointing, no_checkpointing
 from petbench.report.citations import citation_of
-from petbench.training.guard import biases_of_keys
+from petbench.training.guard import must_move
 from petbench.tuned.attach import Tuned
 from petbench.tuned.checkpoint import load_tensors, save_tensors
 from petbench.tuned.params import count_params
@@ -60,9 +60,7 @@ def trainable_names(case: Case) -> None:
     inside = (*layout.head_modules, *case.backbone.new_modules, *norms)
     claimed |= {name for name in body if any(name.startswith(f"{module}.") for module in inside)}
     trained = {name for name, p in tuned.model.named_parameters() if p.requires_grad}
-    assert trained >= tuned.adapter_names, (
-        f"frozen adapter parameters: {sorted(trained ^ tuned.adapter_names)[:3]}"
-    )
+    assert trained >= tuned.adapter_names, f"frozen adapters: {sorted(tuned.adapter_names - trained)[:3]}"
     expected = {id(p) for name, p in tuned.model.named_parameters() if name in tuned.adapter_names}
     expected |= {id(p) for name, p in _body(tuned, body).items() if name in claimed}
     wrong = [n for n, p in tuned.model.named_parameters() if p.requires_grad != (id(p) in expected)]
@@ -85,8 +83,7 @@ def everything_moves(case: Case) -> None:
     if not tuned.trained_names:
         raise NotApplicable("nothing trains")
     case.train(tuned, steps=3, lr=1e-2)
-    due = {n for n in tuned.trained_names if not case.method.may_rest(case.spec, n)}
-    due -= biases_of_keys(case.backbone.layout)
+    due = must_move(tuned, tuned.trained_names)
     still = [n for n, p in tuned.model.named_parameters() if n in due and torch.equal(p, before[n])]
     assert not still, f"not changed after three steps: {still[:3]}"
     moved = [

@@ -11,6 +11,7 @@ A method names its exceptions in `Method.may_rest`, and biases of keys may have 
 Later steps cost nothing; the device is waited for once.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -24,6 +25,13 @@ from petbench.tuned.attach import Tuned
 
 STEPS = 3
 NAMED = 3  # tensors that a message names
+
+
+def must_move(tuned: Tuned, names: Collection[str]) -> set[str]:
+    """Those of the trained parameters `names` that need a gradient other than zero: all that have a claim in neither
+    `Method.may_rest` nor `biases_of_keys`."""
+    free = biases_of_keys(tuned.layout)
+    return {name for name in names if name not in free and not tuned.method.may_rest(tuned.spec, name)}
 
 
 def biases_of_keys(layout: Layout) -> set[str]:
