@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(Exception):
@@ -33,7 +34,7 @@ class Paused(Exception):
     curve: its evaluations so far, as in a record.
     """
 
-    def __init__(self, message: str, curve: Sequence[Mapping[str, float]]) -> None:
+    def __init__(self, message: str, curve: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(message)
         self.curve = curve
 

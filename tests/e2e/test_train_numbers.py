@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from scipy.stats import pearsonr, spearmanr
 
 from petbench.measure import latency
+from petbench.record import read_answers
 from petbench.training import loop as loop
 from petbench.training.scoring import Scorer
 from toy_runs import adapter_file, train
@@ -184,3 +185,28 @@ def test_latency_is_in_the_record_merged_only_where_the_method_merges(
     houlsby = train("adapter=houlsby", "trainer.max_steps=2", results="houlsby")
     assert houlsby.cost.latency_unmerged_ms == pytest.approx(1.0)
     assert houlsby.cost.latency_merged_ms is None
+
+
+@pytest.mark.parametrize(
+    "words", [["task=rte"], ["task=mrpc", "model=tiny_t5"], ["task=mnli", "data.toy_train=96"]]
+)
+def test_the_loss_on_the_selection_rows_is_that_of_the_kept_class_scores(words: list[str]) -> None:
+    """Under glue_dev these rows are the report rows, whose scores are kept (as float16), with `last` of the end."""
+    record = train("protocol=glue_dev", "trainer.select=last", "trainer.max_steps=6", "adapter=krona", *words)
+    folder = Path("results/runs", record.run_id)
+    (split, *_) = record.metrics.report
+    kept = read_answers(folder, split)
+    assert kept is not None and kept.logits is not None
+    scores = torch.tensor(kept.logits, dtype=torch.float64)
+    own = torch.tensor(kept.labels, dtype=torch.int64)
+    expected = -torch.log_softmax(scores, dim=-1)[torch.arange(len(own)), own].mean()
+    assert record.curve[-1].selection_loss == pytest.approx(float(expected), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["task=stsb"], ["task=stsb", "model=tiny_t5"], ["task=rte", "model=tiny_t5", "eval.decode=generate"]],
+)
+def test_numbers_and_written_answers_have_no_loss_on_the_selection_rows(words: list[str]) -> None:
+    record = train("trainer.max_steps=2", "adapter=krona", *words)
+    assert record.curve and all(point.selection_loss is None for point in record.curve)

@@ -17,7 +17,7 @@ from petbench.compose.expand import Composed
 from petbench.compose.recipe import as_text
 from petbench.config.tree import key_of
 from petbench.errors import UserError
-from petbench.record import Record
+from petbench.record import Point, Record
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed", "pruner")  # keys of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
@@ -177,24 +177,34 @@ def of_search(overrides: Sequence[str]) -> list[str]:
 
 
 def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
-    """The better third of a cell's trials, at least one, and those whose score equals the last one's of these.
+    """The better third of a cell's trials, at least one, and those that equal the last one of these.
 
-    They are compared by their scores at the first evaluation after a third of `steps` optimiser steps, even if some
-    have trained further since. Trials without a score come last. Equal scores rank nothing: while every trial still
-    gives all rows one answer, none is left out.
+    They are compared at the first evaluation after a third of `steps` optimiser steps, even if some have trained
+    further since: by the loss on the selection rows where all have one, by the score elsewhere (numbers, written
+    answers). The loss tells who has begun to learn while the score is still the majority answer's, which may even be
+    the higher one. Trials without an evaluation there come last. Equals are not ranked: none of them is left out.
     """
-    scores = [_score_at(record, PAUSE * steps) for record in records]
-    order = sorted(range(len(trials)), key=lambda n: -scores[n])
+    points = [_point_at(record, PAUSE * steps) for record in records]
+    by_loss = all(point.selection_loss is not None for point in points if point is not None)
+    merits = [_merit(point, by_loss) for point in points]
+    order = sorted(range(len(trials)), key=lambda n: -merits[n])
     count = max(1, len(trials) // KEPT)
-    last = scores[order[count - 1]]
-    equal = [n for n in order[count:] if scores[n] == last > float("-inf")]
+    last = merits[order[count - 1]]
+    equal = [n for n in order[count:] if merits[n] == last > float("-inf")]
     return [trials[n] for n in [*order[:count], *equal]]
 
 
-def _score_at(record: Record | None, step: float) -> float:
-    """The selection score at the first evaluation at or after a step; minus infinity when there is none."""
+def _merit(point: Point | None, by_loss: bool) -> float:
+    """What trials are ranked by, the higher the better: minus the loss, or the score."""
+    if point is None:
+        return float("-inf")
+    return point.score if point.selection_loss is None or not by_loss else -point.selection_loss
+
+
+def _point_at(record: Record | None, step: float) -> Point | None:
+    """The first evaluation at or after a step; None where there is none."""
     curve = () if record is None or record.status not in ("done", "paused") else record.curve
-    return next((point.score for point in curve if point.step >= step), float("-inf"))
+    return next((point for point in curve if point.step >= step), None)
 
 
 def pruner(values: dict[str, Any]) -> str | None:

@@ -278,9 +278,8 @@ class Fit:
             progress.best_score, progress.best_step, progress.best_epoch = scores[name], progress.step, epoch
             progress.seconds_to_best = seconds
             self.best, self.chosen = self.tuned.state(), self._last
-        progress.curve.append(
-            {"step": progress.step, "epoch": epoch, "seconds": seconds, "loss": loss, "score": scores[name]}
-        )
+        at = {"step": progress.step, "epoch": epoch, "seconds": seconds}
+        progress.curve.append({**at, "loss": loss, "score": scores[name], "selection_loss": self._last.loss})
         shown = {f"selection/{key}": value for key, value in scores.items()} | {SELECTION: scores[name]}
         tracker.log(progress.step, shown, epoch, seconds)
         screen.evaluated(progress.step, epoch, loss, name, scores[name], better)

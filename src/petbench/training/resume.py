@@ -34,7 +34,7 @@ class Progress:
     examples: int = 0
     tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
     threads: int = 0  # that torch used in the last steps; 0: not noted
     accumulation: int = 0  # micro-batches a step where those of the config did not fit the device; else 0
     changes: list[str] = field(default_factory=list)  # see `Record.changes`

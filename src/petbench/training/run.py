@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -181,7 +182,7 @@ def _write_end(
     reason: str,
     attempt: Attempt | None = None,
     trace: str | None = None,
-    curve: Sequence[Mapping[str, float]] = (),
+    curve: Sequence[Mapping[str, Any]] = (),
 ) -> Record:
     """Record an end other than `done` and the seconds of the attempt, where the disk can still be written and the run
     is still this process's. A record that says `done` is never replaced."""

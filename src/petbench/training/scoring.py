@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
+from torch.nn.functional import cross_entropy
+
 from petbench.inference.ask import Answer, Reply, answerer_of, reads_literally, replies
 from petbench.tasks.encode.batches import batch_order, padding_fraction
 from petbench.tasks.encode.encode import Encoded, encode, target_ids, warn_of_cuts
@@ -32,6 +35,15 @@ class Scored:
     def constant(self) -> bool:
         """Whether all rows with known labels got one and the same answer."""
         return self.rows.labels is not None and len(found := {*self.answers}) == 1 and None not in found
+
+    @property
+    def loss(self) -> float | None:
+        """Mean cross-entropy −log p(label) in nats, p the softmax of a row's class scores; None where there are none:
+        numbers, written answers, rows without labels."""
+        if self.rows.labels is None or not self.replies or not self.replies[0].odds:
+            return None
+        odds = torch.tensor([reply.odds for reply in self.replies], dtype=torch.float64)
+        return float(cross_entropy(odds, torch.tensor([int(label) for label in self.rows.labels])))
 
 
 class Scorer:

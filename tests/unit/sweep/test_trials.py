@@ -1,5 +1,7 @@
 """Equal tuning budgets: which trials, which choice, what it cost."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -227,11 +229,13 @@ def test_every_methods_yaml_names_a_space(name: str) -> None:
         assert group == "optim" or field in values, f"{key} sets nothing that the YAML has"
 
 
-def looked_at(*scores: float, status: Any = "paused", every: int = 10) -> Record:
-    """A trial with these evaluations."""
+def looked_at(
+    *scores: float, status: Any = "paused", every: int = 10, losses: Sequence[float] = ()
+) -> Record:
+    """A trial with these evaluations, and these losses on the selection rows where they are given."""
     curve = tuple(
-        Point(step=every * n, epoch=n, seconds=n, loss=0.5, score=score)
-        for n, score in enumerate(scores, start=1)
+        Point(step=every * n, epoch=n, seconds=n, loss=0.5, score=score, selection_loss=on_selection)
+        for n, (score, on_selection) in enumerate(zip_longest(scores, losses), start=1)
     )
     return record(0.5, status=status).model_copy(update={"curve": curve})
 
@@ -254,6 +258,20 @@ def test_the_better_third_goes_on_by_its_score_at_a_third_of_the_steps() -> None
     assert better(trials[:5], same, 60) == [trials[0], trials[1], trials[3]], "equal scores rank nothing"
     assert better(trials[:3], [None, None, None], 60) == [trials[0]], "no score is no equal"
     assert cost_of(each for each in found if each is not None) == (20 * 5 + 60, 66.0)
+
+
+def test_where_all_have_a_loss_on_the_selection_rows_it_ranks_them() -> None:
+    """The majority answer's score may be above that of a trial which has begun to learn, and all may share it."""
+    trials = trials_over(*map(float, range(4)))
+    found = [
+        looked_at(0.75, 0.75, losses=(0.63, 0.625)),
+        looked_at(0.75, 0.72, losses=(0.63, 0.599), status="done"),
+        looked_at(0.75, 0.75, losses=(0.50, 0.630)),
+        looked_at(0.75, 0.73, losses=(0.63, 0.500), status="failed"),
+    ]
+    assert better(trials, found, 60) == [trials[1]]
+    found[1] = looked_at(0.75, 0.72)  # recorded before losses were, so all are compared by their scores
+    assert better(trials, found, 60) == [trials[0], trials[2]]
 
 
 def test_a_pausing_trial_differs_in_its_note_alone() -> None:
