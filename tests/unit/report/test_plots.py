@@ -4,7 +4,7 @@ import pytest
 
 from petbench.record import Point
 from petbench.report.figures import files as plots
-from petbench.report.figures.views import chosen, front
+from petbench.report.figures.views import _average_points, chosen, front
 from petbench.report.tables import build
 
 
@@ -38,6 +38,28 @@ def test_chosen_prefers_more_tasks_then_the_selection_score() -> None:
         {"method": "b", "cells": {"rte": 5}, "selection": None},
     ]
     assert [row["cells"]["rte"] for row in chosen(rows)] == [3, 5]
+
+
+def test_against_parameters_a_method_has_a_mark_for_every_size() -> None:
+    rows = [
+        {"method": "a", "tuned": 100, "cells": {"rte": 0}, "selection": 0.9},
+        {"method": "a", "tuned": 100, "cells": {"rte": 1}, "selection": 0.8},
+        {"method": "a", "tuned": 200, "cells": {"rte": 2}, "selection": 0.7},
+        {"method": "b", "tuned": 100, "cells": {"rte": 3}, "selection": 0.6},
+    ]
+    cells = [
+        {"method": row["method"], "tuned": row["tuned"], "step": 1, "mean": 50 + n}
+        for n, row in enumerate(rows)
+    ]
+    cells = [cell | {"low": None, "high": None} for cell in cells]
+    data = {"cells": cells}
+    table = {"rows": rows, "tasks": [{"name": "rte"}], "average_of": 0}
+    assert [(x, y) for _, x, y, *_ in _average_points(data, table, "tuned")] == [
+        (100, 53),
+        (200, 52),
+        (100, 50),
+    ]
+    assert [(x, y) for _, x, y, *_ in _average_points(data, table, "step")] == [(1, 53), (1, 50)]
 
 
 def test_files_of_the_views_that_have_data(make, tmp_path) -> None:

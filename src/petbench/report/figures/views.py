@@ -65,34 +65,39 @@ def front(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def chosen(rows: Sequence[Data]) -> list[Data]:
-    """One row for each method: its setting with the most tasks, and of these the one with the best selection score."""
+def chosen(rows: Sequence[Data], by_size: bool = False) -> list[Data]:
+    """One row for each method, or for each of its sizes: the setting with the most tasks, and of these the one with the
+    best selection score."""
 
     def rank(row: Data) -> tuple[int, float]:
         return len(row["cells"]), row["selection"] if row["selection"] is not None else -1e9
 
-    best: dict[str, Data] = {}
+    best: dict[tuple[str, Any], Data] = {}
     for row in rows:
-        if row["method"] not in best or rank(row) > rank(best[row["method"]]):
-            best[row["method"]] = row
+        key = row["method"], row["tuned"] if by_size else None
+        if key not in best or rank(row) > rank(best[key]):
+            best[key] = row
     return list(best.values())
 
 
-def _cells(data: Data, table: Data, task: str) -> list[Data]:
+def _cells(data: Data, table: Data, task: str, by_size: bool = False) -> list[Data]:
     """The cells of the chosen rows on a task, best first."""
-    cells = [data["cells"][row["cells"][task]] for row in chosen(table["rows"]) if task in row["cells"]]
+    rows = chosen(table["rows"], by_size)
+    cells = [data["cells"][row["cells"][task]] for row in rows if task in row["cells"]]
     return sorted((cell for cell in cells if cell["mean"] is not None), key=lambda cell: -cell["mean"])
 
 
 def _average_points(data: Data, table: Data, x: str) -> Iterator[Point]:
-    """The averages of rows with every task; if there is no average, the cells of the only task."""
+    """The averages of rows with every task; if there is no average, the cells of the only task. Against the number of
+    parameters a method shows every size that it has."""
+    by_size = x == "tuned"
     if not table["average_of"]:
         if len(table["tasks"]) == 1:
-            for cell in _cells(data, table, table["tasks"][0]["name"]):
+            for cell in _cells(data, table, table["tasks"][0]["name"], by_size):
                 if cell[x] is not None:
                     yield cell, cell[x], cell["mean"], cell["low"], cell["high"]
         return
-    for row in chosen(table["rows"]):
+    for row in chosen(table["rows"], by_size):
         if row["average_n"] == table["average_of"] and row[x] is not None:
             yield row, row[x], row["average"], row["average_low"], row["average_high"]
 
@@ -108,6 +113,9 @@ def _trade_off(data: Data, points: Sequence[Point], label: str, axes: "Axes") ->
     axes.step(
         [p[1] for p in best], [p[2] for p in best], where="post", color=SOFT, linewidth=0.8, linestyle="--"
     )
+    for method in {row["method"]: None for row, *_ in points}:
+        sizes = sorted((x, y) for row, x, y, *_ in points if row["method"] == method)
+        axes.plot(*zip(*sizes, strict=True), color=look(data, method)[0], linewidth=0.8, alpha=0.6)
     for row, x, y, low, high in points:
         colour, shape = look(data, row["method"])
         on_front = any(p[0] is row for p in best)
