@@ -60,6 +60,12 @@ QUESTIONS = {
             "adapter=hadamard,bitfit",
             *(f"{SIZED[name]} budget.params={size}" for size, names in BUDGETS.items() for name in names),
         )
+    ]
+    + [
+        f"sweep=tuned budget_runs=4 {SIZED[name]} budget.params={size} {SST2} seed=5,6,7,8,9,10,11"
+        for size, names in BUDGETS.items()
+        for name in names
+        if name != "compacter"  # behind the others with five seeds
     ],
     "layers": [
         f"-m adapter=hadamard,ln_tuning adapter.layers=last:1,last:2,last:3,last:4,last:5,all {SST2} seed={seed}"
@@ -74,7 +80,7 @@ QUESTIONS = {
 }
 
 PLOTS = {
-    "kronecker": "seeds",
+    "kronecker": "learning_rate",
     "budgets": "score_parameters",
     "rows": "few_rows",
     "shapes": "score_parameters",
