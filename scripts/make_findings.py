@@ -19,6 +19,7 @@ from numpy.random import default_rng
 
 from make_examples import SETTING, keep_records, link_glue, petbench
 from petbench.record import Record, read_records
+from petbench.sweep.trials import cost_of
 
 SST2 = f"{SETTING} trainer.precision=bf16"
 ROWS = {"train": 4_000, "validation": 1_000, "test": 20_000}  # of SST-2's train rows, no text twice
@@ -85,7 +86,6 @@ PLOTS = {
     "rows": "few_rows",
     "shapes": "score_parameters",
 }
-IMAGES = Path(__file__).resolve().parents[1] / "docs" / "img"
 
 
 def cut_rows(source: Path, out: Path) -> None:
@@ -106,18 +106,17 @@ def take_up(out: Path, work: Path) -> None:
             shutil.copytree(place, there)
 
 
-def draw(question: str, out: Path) -> None:
-    """Put the plot of docs/findings.md there."""
+def draw(question: str, out: Path, images: Path) -> None:
+    """Put the plot of docs/findings.md among the pictures."""
     with TemporaryDirectory() as place:
         petbench("report", str(out), "--plots", "--out", f"{place}/report", folder=out)
-        shutil.copy(f"{place}/report/plots/{PLOTS[question]}.svg", IMAGES / f"findings_{question}.svg")
+        shutil.copy(f"{place}/report/plots/{PLOTS[question]}.svg", images / f"findings_{question}.svg")
 
 
 def told(question: str, records: list[Record]) -> str:
     """What a question took: its runs, and the hours in which they trained and were scored, one thread each."""
     trials = sum(record.is_trial for record in records)
-    costs = [record.cost for record in records if record.cost]
-    hours = sum((cost.train_seconds or 0) + (cost.eval_seconds or 0) for cost in costs) / 3600
+    hours = cost_of(records)[1] / 3600
     return f"{question}: {len(records) - trials} runs and {trials} trials, {hours:.1f} hours"
 
 
@@ -130,6 +129,7 @@ def main() -> None:
     parser.add_argument("--glue", type=Path, required=True, metavar="DIR", help="folder with sst2/, mrpc/, …")
     parser.add_argument("--work", type=Path, default=Path("outputs/findings"), help="where it trains")
     parser.add_argument("--out", type=Path, default=Path("results/findings"))
+    parser.add_argument("--images", type=Path, default=Path("docs/img"), help="where the plot goes")
     parser.add_argument("--keep", action="store_true", help="train nothing; keep what is there")
     options = parser.parse_args()
     for question in options.questions:
@@ -143,7 +143,7 @@ def main() -> None:
         keep_records(work, out)
         petbench("report", str(out), "--tables-only", "--cite", folder=out)
         if question in PLOTS:
-            draw(question, out)
+            draw(question, out, options.images)
         print(told(question, list(read_records(out))))
 
 

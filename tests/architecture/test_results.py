@@ -1,6 +1,7 @@
 """Committed results hold: a number leads to rows, weights, code and answers by row (docs/contributing-results.md)."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -89,6 +90,20 @@ def test_the_tables_have_five_seeds_or_more(folder: Path) -> None:
     tables = derive(folder, {})[0].tables
     cells = [entry.cell for table in tables for row in table.rows for entry in row.entries.values()]
     assert cells and not [f"{cell.adapter} {cell.task}" for cell in cells if len(cell.values) < 5]
+
+
+def test_the_findings_page_shows_the_means_of_the_tables() -> None:
+    """Every `mean ± deviation` of a section stands in the tables.md that the section names."""
+    sections = (ROOT / "docs/findings.md").read_text(encoding="utf-8").split("\n## ")
+    seen = 0
+    for section in sections:
+        cells = re.findall(r"(\d+\.\d)\**( ± \d+\.\d)", section)
+        named = re.findall(r"`(results/findings/\w+/report/tables\.md)`", section)
+        assert bool(cells) == bool(named)
+        tables = "".join((ROOT / name).read_text(encoding="utf-8").replace("*", "") for name in named)
+        assert not [cell for cell in cells if f"| {''.join(cell)} [" not in tables]
+        seen += len(cells)
+    assert seen >= 26
 
 
 def spoiled(tmp_path: Path, **changes: Any) -> list[str]:

@@ -58,6 +58,7 @@ def layout_of(model: "PreTrainedModel") -> Layout:
         more_keys=family.more_keys,
         positions=body + family.positions if family.positions else "",
         pooled_head=family.pooled_head,
+        free_key_bias=family.free_key_bias,
     )
 
 

@@ -53,7 +53,9 @@ class Family:
         function of its registry. positions: the module that is called with the tokens' positions and gives their
         embeddings or rotations; empty where attention itself uses distances, or the table counts positions by itself.
     pooled_head: whether the task head is one linear layer on the body's pooled output: PEFT's prefix tuning calls no
-        other. new: modules that a checkpoint may lack, or hold without their being read.
+        other. free_key_bias: whether a bias of its keys changes nothing, since it adds one number to all scores of a
+        query: keys are used as they are projected, neither rotated nor multiplied by positions. new: modules that a
+        checkpoint may lack, or hold without their being read.
     """
 
     towers: tuple[Tower, ...]
@@ -65,6 +67,7 @@ class Family:
     more_keys: bool = True
     positions: str = ""
     pooled_head: bool = False
+    free_key_bias: bool = False
     new: tuple[str, ...] = ()
 
 

@@ -24,6 +24,7 @@ def _bert_like(q: str, k: str, v: str, o: str, norm: str, *, more_keys: bool = T
         segments=True,
         more_keys=more_keys,
         positions=positions,
+        free_key_bias=True,
         new=("pooler",),
     )
 
@@ -82,13 +83,16 @@ _BERT = _bert_like(
     "attention.output.dense",
     "attention.output.LayerNorm",
 )
-_DEBERTA = _bert_like(
-    "attention.self.query_proj",
-    "attention.self.key_proj",
-    "attention.self.value_proj",
-    "attention.output.dense",
-    "attention.output.LayerNorm",
-    more_keys=False,
+_DEBERTA = replace(
+    _bert_like(
+        "attention.self.query_proj",
+        "attention.self.key_proj",
+        "attention.self.value_proj",
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        more_keys=False,
+    ),
+    free_key_bias=False,  # its scores have a term of keys and positions
 )
 _MPNET = replace(
     _bert_like(
@@ -129,6 +133,7 @@ _DISTILBERT = Family(
     "bert",
     missing=_POST_NORM,
     positions="embeddings.position_embeddings",
+    free_key_bias=True,
 )
 
 # The layers of ALBERT share their weights: each role has one site, and its adapter acts in every layer.
@@ -157,6 +162,7 @@ _ALBERT = Family(
     missing=_POST_NORM | _NO_BLOCK,
     segments=True,
     positions="embeddings.position_embeddings",
+    free_key_bias=True,
     new=("pooler",),
 )
 
@@ -226,6 +232,7 @@ _T5 = Family(
     "t5",
     head_reads="last",
     text=True,
+    free_key_bias=True,
 )
 
 
@@ -250,6 +257,7 @@ _BART = Family(
     "roberta",
     head_reads="last",
     missing=_POST_NORM | _NO_BLOCK,
+    free_key_bias=True,
 )
 
 FAMILIES: dict[str, Family] = {

@@ -80,6 +80,7 @@ class Layout:
     head_reads: HeadReads = "first"  # the token whose output the task head reads; mean: of all tokens
     more_keys: bool = True  # whether attention takes keys and values beside the tokens'
     positions: str = ""  # the module that is called with the tokens' positions, where there is one
+    free_key_bias: bool = False  # whether a bias of the keys changes nothing: softmax takes it out
     pooled_head: bool = False  # whether the task head is one linear layer on the body's pooled output
 
     def sites(

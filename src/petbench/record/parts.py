@@ -115,9 +115,7 @@ class Point(Part):
     seconds: Amount  # spent on training so far, without evaluations
     loss: float  # of the last step before the evaluation
     score: Score  # the headline metric on the selection rows
-    selection_loss: float | None = (
-        None  # cross-entropy there, in nats a row; None: the model gives no class scores
-    )
+    selection_loss: float | None = None  # cross-entropy there, nats a row; None without class scores
 
 
 class WandbRun(Part):

@@ -7,8 +7,8 @@ keeps its initial values, and the score is the backbone's. So two things are req
 2. within three steps with a learning rate above zero, every tensor has had a gradient other than zero, and so has
    changed. Three, because a factor's gradient is zero while another factor is (LoRA's A while B is at its start).
 
-A method names its exceptions in `Method.may_rest`, and biases of keys may have gradients of zero in any method.
-Later steps cost nothing; the device is waited for once.
+A method names its exceptions in `Method.may_rest`, and biases of keys that change nothing may have
+gradients of zero in any method. Later steps cost nothing; the device is waited for once.
 """
 
 from collections.abc import Collection
@@ -35,12 +35,12 @@ def must_move(tuned: Tuned, names: Collection[str]) -> set[str]:
 
 
 def biases_of_keys(layout: Layout) -> set[str]:
-    """The names that the biases of key projections have: the model's own, and those that BitFit adds.
+    """The names that the biases of keys have, the model's own and those that BitFit adds, where they change nothing.
 
-    A bias b of the keys adds q·b to all scores of a query, and softmax(s + q·b) = softmax(s): the true gradient is zero
-    wherever keys are used as they are projected. What is computed of it is rounding, which on some machines is zero.
+    A bias b of the keys adds q·b to all scores of a query, and softmax(s + q·b) = softmax(s): the true gradient is
+    zero, and what is computed of it is rounding, which on some machines is zero (`Family.free_key_bias`).
     """
-    keys = layout.sites("key") if layout.has("key") else []
+    keys = layout.sites("key") if layout.free_key_bias else []
     return {name for site in keys for name in (f"{site.module}.bias", f"petbench.{site.key}.b")}
 
 
@@ -56,9 +56,7 @@ class Guard:
             for name, parameter in tuned.model.named_parameters()
             if name in names and not tuned.method.may_rest(tuned.spec, name)
         }
-        self._due = self._watched.keys() - biases_of_keys(
-            tuned.layout
-        )  # these need a gradient other than zero
+        self._due = must_move(tuned, self._watched)
         self._is_first = True
         self._left = max(0, STEPS - done)
         self._seen: Tensor | None = None  # by tensor: whether a gradient was other than zero

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from petbench.adapters.method import Stage
+from petbench.config.tree import options
 from petbench.conformance.case import Case, build_case
 from petbench.errors import RunError
 from petbench.training.guard import STEPS, Guard, biases_of_keys
@@ -211,6 +212,25 @@ def test_biases_of_keys_alone_may_have_a_gradient_of_zero(method: str, model: st
         RunError, match=rf"^1 of \d+ trained tensors get no gradient other than zero in 3 steps: {other}"
     ):
         steps(case, tuned, Guard(tuned, WHOLE))
+
+
+@pytest.mark.parametrize("model", [name for name in sorted(options("model")) if name.startswith("tiny_")])
+def test_the_families_claim_about_biases_of_keys_is_true(model: str) -> None:
+    """In float64, against the largest gradient: nothing but rounding where it is claimed, and only there."""
+    case = case_of("bitfit" if "t5" in model else "full", model)
+    tuned = case.tuned()
+    tuned.model.double().eval()
+    batch = {
+        name: value.double() if value.is_floating_point() else value for name, value in case.batch.items()
+    }
+    tuned.model(**batch).loss.backward()
+    size = {n: float(p.grad.abs().max()) for n, p in tuned.model.named_parameters() if p.grad is not None}
+    most = max(size.values())
+    keys = tuned.layout.sites("key")
+    named = {
+        name for site in keys for name in (f"{site.module}.bias", f"petbench.{site.key}.b")
+    } & size.keys()
+    assert {name for name in named if size[name] < 1e-12 * most} == biases_of_keys(tuned.layout) & size.keys()
 
 
 def test_it_looks_three_times_and_waits_for_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
