@@ -123,6 +123,30 @@ def test_lanes_end_as_the_same_runs_by_themselves(tmp_path: Path, common: list[s
     assert len({lane.run_id for lane in found}) == len(LANES)
 
 
+@pytest.mark.parametrize(("tokens", "most"), [(0, 1), (168, 3), (10**9, 3)])
+def test_a_batch_that_keeps_a_cpu_busy_trains_in_a_pass_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int, most: int
+) -> None:
+    """tokens: from which on a batch is one that does; these have 152 to 168."""
+    passes: list[list[int]] = []
+    plain = Group._losses
+
+    def noted(group: Group, session: Any, batches: Sequence[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+        passes.append([batch["input_ids"].numel() for batch in batches])
+        return plain(group, session, batches)
+
+    monkeypatch.setattr("petbench.training.lanes.group.tokens_that_fill_a_cpu", lambda model: tokens)
+    monkeypatch.setattr(Group, "_losses", noted)
+    found = in_lanes(tmp_path / "lanes", "adapter=krona", *NO_DROPOUT)
+    assert sum(map(len, passes)) == 3 * 9 and max(map(len, passes)) == most
+    assert [record.cost.lanes for record in found] == [most] * 3
+    assert all(size < tokens for sizes in passes if len(sizes) > 1 for size in sizes)
+    if most == 1:
+        for lane, own in zip(found, LANES, strict=True):
+            alone = run(prepared(tmp_path / "solo", "adapter=krona", *NO_DROPOUT, *own))
+            assert lane.adapter_sha256 == alone.adapter_sha256
+
+
 def test_a_records_seconds_are_a_share_and_the_padding_is_there(tmp_path: Path) -> None:
     found = in_lanes(tmp_path, "adapter=krona", *NO_DROPOUT)
     costs = [record.cost for record in found]

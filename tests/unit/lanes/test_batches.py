@@ -2,9 +2,17 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from petbench.training.lanes.batches import MOST_PADDING, like_lengths, losses, padding, side_by_side
+from petbench.training.lanes.batches import (
+    MOST_PADDING,
+    like_lengths,
+    losses,
+    padding,
+    side_by_side,
+    tokens_that_fill_a_cpu,
+)
 
 
 def batch(rows: int, tokens: int, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -56,3 +64,8 @@ def test_lanes_are_split_where_more_than_a_quarter_would_be_padding(
     assert like_lengths(sizes) == groups
     for group in groups:
         assert padding([sizes[lane] for lane in group]) <= MOST_PADDING
+
+
+def test_tokens_fill_a_cpu_by_the_matrices_that_each_of_them_meets() -> None:
+    layers = nn.Sequential(nn.Embedding(1000, 30), nn.Linear(30, 50), nn.LayerNorm(50), nn.Linear(50, 10))
+    assert tokens_that_fill_a_cpu(layers) == 3e9 / (30 * 50 + 50 * 10)

@@ -1,14 +1,15 @@
-"""Batches of several lanes as one: side by side, padded to the longest; and the loss of each lane."""
+"""Batches of several lanes as one: which lie side by side, padded to the longest; and the loss of each lane."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petbench.tasks.encode.encode import IGNORED, filling
 
 MOST_PADDING = 0.25  # of a pass; lanes that would make more are split into groups of like length
+CPU_FILLED = 3e9  # products of a lane's forward pass; from there on a wider pass was slower (docs/speed.md)
 
 Batch = dict[str, Tensor]
 
@@ -32,6 +33,15 @@ def size_of(batch: Batch) -> tuple[int, int]:
     """Rows and tokens of one lane's batch."""
     rows, tokens = batch["input_ids"].shape
     return rows, tokens
+
+
+def tokens_that_fill_a_cpu(model: nn.Module) -> float:
+    """Tokens of one lane's batch whose products (tokens × entries of all matrices) keep a CPU busy by themselves.
+
+    Embeddings do not count: they look a row up.
+    """
+    layers = (module for module in model.modules() if not isinstance(module, nn.Embedding))
+    return CPU_FILLED / sum(p.numel() for m in layers for p in m.parameters(recurse=False) if p.dim() > 1)
 
 
 def losses(logits: Tensor, labels: Tensor, counts: Sequence[int]) -> Tensor:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from math import inf, prod
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +16,15 @@ from petbench.inference.ask import Reply
 from petbench.inference.label_tree import HEAD
 from petbench.machine import signals
 from petbench.machine.devices import free_dead_model
-from petbench.training.lanes.batches import like_lengths, losses, padding, rows_of, side_by_side, size_of
+from petbench.training.lanes.batches import (
+    like_lengths,
+    losses,
+    padding,
+    rows_of,
+    side_by_side,
+    size_of,
+    tokens_that_fill_a_cpu,
+)
 from petbench.training.lanes.lane import Answers, Backward, Lane, Loss, Opened, Stand
 from petbench.training.lanes.stack import acting, owners_of, sees_rows_alone, stacked
 from petbench.training.session import Session, Together
@@ -71,6 +81,13 @@ class Group:
     def _alive(self) -> list[Lane]:
         return [lane for lane in self.lanes if not lane.ended]
 
+    @cached_property
+    def _tokens_apart(self) -> float:
+        """Tokens of a batch that trains by itself, since a wider pass of a full CPU gains nothing and has padding."""
+        session = next(lane.session for lane in self.lanes if lane.session is not None)
+        on_cpu = session.accelerator.device.type == "cpu"
+        return tokens_that_fill_a_cpu(session.tuned.model) if on_cpu else inf
+
     def _end(self, error: BaseException) -> None:
         for lane in self._alive:
             lane.rest()
@@ -100,7 +117,7 @@ class Group:
             for lane in opened:
                 lane.go_on()
         elif asking := self._waiting(Answers):
-            for chunk in self._chunks(asking, Answers, by_length=False):
+            for chunk in self._chunks(asking, Answers):
                 if stop is not None:
                     for lane in chunk:
                         lane.go_on(error=stop)  # an evaluation changes nothing, so it may be left anywhere
@@ -108,20 +125,27 @@ class Group:
                     self._answer(chunk)
         else:
             self._stand.saving = None
-            for chunk in self._chunks(self._waiting(Loss), Loss, by_length=True):
+            for chunk in self._chunks(self._waiting(Loss), Loss):
                 self._train(chunk)
 
     def _waiting(self, kind: type[R]) -> list[Lane]:
         return [lane for lane in self._alive if isinstance(lane.request, kind)]
 
-    def _chunks(self, lanes: Sequence[Lane], kind: type[R], by_length: bool) -> list[list[Lane]]:
+    def _chunks(self, lanes: Sequence[Lane], kind: type[R]) -> list[list[Lane]]:
         """Lanes of one pass each."""
-        single = [lane for lane in lanes if lane.alone or (kind is Answers and _reads_odds_in_parts(lane))]
+        single = [
+            lane
+            for lane in lanes
+            if lane.alone
+            or (kind is Answers and _reads_odds_in_parts(lane))
+            or (kind is Loss and _tokens(lane) >= self._tokens_apart)
+        ]
         rest = [lane for lane in lanes if lane not in single]
         parts = [list(range(len(rest)))] if rest else []
-        if by_length and rest:
-            batches = [lane.request.batch for lane in rest if isinstance(lane.request, Loss | Answers)]
-            parts = like_lengths([size_of(batch) for batch in batches])
+        if kind is Loss and rest:
+            parts = like_lengths(
+                [size_of(lane.request.batch) for lane in rest if isinstance(lane.request, Loss)]
+            )
         common = [part[at : at + self.most] for part in parts for at in range(0, len(part), self.most)]
         return [[lane] for lane in single] + [[rest[place] for place in part] for part in common]
 
@@ -223,6 +247,12 @@ class Group:
         self._all_tokens += round(own / (1 - padding(sizes)))
         most = max(len(lanes), self._stand.together.lanes)
         self._stand.together = Together(most, self.padding_fraction)
+
+
+def _tokens(lane: Lane) -> int:
+    """Tokens, padding and all, of the batch whose loss a lane waits for."""
+    assert isinstance(lane.request, Loss)
+    return prod(size_of(lane.request.batch))
 
 
 def _part(lane: Lane) -> Tensor:
