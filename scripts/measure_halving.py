@@ -1,11 +1,11 @@
 """Measure `pruner=halving`: the score of the setting it chooses beside that of the full search, and the steps of both.
 
-    python scripts/measure_halving.py --data DIR --out halving                       # CoLA, SST-2, MRPC; an hour
+    python scripts/measure_halving.py --data DIR --out halving                       # CoLA, SST-2, MRPC; two hours
     python scripts/measure_halving.py --out quick --tasks rte --more data=toy model=tiny_bert trainer.max_steps=12
 
-Both searches share their trials: the full one lets those that halving left where they paused go on to their ends, which
-changes nothing of them. Scores are on the selection rows, by which settings are chosen; their noise is the standard
-error of a score on as many rows. Writes OUT/halving.md.
+Runs the full search, and reads from its records which trials halving would have let go on: a trial that pauses and goes
+on is bit for bit the one that never paused (tests/e2e/test_halving.py). Scores are on the selection rows, by which
+settings are chosen; their noise is the standard error of a score on as many rows. Writes OUT/halving.md.
 """
 
 import argparse
@@ -16,14 +16,18 @@ from measure_choice import run
 from petbench.adapters.registry import spec_of
 from petbench.config.spec import parse
 from petbench.record import Record, read_records
+from petbench.sweep.trials import PAUSE, Trial, better
 from petbench.training.prepare import prepare
 
 METHODS = ("krona", "lora", "compacter")
 
 
 def trials(folder: Path) -> list[Record]:
-    """The trials of a folder that have ended."""
-    return [record for record in read_records(folder) if record.is_trial and record.status == "done"]
+    """The trials of a folder, all of which have ended."""
+    found = [record for record in read_records(folder) if record.is_trial]
+    if wrong := [record.run_id for record in found if record.status != "done"]:
+        raise SystemExit(f"{folder}: {', '.join(wrong)} not done. Run the same command again.")
+    return found
 
 
 def best(found: list[Record]) -> Record:
@@ -31,9 +35,14 @@ def best(found: list[Record]) -> Record:
     return max(found, key=lambda record: record.selection_score or 0.0)
 
 
-def steps(record: Record) -> int:
-    """Optimiser steps of a trial that has ended."""
-    return record.curve[-1].step
+def halved(found: list[Record]) -> tuple[list[Record], int]:
+    """The trials that halving lets go on, and the steps that it takes: these to their ends, the others to the pause."""
+    steps = found[0].curve[-1].step
+    marked = [Trial((("run", record.run_id),), ()) for record in found]
+    going = {trial.setting[0][1] for trial in better(marked, found, steps)}
+    pauses = [next(p.step for p in r.curve if p.step >= PAUSE * steps) for r in found]
+    taken = sum(steps if r.run_id in going else pause for r, pause in zip(found, pauses, strict=True))
+    return [record for record in found if record.run_id in going], taken
 
 
 def noise(record: Record) -> float:
@@ -65,27 +74,24 @@ def main() -> None:
             place = asked.out / f"{task}-{method}"
             words = ["train", "-m", "sweep=tuned", f"task={task}", f"adapter={method}", *rows]
             words += [f"budget_runs={asked.trials}", "final_seeds=1", f"results_dir={place}"]
-            run(*words, "pruner=halving")
-            halved = best(trials(place))
-            (final,) = [record for record in read_records(place) if not record.is_trial]
-            note = final.provenance.tuning
-            assert note is not None and note.steps is not None
             run(*words)
             whole = trials(place)
-            chosen, all_steps = best(whole), sum(map(steps, whole))
+            going, taken = halved(whole)
+            kept, chosen = best(going), best(whole)
             lines.append(
-                f"| {task} | {method} | {setting(halved)} | {100 * (halved.selection_score or 0):.1f} | "
-                f"{setting(chosen)} | {100 * (chosen.selection_score or 0):.1f} | {100 * noise(chosen):.1f} | "
-                f"{note.steps:,} | {note.steps / all_steps:.0%} |"
+                f"| {task} | {method} | {setting(kept, whole)} | {100 * (kept.selection_score or 0):.1f} | "
+                f"{setting(chosen, whole)} | {100 * (chosen.selection_score or 0):.1f} | {100 * noise(chosen):.1f} | "
+                f"{taken:,} | {taken / sum(r.curve[-1].step for r in whole):.0%} |"
             )
             (asked.out / "halving.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
-def setting(record: Record) -> str:
-    """What trials differ in: the learning rate and the method's own scale, if it has one."""
-    scale = record.config["adapter"].get("scale")
-    return f"lr {record.config['optim']['lr']:g}" + ("" if scale is None else f", scale {scale:g}")
+def setting(record: Record, others: list[Record]) -> str:
+    """The learning rate, and what else the trials of a search differ in."""
+    own = record.config["adapter"]
+    varied = [name for name in own if any(other.config["adapter"][name] != own[name] for other in others)]
+    return ", ".join([f"lr {record.config['optim']['lr']:g}", *(f"{name} {own[name]:g}" for name in varied)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`sweep=tuned pruner=halving`: trials pause at a third, the better third goes on, and nothing of a trial changes."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from petbench.cli import run_command
 from petbench.record import read_records
 from petbench.report.budgets import searched
 
+SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 CALL = [
     "train", "-m", "sweep=tuned", "budget_runs=6", "final_seeds=1", "adapter=krona", "task=stsb", "data=toy",
     "data.toy_train=48", "data.toy_validation=16", "model=tiny_bert", "trainer.max_steps=12", "trainer.eval_every=2",
@@ -68,3 +70,12 @@ def test_halving(
                 for field in ("adapter_sha256", "metrics", "best"):
                     assert record[field] == whole[run_id][field]
             assert record["curve"][1]["score"] == whole[run_id]["curve"][1]["score"]
+        # So the records of a full search say what halving does: this is how scripts/measure_halving.py measures it.
+        monkeypatch.syspath_prepend(SCRIPTS)
+        going, steps = import_module("measure_halving").halved(
+            [r for r in read_records(Path("whole")) if r.is_trial]
+        )
+        assert {record.run_id for record in going} == {
+            r for r, one in found.items() if one["status"] == "done"
+        }
+        assert steps == 40
