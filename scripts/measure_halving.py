@@ -16,17 +16,17 @@ from measure_choice import run
 from petbench.adapters.registry import spec_of
 from petbench.config.spec import parse
 from petbench.record import Record, read_records
-from petbench.sweep.trials import PAUSE, Trial, better
+from petbench.sweep.trials import PAUSE, better, cost_of
 from petbench.training.prepare import prepare
 
 METHODS = ("krona", "lora", "compacter")
 
 
 def trials(folder: Path) -> list[Record]:
-    """The trials of a folder, all of which have ended."""
+    """The trials of a folder, done or failed; some that could still go on are none of a full search."""
     found = [record for record in read_records(folder) if record.is_trial]
-    if wrong := [record.run_id for record in found if record.status != "done"]:
-        raise SystemExit(f"{folder}: {', '.join(wrong)} not done. Run the same command again.")
+    if going := [record.run_id for record in found if record.status in ("paused", "interrupted")]:
+        raise SystemExit(f"{folder}: {', '.join(going)} not at their end. Run the same command again.")
     return found
 
 
@@ -37,12 +37,13 @@ def best(found: list[Record]) -> Record:
 
 def halved(found: list[Record]) -> tuple[list[Record], int]:
     """The trials that halving lets go on, and the steps that it takes: these to their ends, the others to the pause."""
-    steps = found[0].curve[-1].step
-    marked = [Trial((("run", record.run_id),), ()) for record in found]
-    going = {trial.setting[0][1] for trial in better(marked, found, steps)}
-    pauses = [next(p.step for p in r.curve if p.step >= PAUSE * steps) for r in found]
-    taken = sum(steps if r.run_id in going else pause for r, pause in zip(found, pauses, strict=True))
-    return [record for record in found if record.run_id in going], taken
+    steps = max(point.step for record in found for point in record.curve)
+    going = better(found, found, steps)
+    left = [record.curve for record in found if record not in going]
+    paused = (
+        next((p.step for p in curve if p.step >= PAUSE * steps), curve[-1].step) for curve in left if curve
+    )
+    return going, cost_of(going)[0] + sum(paused)
 
 
 def noise(record: Record) -> float:
@@ -81,7 +82,7 @@ def main() -> None:
             lines.append(
                 f"| {task} | {method} | {setting(kept, whole)} | {100 * (kept.selection_score or 0):.1f} | "
                 f"{setting(chosen, whole)} | {100 * (chosen.selection_score or 0):.1f} | {100 * noise(chosen):.1f} | "
-                f"{taken:,} | {taken / sum(r.curve[-1].step for r in whole):.0%} |"
+                f"{taken:,} | {taken / cost_of(whole)[0]:.0%} |"
             )
             (asked.out / "halving.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from petbench.compose.expand import Composed
 from petbench.compose.recipe import as_text
@@ -26,6 +26,7 @@ KEPT = 3  # one of this many trials is trained to its end
 PAUSING = f"++tuning={{role:trial,pause:{PAUSE}}}"
 TRIAL_SEED = 1000  # the seed of trials of a Hydra sweeper; unlikely to be the seed of a final run
 Setting = tuple[tuple[str, Any], ...]  # dotted keys and their values
+T = TypeVar("T")
 Planned = Callable[
     [dict[str, Any]], str
 ]  # values -> what they make, equal for equal runs; UserError if impossible
@@ -176,7 +177,7 @@ def of_search(overrides: Sequence[str]) -> list[str]:
     return [*([] if "seed" in given else [f"++seed={TRIAL_SEED}"]), TRIAL]
 
 
-def better(trials: Sequence[Trial], records: Sequence[Record | None], steps: int) -> list[Trial]:
+def better(trials: Sequence[T], records: Sequence[Record | None], steps: int) -> list[T]:
     """The better third of a cell's trials, at least one, and those that equal the last one of these.
 
     They are compared at the first evaluation after a third of `steps` optimiser steps, even if some have trained

@@ -38,7 +38,8 @@ def size_of(batch: Batch) -> tuple[int, int]:
 def tokens_that_fill_a_cpu(model: nn.Module) -> float:
     """Tokens of one lane's batch whose products (tokens × entries of all matrices) keep a CPU busy by themselves.
 
-    Embeddings do not count: they look a row up.
+    Embeddings do not count: they look a row up. Layers that a model passes several times (ALBERT's) count once, so it
+    is taken for smaller than it is, and its lanes lie side by side for longer.
     """
     layers = (module for module in model.modules() if not isinstance(module, nn.Embedding))
     return CPU_FILLED / sum(p.numel() for m in layers for p in m.parameters(recurse=False) if p.dim() > 1)
