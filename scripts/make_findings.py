@@ -29,10 +29,11 @@ PAIR = (  # 9,216 adapter parameters each, scale 1, norms trained
     "adapter=lora adapter.rank=1 adapter.alpha=1 adapter.train_norms=true",
 )
 SMALL = "model=minilm data.dir=glue trainer.batch_size=16 trainer.threads=1 trainer.precision=bf16"
+MRPC = f"task=mrpc trainer.epochs=2 {SMALL}"
 TASKS = (
     SST2,
     "data.file=rows model=minilm trainer.epochs=1 trainer.threads=1 trainer.precision=bf16",
-    f"task=mrpc trainer.epochs=2 {SMALL}",
+    MRPC,
     f"task=stsb trainer.epochs=2 {SMALL}",
     f"task=cola trainer.epochs=3 {SMALL}",  # after two passes most presets still give one answer
 )
@@ -56,7 +57,8 @@ QUESTIONS = {
         for method in PAIR
     ],
     "budgets": [
-        f"sweep=tuned budget_runs=4 {method} {SST2} seed=0,1,2,3,4"
+        f"sweep=tuned budget_runs=4 {method} {task} seed=0,1,2,3,4"
+        for task in (SST2, MRPC)
         for method in (
             "adapter=hadamard,bitfit",
             *(f"{SIZED[name]} budget.params={size}" for size, names in BUDGETS.items() for name in names),

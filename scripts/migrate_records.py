@@ -6,8 +6,9 @@ An id is a hash over config, rows, weights, tokenizer, precision and start. What
 from the files that its config names, where their weights are the recorded ones (config and tokenizer beside the same
 weights are taken to be those of the training). A record of which something cannot be known stays as it is and is named
 with the reason. A field that older records lack gets its value where it can be computed (`metrics.constant` from the
-kept predictions) and null where it cannot (`date`). No number of a record changes, so derived tables stay the same but
-for the ids in tables.csv (`petbench report RESULTS_DIR` writes them anew). The script can be run again after every
+kept predictions, `tuning.searched` from the trials beside it) and null where it cannot (`date`). No number of a record
+changes, so derived tables stay the same but for the ids in tables.csv, and for rows of which a tuned setting was part
+of the name (`petbench report RESULTS_DIR` writes them anew). The script can be run again after every
 change of the rules.
 """
 
@@ -15,7 +16,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
@@ -27,7 +28,9 @@ from petbench.errors import UserError
 from petbench.files import write_json, write_text
 from petbench.models.content import weights_digest
 from petbench.models.source import find_source
-from petbench.record import RECORD_FILE, ContentFacts, Record, read_record
+from petbench.record import RECORD_FILE, ContentFacts, Record, read_record, read_records
+from petbench.report.settings import identity, varying
+from petbench.sweep.trials import cost_of, searched_settings
 from petbench.training.resume import RESUME_FILE
 from petbench.tuned.checkpoint import CONFIG_FILE
 from petbench.tuned.content import content_of
@@ -112,6 +115,33 @@ def with_constant(record: Record, folder: Path) -> Record:
     return record.model_copy(update={"metrics": metrics})
 
 
+def with_searched(record: Record, trials: Iterable[Record]) -> Record:
+    """The record with the settings that its tuning chose. Its trials are those that took what its note says, all
+    together, and differ from it only in a set of settings: the smallest such set tells which."""
+    note = record.provenance.tuning
+    if note is None or note.role != "final" or note.searched is not None:
+        return record
+    own = identity(record)
+    alike = [
+        trial
+        for trial in trials
+        if (trial.task, trial.model, trial.adapter, trial.protocol)
+        == (record.task, record.model, record.adapter, record.protocol)
+    ]
+    apart = [frozenset(varying([own, identity(trial)])) for trial in alike]
+    free = sorted(set().union(*apart))
+    for size in range(len(free) + 1):
+        for some in combinations(free, size):
+            group = [trial for trial, paths in zip(alike, apart, strict=True) if paths <= set(some)]
+            steps, seconds = cost_of(group)
+            if (len(group), steps, round(seconds, 3)) == (note.runs, note.steps, note.seconds):
+                told = note.model_copy(update={"searched": tuple(searched_settings(group))})
+                provenance = record.provenance.model_copy(update={"tuning": told})
+                config = record.config | {"tuning": told.model_dump(mode="json")}
+                return record.model_copy(update={"provenance": provenance, "config": config})
+    return record
+
+
 def write(record: Record, folder: Path) -> None:
     """Put the record into its folder, in the form that the old one has, and give the folder its name."""
     path = folder / RECORD_FILE
@@ -140,11 +170,12 @@ def migrate(results_dir: Path, dry_run: bool = False) -> Migrated:
     found: dict[Path, Record] = {}
     taken: dict[str, str] = {}  # new id -> old id
     left: dict[str, str] = {}
+    trials = [record for record in read_records(results_dir) if record.is_trial]
     for folder in sorted(path.parent for path in results_dir.glob(f"runs/*/{RECORD_FILE}")):
         try:
             record = read_record(folder)
             assert record is not None
-            record = with_constant(migrated(record, results_dir), folder)
+            record = with_searched(with_constant(migrated(record, results_dir), folder), trials)
             twin = taken.setdefault(record.run_id, folder.name)
             if twin != folder.name:
                 raise UserError(f"by content it is the same run as {twin}: keep one of them")

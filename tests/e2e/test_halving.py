@@ -53,6 +53,7 @@ def test_halving(
     ]  # the rows of the report
     note = final.provenance.tuning
     assert note is not None and (note.runs, note.steps) == (6, 40)
+    assert note.searched == ("adapter.scale", "optim.lr")
     assert not searched(read_records(Path("results"))), "paused trials are no fair draw of trials"
 
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("record.json")}

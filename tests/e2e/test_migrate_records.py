@@ -152,6 +152,36 @@ def test_an_old_record_gets_what_its_predictions_tell(script: ModuleType) -> Non
     assert script.migrate(Path("results")) == script.Migrated({}, (), {})
 
 
+def test_a_final_run_gets_what_its_tuning_searched(script: ModuleType) -> None:
+    """Two shapes with the same rates tried: each final run finds its own trials, by what these took."""
+    sweep = [
+        "sweep=tuned",
+        "budget_runs=2",
+        "final_seeds=1",
+        "task=rte",
+        "model=tiny_bert",
+        "adapter.scale=1",
+    ]
+    for shape in ("[4,16]", "[8,8]"):
+        rates = "adapter.tuning.search={optim.lr:[1e-3,1e-2]}"
+        assert run_command(["train", *FEW, *sweep, f"adapter.factor_shape={shape}", rates]) == 0
+    finals = {record.run_id: record for record in read_records("results") if not record.is_trial}
+    assert len(finals) == 2
+    for run_id in finals:
+        path = Path("results/runs", run_id, "record.json")
+        raw = json.loads(path.read_text())
+        for tuning in (raw["config"]["tuning"], raw["provenance"]["tuning"]):
+            assert tuning.pop("searched") == ["optim.lr"]
+        path.write_text(json.dumps(raw))
+    assert script.migrate(Path("results")) == script.Migrated({}, tuple(sorted(finals)), {})
+    assert {record.run_id: record for record in read_records("results") if not record.is_trial} == finals
+    trial = next(record for record in read_records("results") if record.is_trial)
+    final = finals[min(finals)]
+    note = final.provenance.tuning.model_copy(update={"searched": None})
+    old = final.model_copy(update={"provenance": final.provenance.model_copy(update={"tuning": note})})
+    assert script.with_searched(old, [trial]) == old  # a trial is missing: it cannot be known
+
+
 def test_the_committed_records_have_todays_ids() -> None:
     from petbench.adapters.registry import spec_of
 

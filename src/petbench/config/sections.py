@@ -222,5 +222,7 @@ class TuningNote(Frozen):
     runs: int | None = None
     steps: int | None = None  # optimiser steps
     seconds: float | None = None
+    # Dotted keys of the settings in which the trials differed: the tuning chose these of a final run.
+    searched: Annotated[tuple[str, ...] | None, Field(exclude_if=lambda value: value is None)] = None
     # A trial pauses at its first evaluation from this share of its steps on.
     pause: Annotated[Fraction | None, Field(exclude_if=lambda value: value is None)] = None

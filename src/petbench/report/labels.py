@@ -71,16 +71,18 @@ def shown_paths(cells: Sequence[Cell]) -> list[str]:
     """The settings that distinguish one adapter's cells within a column.
 
     All that differ, those of adapter and optimiser first; if they are more than four, only as many in that order as
-    are needed to distinguish the cells (the notes name the others).
+    are needed to distinguish the cells. A setting that the tuning chose in every cell is among them only where the
+    others do not distinguish these, since it is a result, and another one on every task. The notes name what is left
+    out.
     """
     paths = differing(cells)
-    if len(paths) <= MOST_IN_LABEL:
-        return paths
-    chosen: list[str] = []
-    for path in paths:
-        if _apart(cells, [*chosen, path]) > _apart(cells, chosen):
-            chosen.append(path)
-    return chosen
+    tuned = set.intersection(*map(_searched, cells)) if paths else set()
+    given = [path for path in paths if path not in tuned]
+    shown = given if len(given) <= MOST_IN_LABEL else []
+    for path in [*given, *(path for path in paths if path in tuned)]:
+        if _apart(cells, [*shown, path]) > _apart(cells, shown):
+            shown.append(path)
+    return shown
 
 
 def differing(cells: Sequence[Cell]) -> list[str]:
@@ -91,6 +93,12 @@ def differing(cells: Sequence[Cell]) -> list[str]:
     found = {path for members in columns.values() if len(members) > 1 for path in varying(members)}
     order = ("adapter.", "optim.", "budget.", "trainer.")
     return sorted(found, key=lambda path: (*(not path.startswith(head) for head in order), path))
+
+
+def _searched(cell: Cell) -> set[str]:
+    """The settings of a cell that its tuning chose."""
+    notes = (record.provenance.tuning for record in cell.records)
+    return {path for note in notes if note is not None for path in note.searched or ()}
 
 
 def _apart(cells: Sequence[Cell], paths: Sequence[str]) -> int:

@@ -18,6 +18,7 @@ from petbench.compose.recipe import as_text
 from petbench.config.tree import key_of
 from petbench.errors import UserError
 from petbench.record import Point, Record
+from petbench.report.settings import identity, varying
 
 OWN_KEYS = ("sweep", "budget_runs", "final_seeds", "trial_seed", "pruner")  # keys of the sweep, not of a run
 TRIAL = "++tuning={role:trial}"  # the note that keeps a run out of the report
@@ -216,10 +217,17 @@ def pruner(values: dict[str, Any]) -> str | None:
     return value
 
 
-def final_note(trials: int, records: Iterable[Record]) -> str:
-    """The override that notes in a final run what choosing its setting cost. records: those that the trials left."""
+def final_note(trials: int, records: Sequence[Record]) -> str:
+    """The override that notes in a final run what was chosen, and what choosing it cost. records: of the trials."""
     steps, seconds = cost_of(records)
-    return f"++tuning={{role:final,runs:{trials},steps:{steps},seconds:{seconds:.3f}}}"
+    keys = ",".join(searched_settings(records))
+    return f"++tuning={{role:final,runs:{trials},steps:{steps},seconds:{seconds:.3f},searched:[{keys}]}}"
+
+
+def searched_settings(records: Sequence[Record]) -> list[str]:
+    """Dotted keys of the settings in which the trials of a cell differ, those that follow from others included, as
+    LoRA's alpha from its rank. Trials that failed are not asked: their content may be unknown."""
+    return varying([identity(record) for record in records if record.status in ("done", "paused")])
 
 
 def cost_of(records: Iterable[Record]) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from petbench.record import Provenance
+from petbench.record import Provenance, Record
 from petbench.report.layout import Row, Table
 from petbench.report.tables import build
 
@@ -199,6 +199,38 @@ def test_settings_that_follow_the_task_are_one_row_with_a_note(make) -> None:
     table = table_of([make("krona", "rte", lr=2e-3), make("krona", "cola", lr=1e-3)])
     assert [row.label for row in table.rows] == ["krona"]
     assert "krona: lr differ between tasks" in table.notes
+
+
+def tuned_pair(make, *searched: str) -> list[Record]:
+    """Two sizes of LoRA on two tasks; on each the trials chose another learning rate."""
+    note = {"tuning": {"role": "final", "runs": 4, "searched": searched}}
+    chosen = [(2, "rte", 5e-3), (2, "cola", 1e-3), (8, "rte", 2e-3), (8, "cola", 5e-3)]
+    return [
+        make("lora", task, seed, lr=lr, adapter_config={"rank": rank, "alpha": 2.0 * rank}, provenance=note)
+        for rank, task, lr in chosen
+        for seed in range(2)
+    ]
+
+
+def test_a_tuned_setting_splits_no_row(make) -> None:
+    """A rate that the trials of a task chose is a result: the sizes are the rows, each with its mean over the tasks."""
+    table = table_of(tuned_pair(make, "optim.lr"))
+    assert {row.label for row in table.rows} == {"lora alpha=4 rank=2", "lora alpha=16 rank=8"}
+    assert all(row.average is not None and row.average.complete for row in table.rows)
+    assert "lora: rows also differ in lr" in table.notes
+
+
+def test_a_given_setting_splits_rows_beside_tuned_ones(make) -> None:
+    assert len(table_of(tuned_pair(make)).rows) == 4  # the tuning searched nothing: the rates were given
+    given = make("lora", "rte", lr=9e-3, adapter_config={"rank": 4, "alpha": 8.0})
+    assert len(table_of([*tuned_pair(make, "optim.lr"), given]).rows) == 5  # not every cell was tuned
+
+
+def test_a_tuned_setting_tells_rows_apart_where_nothing_else_does(make) -> None:
+    """One size tuned twice, by searches of other budgets, which chose other rates."""
+    notes = [{"tuning": {"role": "final", "runs": runs, "searched": ["optim.lr"]}} for runs in (4, 8)]
+    records = [make("lora", lr=lr, provenance=note) for lr, note in zip((1e-3, 2e-3), notes, strict=True)]
+    assert {row.label for row in table_of(records).rows} == {"lora lr=1e-3", "lora lr=2e-3"}
 
 
 def test_protocols_models_and_toy_rows_are_tables_of_their_own(make) -> None:

@@ -18,8 +18,10 @@ from petbench.sweep.trials import (
     better,
     choose,
     cost_of,
+    final_note,
     is_tuned,
     pruner,
+    searched_settings,
     tuned_cells,
 )
 
@@ -179,10 +181,24 @@ def test_finals_run_the_choice_on_their_seeds_with_the_cost() -> None:
             "adapter=lora",
             "++optim.lr=0.01",
             f"++seed={seed}",
-            "++tuning={role:final,runs:1,steps:0,seconds:11.000}",
+            "++tuning={role:final,runs:1,steps:0,seconds:11.000,searched:[]}",
         )
         for seed in (0, 1, 2)
     ]
+
+
+def test_what_was_searched_is_where_the_trials_differ() -> None:
+    """What follows from a searched setting is searched, too; the seed is not, nor what only a failed trial had."""
+    tried = [(4, 8.0, 1e-3, 1000), (8, 16.0, 1e-3, 1000), (8, 16.0, 1e-3, 1001)]
+    configs = [
+        {"adapter": {"method": "lora", "rank": r, "alpha": a}, "optim": {"lr": lr}, "seed": s}
+        for r, a, lr, s in tried
+    ]
+    failed = record(0.9, status="failed").model_copy(update={"config": configs[0] | {"optim": {"lr": 1e-2}}})
+    done = [record(0.5).model_copy(update={"config": config}) for config in configs]
+    assert searched_settings([*done, failed]) == ["adapter.alpha", "adapter.rank"]
+    assert final_note(4, [*done, failed]).endswith("searched:[adapter.alpha,adapter.rank]}")
+    assert searched_settings([failed]) == searched_settings([]) == []
 
 
 @pytest.mark.parametrize(
