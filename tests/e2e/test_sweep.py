@@ -382,6 +382,27 @@ def test_a_tuned_sweep(sweep: Sweep, tmp_path: Path) -> None:
     assert written(tmp_path) == before
 
 
+def test_nothing_is_chosen_while_a_trial_is_stopped(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice among fewer trials would be another one: no final run is made, and the same command goes on."""
+    call = ["sweep=tuned", "budget_runs=2", "final_seeds=1", "adapter=krona"]
+    assert sweep(*call)[0] == 0
+    (final,) = (name for name, r in records(tmp_path).items() if r["provenance"]["tuning"]["role"] == "final")
+    shutil.rmtree(tmp_path / "results/runs" / final)
+    trial = min(records(tmp_path))
+    path = tmp_path / "results/runs" / trial / "record.json"
+    path.write_text(path.read_text().replace('"status": "done"', '"status": "interrupted"'))
+    with monkeypatch.context() as stopped:
+        stopped.setattr("petbench.sweep.sweep._run_all", lambda *_: None)
+        status, text = sweep(*call)
+    assert status == 1 and final not in records(tmp_path)
+    said = "krona rte: 1 of 2 trials were stopped, so no setting is chosen yet. The same command goes on with them."
+    assert said in " ".join(text.split())
+    assert sweep(*call)[0] == 0
+    assert records(tmp_path)[trial]["status"] == records(tmp_path)[final]["status"] == "done"
+
+
 def test_a_final_run_that_was_there_before_gets_the_cost_of_tuning(sweep: Sweep, tmp_path: Path) -> None:
     call = ["adapter=krona", "adapter.scale=1"]
     assert sweep(*call, "optim.lr=1e-3,2e-3,5e-3,1e-2", "seed=0")[0] == 0

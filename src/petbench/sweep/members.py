@@ -62,10 +62,15 @@ class Member:
         return owner(self.folder)
 
     def ended_since(self, moment: float) -> bool:
-        """Whether the run has a record written since `moment` (seconds since the epoch) and no process trains it."""
+        """Whether the run has a record written since `moment` (seconds since the epoch) and no process trains it.
+
+        A run that was interrupted since has not ended: another call trained it, and was stopped.
+        """
         self._look_again()
         path = self.folder / RECORD_FILE
-        return self.owner is None and path.exists() and path.stat().st_mtime >= moment
+        if self.owner is not None or not path.exists() or path.stat().st_mtime < moment:
+            return False
+        return (record := self.record) is not None and record.status != "interrupted"
 
     def _look_again(self) -> None:
         """Update the run id if the run that this one starts from was missing when it was planned and is done now."""

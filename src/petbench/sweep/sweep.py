@@ -84,9 +84,10 @@ def _forget_old(folder: Path, taken_over: Mapping[str, str], also: Mapping[str, 
 
 
 def _run_all(waiting: Sequence[Member], start: Start, began: float) -> None:
-    """Launch the members; then wait for those that other processes train, and take over those of dead processes.
+    """Launch the members; then wait for those that other processes train, and take over those of processes that were
+    killed or stopped.
 
-    A member that ends twice without a record (its process was killed) is not launched again.
+    A member that twice does not end (its process was killed or stopped) is not launched again.
     """
     left, launches = [member for member in waiting if not member.ended_since(began)], 0
     while left and launches < 2:

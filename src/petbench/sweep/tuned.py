@@ -50,12 +50,16 @@ def run_tuned(composed: Sequence[Composed], start: Start, config_dir: str | None
         ran += _go_on(ran, trials, start, config_dir)
     found = {member.composed.overrides: member.record for member in ran}
     finals: list[tuple[str, ...]] = []
-    failed = 0
     for cell, some in zip(cells, trials, strict=True):
         ended = [found.get(trial.overrides) or found.get(trial.pausing) for trial in some]
+        if stopped := sum(record is not None and record.status == "interrupted" for record in ended):
+            warn(
+                f"{cell.name}: {stopped} of {len(some)} trials were stopped, so no setting is chosen yet. "
+                "The same command goes on with them."
+            )
+            continue
         chosen = choose(some, ended)
         if chosen is None:
-            failed += 1
             warn(f"{cell.name}: no trial finished, so no setting is chosen.")
             continue
         say(f"chosen: {cell.name}: {_in_words(chosen)}")
