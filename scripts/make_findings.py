@@ -18,6 +18,7 @@ import pyarrow.parquet
 from numpy.random import default_rng
 
 from make_examples import SETTING, keep_records, link_glue, petbench
+from migrate_records import migrate
 from petbench.record import Record, read_records
 from petbench.sweep.trials import cost_of
 
@@ -147,6 +148,7 @@ def main() -> None:
         for command in [] if options.keep else QUESTIONS[question]:
             petbench("train", *command.split(), folder=work)
         keep_records(work, out)
+        migrate(out)  # the runs may have been made by an older petbench
         petbench("report", str(out), "--tables-only", "--cite", folder=out)
         if question in PLOTS:
             draw(question, out, options.images)
