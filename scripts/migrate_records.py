@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from petbench.adapters.registry import spec_of
+from petbench.config.sections import TuningNote
 from petbench.config.spec import RunSpec, canonical_json, parse
 from petbench.errors import UserError
 from petbench.files import write_json, write_text
@@ -117,7 +118,7 @@ def with_constant(record: Record, folder: Path) -> Record:
 
 def with_searched(record: Record, trials: Iterable[Record]) -> Record:
     """The record with the settings that its tuning chose. Its trials are those that took what its note says, all
-    together, and differ from it only in a set of settings: the smallest such set tells which."""
+    together, and differ from it only in a set of settings: the smallest such set tells which, if only one does."""
     note = record.provenance.tuning
     if note is None or note.role != "final" or note.searched is not None:
         return record
@@ -131,15 +132,24 @@ def with_searched(record: Record, trials: Iterable[Record]) -> Record:
     apart = [frozenset(varying([own, identity(trial)])) for trial in alike]
     free = sorted(set().union(*apart))
     for size in range(len(free) + 1):
+        groups: dict[frozenset[str], list[Record]] = {}
         for some in combinations(free, size):
             group = [trial for trial, paths in zip(alike, apart, strict=True) if paths <= set(some)]
             steps, seconds = cost_of(group)
             if (len(group), steps, round(seconds, 3)) == (note.runs, note.steps, note.seconds):
-                told = note.model_copy(update={"searched": tuple(searched_settings(group))})
-                provenance = record.provenance.model_copy(update={"tuning": told})
-                config = record.config | {"tuning": told.model_dump(mode="json")}
-                return record.model_copy(update={"provenance": provenance, "config": config})
+                groups[frozenset(trial.run_id for trial in group)] = group
+        if groups:
+            (group, *others) = groups.values()
+            return record if others else _with(record, note, searched_settings(group))
     return record
+
+
+def _with(record: Record, note: TuningNote, searched: Iterable[str]) -> Record:
+    """The record, config included, with the searched settings in its note."""
+    told = note.model_copy(update={"searched": tuple(searched)})
+    provenance = record.provenance.model_copy(update={"tuning": told})
+    config = record.config | {"tuning": told.model_dump(mode="json")}
+    return record.model_copy(update={"provenance": provenance, "config": config})
 
 
 def write(record: Record, folder: Path) -> None:

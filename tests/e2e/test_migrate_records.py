@@ -152,6 +152,21 @@ def test_an_old_record_gets_what_its_predictions_tell(script: ModuleType) -> Non
     assert script.migrate(Path("results")) == script.Migrated({}, (), {})
 
 
+def cost_seconds(seconds: dict[str, tuple[float, float]]) -> None:
+    """Write into the records of two trials for each factor shape that they took so long, and into their final run's."""
+    left = {shape: list(some) for shape, some in seconds.items()}
+    for record in read_records("results"):
+        path = Path("results/runs", record.run_id, "record.json")
+        raw = json.loads(path.read_text())
+        shape = str(raw["config"]["adapter"]["factor_shape"])
+        if record.is_trial:
+            raw["cost"] |= {"train_seconds": left[shape].pop(), "eval_seconds": 0.0}
+        else:
+            for tuning in (raw["config"]["tuning"], raw["provenance"]["tuning"]):
+                tuning["seconds"] = sum(seconds[shape])
+        path.write_text(json.dumps(raw))
+
+
 def test_a_final_run_gets_what_its_tuning_searched(script: ModuleType) -> None:
     """Two shapes with the same rates tried: each final run finds its own trials, by what these took."""
     sweep = [
@@ -165,6 +180,7 @@ def test_a_final_run_gets_what_its_tuning_searched(script: ModuleType) -> None:
     for shape in ("[4,16]", "[8,8]"):
         rates = "adapter.tuning.search={optim.lr:[1e-3,1e-2]}"
         assert run_command(["train", *FEW, *sweep, f"adapter.factor_shape={shape}", rates]) == 0
+    cost_seconds({"[4, 16]": (8.0, 1.0), "[8, 8]": (4.0, 2.0)})  # such short runs could take equally long
     finals = {record.run_id: record for record in read_records("results") if not record.is_trial}
     assert len(finals) == 2
     for run_id in finals:
@@ -175,11 +191,21 @@ def test_a_final_run_gets_what_its_tuning_searched(script: ModuleType) -> None:
         path.write_text(json.dumps(raw))
     assert script.migrate(Path("results")) == script.Migrated({}, tuple(sorted(finals)), {})
     assert {record.run_id: record for record in read_records("results") if not record.is_trial} == finals
-    trial = next(record for record in read_records("results") if record.is_trial)
+    trials = [record for record in read_records("results") if record.is_trial]
     final = finals[min(finals)]
     note = final.provenance.tuning.model_copy(update={"searched": None})
     old = final.model_copy(update={"provenance": final.provenance.model_copy(update={"tuning": note})})
-    assert script.with_searched(old, [trial]) == old  # a trial is missing: it cannot be known
+    assert script.with_searched(old, trials) == final
+    own = next(
+        t for t in trials if t.config["adapter"]["factor_shape"] == final.config["adapter"]["factor_shape"]
+    )
+    fewer = [trial for trial in trials if trial is not own]
+    assert script.with_searched(old, fewer) == old  # a trial is missing: it cannot be known
+    cost_seconds({"[4, 16]": (4.5, 4.5), "[8, 8]": (4.5, 4.5)})
+    alike = [record for record in read_records("results") if record.is_trial]
+    note = note.model_copy(update={"seconds": 9.0})
+    old = final.model_copy(update={"provenance": final.provenance.model_copy(update={"tuning": note})})
+    assert script.with_searched(old, alike) == old  # those of one rate took as long as those of one shape
 
 
 def test_the_committed_records_have_todays_ids() -> None:

@@ -277,12 +277,13 @@ def test_optuna_maximises_the_selection_score(sweep: Sweep, tmp_path: Path) -> N
     finals = [r for r in records(tmp_path).values() if r["provenance"]["tuning"]["role"] == "final"]
     assert sorted(record["seed"] for record in finals) == [0, 1, 2]
     cost = sum(record["cost"]["train_seconds"] + record["cost"]["eval_seconds"] for record in found.values())
+    scales = {record["config"]["adapter"]["scale"] for record in found.values()}
     assert finals[0]["provenance"]["tuning"] == {
         "role": "final",
         "runs": 3,
         "steps": 12,
         "seconds": pytest.approx(cost, abs=1e-3),
-        "searched": ["adapter.scale", "optim.lr"],
+        "searched": [*["adapter.scale"] * (len(scales) > 1), "optim.lr"],  # Optuna may draw one scale thrice
     }
     assert run_command(["report", "results", "--tables-only"]) == 0
     (row, *_) = csv.DictReader((tmp_path / "results/report/tables.csv").open())
