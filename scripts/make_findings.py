@@ -71,7 +71,8 @@ QUESTIONS = {
         )
     ]
     + [
-        f"sweep=tuned budget_runs=4 {SIZED[name]} budget.params={size} {SST2} seed=5,6,7,8,9,10,11"
+        f"sweep=tuned budget_runs=4 {SIZED[name]} budget.params={size} {task} seed=5,6,7,8,9,10,11"
+        for task in (SST2, MRPC)
         for size, names in LEADERS.items()
         for name in names
     ],

@@ -109,6 +109,21 @@ def test_the_findings_page_shows_the_means_of_the_tables() -> None:
     assert seen >= 26
 
 
+def test_the_findings_page_names_the_runs_of_stsb() -> None:
+    """LoRA's three lowest of twelve, the range of its others and KronA's, from the records."""
+    found: dict[str, list[float]] = {"krona": [], "lora": []}
+    for record in read_records(ROOT / "results/findings/kronecker"):
+        if record.task == "stsb" and not record.is_trial and record.headline is not None:
+            found[record.adapter].append(100 * (record.headline.value or 0))
+    krona, lora = sorted(found["krona"]), sorted(found["lora"])
+    assert len(krona) == len(lora) == 12
+    said = (
+        f"Two of LoRA's twelve runs ended at {lora[0]:.1f} and {lora[1]:.1f}, one at {lora[2]:.1f}, the others at "
+        f"{lora[3]:.1f} to {lora[-1]:.1f}, and KronA's at {krona[0]:.1f} to {krona[-1]:.1f}"
+    )
+    assert said in (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+
+
 def test_the_findings_page_says_what_the_krona_paper_prints() -> None:
     """KronA against LoRA in its Table 1: the mean over the tasks, and without RTE."""
     with (ROOT / "results/published/glue_results.csv").open(encoding="utf-8", newline="") as file:

@@ -52,9 +52,9 @@ def test_what_has_ended(member: Member, status: str, at: float, ended: bool) -> 
 
 @dataclass
 class Beside(Member):
-    """A member that another call trains for two looks; then that call is stopped or killed."""
+    """A member that another call trains for four looks; then that call is stopped or killed."""
 
-    looks: list[str] = field(default_factory=lambda: ["vm, process 1", "vm, process 1"])
+    looks: list[str] = field(default_factory=lambda: ["vm, process 1"] * 4)
     leaves: str | None = "interrupted"
 
     @property
@@ -80,8 +80,6 @@ def test_what_a_stopped_call_leaves_is_trained(
         if not beside.looks:
             leave(beside, "done")
 
-    beside.looks.append("vm, process 1")  # the sweep's first look, before it launches anything
-    beside.looks.append("vm, process 1")
     _run_all([beside], start, 75.0)
     assert beside.record is not None and beside.record.status == "done"
     assert launched == [1, 1]
