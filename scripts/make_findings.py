@@ -25,6 +25,7 @@ from petbench.sweep.trials import cost_of
 SST2 = f"{SETTING} trainer.precision=bf16"
 ROWS = {"train": 4_000, "validation": 1_000, "test": 20_000}  # of SST-2's train rows, no text twice
 RATES = "adapter.tuning.search={optim.lr:[5e-4,1e-3,2e-3,3e-3,5e-3,1e-2,2e-2,3e-2]}"
+FOUR_RATES = "adapter.tuning.search={optim.lr:[2e-3,5e-3,1e-2,2e-2]}"
 PAIR = (  # 9,216 adapter parameters each, scale 1, norms trained
     "adapter=krona adapter.scale=1",
     "adapter=lora adapter.rank=1 adapter.alpha=1 adapter.train_norms=true",
@@ -76,23 +77,30 @@ QUESTIONS = {
         for size, names in LEADERS.items()
         for name in names
     ],
-    "layers": [
-        f"-m adapter=hadamard,ln_tuning adapter.layers=last:1,last:2,last:3,last:4,last:5,all {SST2} seed={seed}"
-        for seed in range(5)
+    "layers": [  # both methods have equally many parameters at equally many layers
+        "sweep=tuned budget_runs=4 adapter=hadamard,ln_tuning "
+        f"adapter.layers=last:1,last:2,last:3,last:4,last:5,all {SST2} seed=0,1,2,3,4"
     ],
     "rows": [
         "sweep=low_resource adapter=compacter_pp,full task=sst2 task.train_examples=100,500,1000,4000 model=minilm "
         f"data.dir=glue trainer.max_steps=125 trainer.threads=1 trainer.precision=bf16 seed={seed}"
         for seed in range(5)
     ],
-    "shapes": [f"sweep=shapes adapter=krona {SST2} seed={seed}" for seed in range(5)],
+    "shapes": [  # KronA's update has rank 4, 16, 64 or 256 by its shape, LoRA's 1; 9,216 adapter parameters each
+        f"sweep=tuned budget_runs=4 {method} {FOUR_RATES} {SST2} seed=0,1,2,3,4"
+        for method in (
+            "adapter=krona adapter.scale=1 "
+            "adapter.factor_shape=[24,16],[16,24],[2,192],[192,2],[4,96],[96,4],[8,48],[48,8]",
+            PAIR[1],
+        )
+    ],
 }
 
 PLOTS = {
     "kronecker": "learning_rate",
     "budgets": "score_parameters",
     "rows": "few_rows",
-    "shapes": "score_parameters",
+    "layers": "score_parameters",
 }
 
 

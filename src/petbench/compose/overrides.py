@@ -1,6 +1,7 @@
 """Turn the overrides of a command line, as people write them, into Hydra's grammar."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from petbench.config.paths import PATH_KEYS, at_home
+from petbench.config.tree import key_of
 from petbench.errors import UserError
 
 # Keys whose value is always text: `model.revision=1234567` is not a number, and `adapter.name=[a]` is not a list.
@@ -69,6 +71,20 @@ def written(key: str, text: str) -> str:
 def quoted(text: str) -> str:
     """A text in single quotes, escaped for Hydra's grammar."""
     return QuotedString(text, Quote.single).with_quotes()
+
+
+def shown(override: str) -> str:
+    """The override as people write it: without Hydra's `+`, and without the backslashes that its sweeper puts into an
+    unquoted value (`adapter.layers=last\\:1`)."""
+    plain = override.lstrip("+")
+    return plain if "'" in plain or '"' in plain else re.sub(r"\\(.)", r"\1", plain)
+
+
+def apart(members: Iterable[tuple[str, ...]], without: Collection[str]) -> dict[tuple[str, ...], str]:
+    """Each member's overrides -> those that not all members share, in words, but for the keys in `without`."""
+    own = {member: [o for o in member if key_of(o) not in without] for member in members}
+    shared = set.intersection(*map(set, own.values())) if own else set()
+    return {member: " ".join(shown(o) for o in some if o not in shared) for member, some in own.items()}
 
 
 def _text(key: str, value: str) -> str:

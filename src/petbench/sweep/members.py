@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from petbench.compose.expand import Composed
+from petbench.compose.overrides import shown
 from petbench.config.spec import RunSpec, canonical_json
 from petbench.errors import UserError
 from petbench.record import RECORD_FILE, Record, read_record, run_folder
@@ -134,7 +135,7 @@ def validated(composed: Sequence[Composed]) -> list[Member]:
         lines = []
         for message, wrong in problems.items():
             more = f" (and {len(wrong) - 1} more members)" if len(wrong) > 1 else ""
-            lines.append(f"{' '.join(o.lstrip('+') for o in wrong[0].overrides)}{more}\n{message}")
+            lines.append(f"{' '.join(map(shown, wrong[0].overrides))}{more}\n{message}")
         raise UserError("\n".join(lines))
     return members
 

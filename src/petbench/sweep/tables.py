@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from petbench.compose.overrides import apart
 from petbench.config.sections import TrainerSpec
-from petbench.config.tree import key_of
 from petbench.console import Grid, print_table, say
 from petbench.errors import UserError
 from petbench.machine.devices import choose_device
@@ -115,16 +115,7 @@ def _sums(waiting: Sequence[Member], estimates: dict[str, Estimate]) -> str:
 
 def settings_of(members: Sequence[Member]) -> dict[tuple[str, ...], str]:
     """A member's overrides -> those that not all members share, without those that have a column of their own."""
-    own = {
-        member.composed.overrides: [
-            override.lstrip("+")
-            for override in member.composed.overrides
-            if key_of(override) not in _HAVE_COLUMNS
-        ]
-        for member in members
-    }
-    shared = set.intersection(*map(set, own.values())) if own else set()
-    return {overrides: " ".join(o for o in some if o not in shared) for overrides, some in own.items()}
+    return apart((member.composed.overrides for member in members), _HAVE_COLUMNS)
 
 
 def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:

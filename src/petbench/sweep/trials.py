@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from petbench.compose.expand import Composed
+from petbench.compose.overrides import apart
 from petbench.compose.recipe import as_text
 from petbench.config.tree import key_of
 from petbench.errors import UserError
@@ -60,7 +61,7 @@ class Chosen:
 class TunedCell:
     """One method on one task: its overrides, composed values, and the seeds of its final runs."""
 
-    name: str
+    name: str  # method, task, and the settings that tell it from other cells
     overrides: tuple[str, ...]
     values: dict[str, Any]
     seeds: tuple[int, ...]
@@ -148,14 +149,15 @@ def tuned_cells(members: Sequence[Composed]) -> list[TunedCell]:
         own = (o for o in member.overrides if key_of(o) not in (*OWN_KEYS, "seed"))
         found.setdefault(tuple(own), []).append(member)
     cells = []
+    settings = apart(found, ("adapter", "task"))
     for overrides, group in found.items():
         values = group[0].values
         seeds = sorted({whole_number(member.values, "seed", 0) for member in group})
         if len(seeds) == 1:
             seeds = list(range(seeds[0], seeds[0] + whole_number(values, "final_seeds", 1)))
         adapter = values["adapter"]
-        name = f"{adapter.get('name') or adapter.get('method')} {values['task']['name']}"
-        cells.append(TunedCell(name, overrides, values, tuple(seeds)))
+        parts = (adapter.get("name") or adapter.get("method"), values["task"]["name"], settings[overrides])
+        cells.append(TunedCell(" ".join(filter(None, parts)), overrides, values, tuple(seeds)))
     return cells
 
 

@@ -9,7 +9,7 @@ from petbench.adapters.registry import spec_of
 from petbench.cli import run_command
 from petbench.compose.expand import expand
 from petbench.compose.hydra import forgiving
-from petbench.compose.overrides import TEXT_KEYS, readable, require_once
+from petbench.compose.overrides import TEXT_KEYS, apart, readable, require_once
 from petbench.config.paths import PATH_KEYS
 from petbench.config.spec import RunSpec, parse
 from petbench.errors import UserError
@@ -165,3 +165,23 @@ def test_what_stands_for_nothing_is_said(
     error = capsys.readouterr().err
     assert re.search(said, error), error
     assert "bug" not in error
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ("adapter.layers=last:1,all", ["adapter.layers=last:1", "adapter.layers=all"]),
+        ("adapter.factor_shape=[8,8],[4,16]", ["adapter.factor_shape=[8,8]", "adapter.factor_shape=[4,16]"]),
+        ("results_dir='a:b',a", ["results_dir='a:b'", "results_dir=a"]),
+        ("++optim.lr=1e-3,2e-3", ["optim.lr=0.001", "optim.lr=0.002"]),
+    ],
+)
+def test_a_swept_override_is_shown_as_it_is_written(given: str, texts: list[str]) -> None:
+    members = expand(["data=toy", "model=tiny_bert", "adapter=krona", given])
+    found = apart([member.overrides for member in members], without=["adapter"])
+    assert list(found.values()) == texts
+
+
+def test_members_that_differ_in_columns_alone_have_no_settings() -> None:
+    overrides = [("adapter=krona", "seed=0", "data=toy"), ("adapter=lora", "seed=1", "data=toy")]
+    assert apart(overrides, without=["adapter", "seed"]) == dict.fromkeys(overrides, "")

@@ -221,6 +221,18 @@ def test_members_of_one_method_and_task_are_one_cell() -> None:
     assert all(not any(o.startswith(("sweep", "++final")) for o in cell.overrides) for cell in found)
 
 
+def test_cells_of_one_method_are_named_by_their_settings() -> None:
+    found = tuned_cells(members("adapter=krona", "task=rte", "adapter.layers=last:1,all", "seed=0,1"))
+    assert [cell.name for cell in found] == [
+        "krona rte adapter.layers=last:1",
+        "krona rte adapter.layers=all",
+    ]
+    models = tuned_cells(
+        expand(["sweep=tuned", "data=toy", "adapter=krona", "task=rte", "model=tiny_bert,minilm"])
+    )
+    assert [cell.name for cell in models] == ["krona rte model=tiny_bert", "krona rte model=minilm"]
+
+
 @pytest.mark.parametrize(
     ("given", "seeds"), [(["seed=5"], (5, 6, 7)), (["seed=7,3"], (3, 7)), (["final_seeds=1"], (0,))]
 )
