@@ -94,6 +94,10 @@ QUESTIONS = {
             PAIR[1],
         )
     ],
+    "rates": [  # what the rate has to do with the shape: three of those above, all at the same three rates
+        f"-m {method} optim.lr=5e-3,1e-2,2e-2 {SST2} seed=0,1,2,3,4"
+        for method in ("adapter=krona adapter.scale=1 adapter.factor_shape=[24,16],[8,48]", PAIR[1])
+    ],
 }
 
 PLOTS = {
@@ -101,6 +105,7 @@ PLOTS = {
     "budgets": "score_parameters",
     "rows": "few_rows",
     "layers": "score_parameters",
+    "rates": "learning_rate",
 }
 
 

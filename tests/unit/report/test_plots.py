@@ -1,10 +1,12 @@
 """The plot files: which are written, what they hold, and the front that they draw."""
 
+from functools import partial
+
 import pytest
 
 from petbench.record import Point
 from petbench.report.figures import files as plots
-from petbench.report.figures.views import _average_points, chosen, front
+from petbench.report.figures.views import _average_points, _lines, chosen, front
 from petbench.report.tables import build
 
 
@@ -60,6 +62,23 @@ def test_against_parameters_a_method_has_a_mark_for_every_size() -> None:
         (100, 50),
     ]
     assert [(x, y) for _, x, y, *_ in _average_points(data, table, "step")] == [(1, 53), (1, 50)]
+
+
+@pytest.mark.parametrize(
+    "names", [["lr"], ["factor_shape=24x16"] * 3, ["a_setting_of_many_letters=128x96"] * 9]
+)
+def test_lines_of_one_method_are_told_apart_and_their_legend_is_not_cut_off(names: list[str]) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    points = [{"x": x, "y": 80, "low": None, "high": None} for x in (0.001, 0.01)]
+    lines = [
+        {"method": "krona", "label": f"krona {name} {n}", "points": points} for n, name in enumerate(names)
+    ]
+    figure = plots._figure([("minilm", partial(_lines, {"coloured": ["krona"]}, lines, "learning rate"))])
+    drawn = [line for line in figure.axes[0].lines if line.get_label().startswith("krona")]
+    assert len({line.get_linestyle() for line in drawn}) == min(4, len(names))
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    assert legend.y0 >= 0
 
 
 def test_files_of_the_views_that_have_data(make, tmp_path) -> None:

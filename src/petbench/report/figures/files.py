@@ -62,7 +62,8 @@ def _figure(panels: Sequence[Panel]) -> "Figure":
         draw(axes)
         handles, labels = axes.get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True)) | named
-    across = max(1, int(width / 1.5))
+    longest = max(map(len, named), default=0)
+    across = max(1, int(width / max(1.5, 0.55 + 0.079 * longest)))  # inches: a line's sample and its letters
     legend = 0.2 * -(-len(named) // across)  # inches
     height = 3.5 * rows + legend
     figure.set_size_inches(width, height)

@@ -1,6 +1,7 @@
 """The nine views as matplotlib panels, from the same values as the page (`views.payload`)."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import floor, log10
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # matplotlib is an extra, and takes seconds
     from matplotlib.axes import Axes
 
 REACH = 0.97  # the target of `time_to_score`, as a share of the best mean selection score
+DASHES = ("-", "--", ":", "-.")
 Point = tuple[Data, float, float, float | None, float | None]  # row, x, y, low, high
 
 
@@ -221,14 +223,20 @@ def _reach(data: Data, cells: Sequence[Data], axes: "Axes") -> None:
 
 
 def _lines(data: Data, lines: Sequence[Data], label: str, axes: "Axes") -> None:
-    """Draw means and 95% intervals over a logarithmic axis; `all` is one step right of the last number."""
+    """Draw means and 95% intervals over a logarithmic axis; `all` is one step right of the last number. Settings of one
+    method share its colour, and differ in their dashes."""
     known = [point["x"] for line in lines for point in line["points"] if point["x"] is not None]
     end = max(known) * 3
+    drawn: Counter[str] = Counter()
     for line in lines:
         points = sorted(line["points"], key=lambda point: point["x"] or end)
         xs, ys = [point["x"] or end for point in points], [point["y"] for point in points]
         colour, shape = look(data, line["method"])
-        axes.plot(xs, ys, color=colour, marker=shape, markersize=4, linewidth=1.2, label=line["label"])
+        dashes = DASHES[drawn[line["method"]] % len(DASHES)]
+        drawn[line["method"]] += 1
+        axes.plot(
+            xs, ys, dashes, color=colour, marker=shape, markersize=4, linewidth=1.2, label=line["label"]
+        )
         for x, point in zip(xs, points, strict=True):
             if point["low"] is not None:
                 axes.plot([x, x], [point["low"], point["high"]], color=colour, linewidth=0.8, alpha=0.5)
