@@ -94,6 +94,10 @@ QUESTIONS = {
             PAIR[1],
         )
     ],
+    "seeds": [  # the pair again, on SST-2: every rate tried on three seeds, where one chose by luck
+        f"sweep=tuned budget_runs=24 {method} {RATES} {SST2} seed=0,1,2,3,4,5,6,7,8,9,10,11"
+        for method in PAIR
+    ],
     "rates": [  # what the rate has to do with the shape: three of those above, all at the same three rates
         f"-m {method} optim.lr=5e-3,1e-2,2e-2 {SST2} seed=0,1,2,3,4"
         for method in ("adapter=krona adapter.scale=1 adapter.factor_shape=[24,16],[8,48]", PAIR[1])
@@ -106,6 +110,7 @@ PLOTS = {
     "rows": "few_rows",
     "layers": "score_parameters",
     "rates": "learning_rate",
+    "seeds": "learning_rate",
 }
 
 
