@@ -124,6 +124,36 @@ def test_the_findings_page_names_the_runs_of_stsb() -> None:
     assert said in (ROOT / "docs/findings.md").read_text(encoding="utf-8")
 
 
+def test_the_findings_page_says_which_rates_were_chosen() -> None:
+    """By factor shape, with the rank of the update (ranks of A and B multiplied); by layers; of the pair on SST-2."""
+    page = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+    written = {0.005: "5e-3", 0.01: "1e-2", 0.02: "2e-2"}
+    chosen: dict[tuple[str, str, str], set[float]] = {}
+    for folder in ("shapes", "layers", "kronecker", "seeds"):
+        for record in read_records(ROOT / "results/findings" / folder):
+            if record.task == "sst2" and not record.is_trial:
+                adapter = record.config["adapter"]
+                setting = str(adapter["layers"] if folder == "layers" else adapter.get("factor_shape"))
+                key = (folder, adapter["method"], setting)
+                chosen.setdefault(key, set()).add(record.config["optim"]["lr"])
+    rates = {key: written[rate] for key, (rate,) in chosen.items()}
+    shapes = {setting: rate for (folder, _, setting), rate in rates.items() if folder == "shapes"}
+    assert len(shapes) == 9 and f"| LoRA, rank 1 | 1 | {shapes.pop('None')} |" in page
+    for setting, rate in shapes.items():
+        a1, a2 = map(int, re.findall(r"\d+", setting))
+        rank = min(a1, a2) * min(384 // a1, 384 // a2)
+        assert f"| KronA, {a1}x{a2} | {rank} | {rate} |" in page
+    layers = ["last:1", "last:2", "last:3", "last:4", "last:5", "all"]
+    assert [rates["layers", "hadamard", some] for some in layers] == ["2e-2"] * 6
+    assert [rates["layers", "ln_tuning", some] for some in layers] == ["1e-2"] * 4 + ["5e-3"] * 2
+    pair = {(folder, method): rate for (folder, method, _), rate in rates.items()}
+    for method, name in (("lora", r"LoRA, rank 1"), ("krona", "KronA")):
+        by_one, by_three = pair["kronecker", method], pair["seeds", method]
+        assert re.search(
+            rf"\| {name} \| [\d.]+ ± [\d.]+ \({by_one}\) \| [\d.]+ ± [\d.]+ \({by_three}\) \|", page
+        )
+
+
 def test_the_findings_page_says_what_the_krona_paper_prints() -> None:
     """KronA against LoRA in its Table 1: the mean over the tasks, and without RTE."""
     with (ROOT / "results/published/glue_results.csv").open(encoding="utf-8", newline="") as file:

@@ -9,7 +9,7 @@ from typing import Any
 from petbench.commands.arguments import Arguments, whole
 from petbench.commands.bench_tables import lanes_table, methods_table
 from petbench.compose.expand import Composed, expand
-from petbench.compose.overrides import require_once
+from petbench.compose.overrides import apart, require_once
 from petbench.config.spec import RunSpec
 from petbench.config.tree import key_of
 from petbench.console import print_table, say, warn
@@ -146,12 +146,8 @@ def _as_runs(given: list[str], parsed: Namespace) -> list[str]:
 
 def _names(members: list[Composed]) -> list[str]:
     """What tells each member from the others besides the name of its method, such as `rank=2`."""
-    common = set(members[0].overrides).intersection(*(member.overrides for member in members))
-    own = ([o for o in member.overrides if o not in common] for member in members)
-    return [
-        " ".join(o.lstrip("+").removeprefix("adapter.") for o in mine if not o.startswith("adapter="))
-        for mine in own
-    ]
+    own = apart((member.overrides for member in members), ("adapter",))
+    return [" ".join(o.removeprefix("adapter.") for o in own[member.overrides]) for member in members]
 
 
 def _without_files(spec: RunSpec) -> RunSpec:

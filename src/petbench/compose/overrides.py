@@ -80,11 +80,11 @@ def shown(override: str) -> str:
     return plain if "'" in plain or '"' in plain else re.sub(r"\\(.)", r"\1", plain)
 
 
-def apart(members: Iterable[tuple[str, ...]], without: Collection[str]) -> dict[tuple[str, ...], str]:
-    """Each member's overrides -> those that not all members share, in words, but for the keys in `without`."""
+def apart(members: Iterable[tuple[str, ...]], without: Collection[str]) -> dict[tuple[str, ...], list[str]]:
+    """Each member's overrides -> those that not all members share, as shown, but for the keys in `without`."""
     own = {member: [o for o in member if key_of(o) not in without] for member in members}
     shared = set.intersection(*map(set, own.values())) if own else set()
-    return {member: " ".join(shown(o) for o in some if o not in shared) for member, some in own.items()}
+    return {member: [shown(o) for o in some if o not in shared] for member, some in own.items()}
 
 
 def _text(key: str, value: str) -> str:

@@ -115,7 +115,8 @@ def _sums(waiting: Sequence[Member], estimates: dict[str, Estimate]) -> str:
 
 def settings_of(members: Sequence[Member]) -> dict[tuple[str, ...], str]:
     """A member's overrides -> those that not all members share, without those that have a column of their own."""
-    return apart((member.composed.overrides for member in members), _HAVE_COLUMNS)
+    own = apart((member.composed.overrides for member in members), _HAVE_COLUMNS)
+    return {overrides: " ".join(some) for overrides, some in own.items()}
 
 
 def _setting_column(settings: dict[tuple[str, ...], str]) -> list[str]:

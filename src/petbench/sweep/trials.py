@@ -156,8 +156,8 @@ def tuned_cells(members: Sequence[Composed]) -> list[TunedCell]:
         if len(seeds) == 1:
             seeds = list(range(seeds[0], seeds[0] + whole_number(values, "final_seeds", 1)))
         adapter = values["adapter"]
-        parts = (adapter.get("name") or adapter.get("method"), values["task"]["name"], settings[overrides])
-        cells.append(TunedCell(" ".join(filter(None, parts)), overrides, values, tuple(seeds)))
+        parts = (adapter.get("name") or adapter.get("method"), values["task"]["name"], *settings[overrides])
+        cells.append(TunedCell(" ".join(parts), overrides, values, tuple(seeds)))
     return cells
 
 
